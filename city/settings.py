@@ -1,0 +1,115 @@
+"""What the environment says, read and checked once at start; nobody else reads the environment.
+
+Every variable is prefixed ``CITY_``; a ``.env`` file in the working folder is read too. The table of
+``docs/operations.md`` lists them with units and defaults.
+"""
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from city.errors import CityError
+
+
+class SettingsError(CityError):
+    """A setting that cannot be used: one readable line naming variable, value and remedy."""
+
+
+class Settings(BaseSettings):
+    """One process's settings; see ``load`` for reading them with readable errors."""
+
+    model_config = SettingsConfigDict(env_prefix="CITY_", env_file=".env", extra="ignore", frozen=True)
+
+    database_url: str = ""
+    mqtt_url: str = ""
+    mqtt_port: int = Field(1883, ge=1, le=65535)
+    mqtt_topics: str = "city/#"  # comma separated filters; more when other senders share the broker
+    mqtt_client_id: str = "city-ingest"
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(8000, ge=1, le=65535)
+    public_url: str = ""  # how people reach the centre, for links in orders; empty = host and port
+    data_dir: Path = Path("var")
+    config: Path | None = None  # None = the built-in demonstration district
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] | None = None  # None = console on a terminal, else json
+    simulate: str = ""
+    api_token: SecretStr | None = None
+    api_token_file: Path | None = None
+    timezone: str = "Asia/Shanghai"
+    retention_days: int = Field(400, ge=1)  # observations older than this are neither taken nor kept
+    max_unclaimed_devices: int = Field(150_000, ge=0)  # bounds what strangers can make us remember
+    batch_interval_ms: int = Field(20, ge=1, le=1000)
+    batch_size: int = Field(10_000, ge=1, le=100_000)  # messages in one transaction
+    pending_limit: int = Field(60_000, ge=1000)  # unacknowledged messages held; then the socket waits
+    stock_paho: bool = False  # read with paho's own loop: slower, for when an upgrade breaks the fast one
+    smtp_url: str = ""  # smtp://user:pass@host:587 ; empty = orders are not mailed
+    smtp_from: str = "city@localhost"
+    urge_after_minutes: int = Field(5, ge=1)  # an order not acknowledged for so long urges its lead
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("postgresql", "postgres"):
+            raise ValueError("must start with postgresql:// ; leave it empty for the embedded database")
+        return value
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _mqtt(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("mqtt", "mqtts") or not urlsplit(value).hostname):
+            raise ValueError("must look like mqtt://user:pass@host:1883 ; leave it empty for the embedded broker")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("is not a time zone; use a name such as Asia/Shanghai") from error
+        return value
+
+    @field_validator("config", "api_token_file", "log_format", "api_token", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The district's own zone; storage is UTC regardless."""
+        return ZoneInfo(self.timezone)
+
+    def token(self) -> str | None:
+        """The administrator's bearer token, from the variable or the file, or None.
+
+        Raises SettingsError when the file cannot be read.
+        """
+        if self.api_token is not None:
+            return self.api_token.get_secret_value()
+        if self.api_token_file is None:
+            return None
+        try:
+            return self.api_token_file.read_text(encoding="utf-8").strip() or None
+        except OSError as error:
+            raise SettingsError(
+                f"CITY_API_TOKEN_FILE: {self.api_token_file} cannot be read ({error.strerror}); "
+                "make it readable or unset the variable"
+            ) from error
+
+
+def load() -> Settings:
+    """Read the environment; raises SettingsError with one line for each wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors():
+            name = "CITY_" + "_".join(str(part) for part in fault["loc"]).upper()
+            secret = "token" in name.lower() or "url" in name.lower()
+            shown = "(hidden)" if secret else repr(fault.get("input"))
+            lines.append(f"{name} = {shown}: {fault['msg'].removeprefix('Value error, ')}")
+        raise SettingsError("; ".join(lines)) from error

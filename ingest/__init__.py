@@ -1,0 +1,1 @@
+"""Bytes become committed observations here; only then does a sender's message count as received."""

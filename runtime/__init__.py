@@ -1,0 +1,1 @@
+"""The switchboard: starts, supervises and stops the rooms, the broker and the database."""
