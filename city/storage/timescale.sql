@@ -1,0 +1,7 @@
+-- What TimescaleDB adds where it is there; both editions, repeatable. Compression belongs to the full edition alone
+-- and is left to its operator: docs/operations.md.
+CREATE EXTENSION IF NOT EXISTS timescaledb;
+-- Some tables' chunks are searched by (device, metric, time) through the primary key; the default time index would
+-- only cost writes.
+SELECT create_hypertable('observations', 'observed_at', chunk_time_interval => interval '1 day',
+                         create_default_indexes => false, if_not_exists => true, migrate_data => true);
