@@ -1,0 +1,114 @@
+"""The forty units of the demonstration district and who answers for what where (职责清单).
+
+Street names go in; rows of ``units.csv`` and ``responsibilities.csv`` come out. Numbers cannot be dialled and
+addresses cannot be delivered to (RFC 2606's ``.invalid``).
+"""
+
+from typing import TypeAlias
+
+from simulators import names
+
+Row: TypeAlias = dict[str, str]
+
+# code, name, English name, kind
+_DISTRICT_UNITS = (
+    ("U-CENTRE", "区城市运行指挥中心", "District Operations Centre", "district_centre"),
+    ("U-FIRE", "区消防救援大队", "District Fire Brigade", "fire_brigade"),
+    ("U-POLICE", "区公安分局", "District Police Bureau", "police"),
+    ("U-FLOOD", "区三防办", "District Flood Office", "flood_office"),
+    ("U-DRAIN", "区排水管理中心", "Drainage Management Centre", "municipal"),
+    ("U-RESERVOIR", "水库管理所", "Reservoir Office", "flood_office"),
+    ("U-MUNICIPAL", "区市政设施管理处", "Municipal Facilities Office", "municipal"),
+    ("U-URBAN", "区城管执法局", "Urban Management Bureau", "urban_management"),
+    ("U-ENV", "区生态环境局", "Environment Bureau", "environment"),
+    ("U-CLEAN", "区环卫所", "Sanitation Office", "environment"),
+    ("U-GREEN", "区园林所", "Parks and Greening Office", "environment"),
+    ("U-GAS", "区燃气公司", "Gas Company", "utility"),
+    ("U-POWER", "区供电所", "Power Supply Office", "utility"),
+    ("U-WATER", "区供水公司", "Water Supply Company", "utility"),
+    ("U-IT", "平台运维组", "Platform Operations", "operations"),
+    ("U-MAINT", "物联设备维护公司", "Device Maintenance Company", "maintenance"),
+)
+# code prefix, name suffix, English suffix, kind, parent; one in each street
+_STREET_UNITS = (
+    ("U-ST", "街道分拨中心", "Street Centre", "street_centre", "U-CENTRE"),
+    ("U-FS", "消防站", "Fire Station", "fire_brigade", "U-FIRE"),
+    ("U-PS", "派出所", "Police Station", "police", "U-POLICE"),
+    ("U-PM", "物业联合管理处", "Joint Property Management", "property", "U-ST"),
+)
+
+# category prefix: unit for the whole district, then the street unit that comes before it
+_DUTIES = (
+    ("fire", "U-FIRE", "U-FS"),
+    ("flood", "U-FLOOD", None),
+    ("flood.reservoir", "U-RESERVOIR", None),
+    ("flood.waterlogging", "U-DRAIN", None),
+    ("facility", "U-MUNICIPAL", None),
+    ("facility.gas", "U-GAS", None),
+    ("facility.power", "U-POWER", None),
+    ("facility.water_supply", "U-WATER", None),
+    ("facility.drain", "U-DRAIN", None),
+    ("building", "U-URBAN", "U-PM"),
+    ("environment", "U-ENV", None),
+    ("environment.garbage", "U-CLEAN", None),
+    ("environment.greening", "U-GREEN", None),
+    ("public", "U-POLICE", "U-PS"),
+    ("public.street_vendor", "U-URBAN", "U-ST"),
+    ("device", "U-MAINT", None),
+    ("system", "U-IT", None),
+)
+
+
+def units(streets: int) -> list[Row]:
+    """Sixteen units of the district and four in each street: forty for six streets."""
+    rows = [_unit(i, code, name, name_en, kind, "U-CENTRE") for i, (code, name, name_en, kind) in enumerate(_DISTRICT_UNITS)]
+    rows[0]["parent"] = ""
+    for prefix, suffix, suffix_en, kind, parent in _STREET_UNITS:
+        for street in range(streets):
+            name, name_en = names.street(street)
+            place, place_en = name.removesuffix("街道"), name_en.removesuffix(" Street")
+            above = f"{parent}-{street + 1:02d}" if parent == "U-ST" else parent
+            code = f"{prefix}-{street + 1:02d}"
+            rows.append(_unit(len(rows), code, place + suffix, f"{place_en} {suffix_en}", kind, above))
+    return rows
+
+
+def responsibilities(street_codes: list[str]) -> list[Row]:
+    """Each category prefix for the whole district, and before it the street's own unit where there is one."""
+    rows = []
+    for category, district_unit, street_unit in _DUTIES:
+        if street_unit is not None:
+            for number, area in enumerate(street_codes, start=1):
+                rows.append(_duty(category, "street", area, f"{street_unit}-{number:02d}"))
+        rows.append(_duty(category, "", "", district_unit))
+    return rows
+
+
+def _unit(number: int, code: str, name: str, name_en: str, kind: str, parent: str) -> Row:
+    surname, _ = names.SURNAMES[number % len(names.SURNAMES)]
+    mailbox = code.removeprefix("U-").lower()
+    return {
+        "code": code,
+        "name": name,
+        "name_en": name_en,
+        "kind": kind,
+        "parent": parent,
+        "lead": f"{surname}值班长",
+        "phone": f"000-5550-{number + 1:04d}",
+        "lead_phone": f"000-5551-{number + 1:04d}",
+        "email": f"{mailbox}@district.invalid",
+        "lead_email": f"{mailbox}-lead@district.invalid",
+        "webhook_url": "",
+    }
+
+
+def _duty(category: str, layer: str, area: str, unit: str) -> Row:
+    return {
+        "category": category,
+        "area_layer": layer,
+        "area": area,
+        "unit": unit,
+        "class": "",
+        "limit_minutes": "",
+        "clock": "",
+    }
