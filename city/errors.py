@@ -1,5 +1,8 @@
-"""The root of what we expect to go wrong; the command line prints these as one line, without a traceback."""
+"""The root of errors that a person can act on."""
 
 
 class CityError(Exception):
-    """Says what is wrong, where, and what to do about it, in one line a person can act on."""
+    """Something a person must put right: one readable line naming what, which value, and the remedy.
+
+    The command line prints it without a traceback and leaves with exit code 2.
+    """

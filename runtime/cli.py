@@ -1,0 +1,180 @@
+"""The ``city`` command: reads settings, wires one room, and turns errors into one line and an exit code.
+
+0 done, 1 found something wrong, 2 cannot work as told (settings, files, unreachable server).
+"""
+# ruff: noqa: PLC0415 - each command loads its own room only: `city --help` must not wait for numpy
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from city import logs, settings
+from city.errors import CityError
+from city.settings import Settings, SettingsError
+
+app = typer.Typer(
+    name="city",
+    help="城市运行指挥中心 · a district's operations command centre. Settings are CITY_… variables or .env",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
+
+
+@app.command()
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Play the scenario `demo` unless CITY_SIMULATE says otherwise.")
+    ] = False,
+) -> None:
+    """启动全部 · Start everything on this machine: broker, database, ingest, centre; Ctrl-C stops it."""
+    from runtime import supervisor
+
+    chosen = settings.load()
+    if demo and "simulate" not in chosen.model_fields_set:
+        chosen = chosen.model_copy(update={"simulate": "demo"})
+    raise typer.Exit(supervisor.up(chosen, Console()))
+
+
+@app.command()
+def ingest() -> None:
+    """采集 · The worker: device messages to committed observations and alarms, until SIGTERM."""
+    chosen = _worker("ingest")
+    from ingest import main as room
+
+    raise typer.Exit(room.run(chosen))
+
+
+@app.command()
+def centre() -> None:
+    """指挥 · The command centre: incidents, dispatch, deadlines, HTTP and screens, until SIGTERM."""
+    chosen = _worker("centre")
+    from command_centre import main as room
+
+    raise typer.Exit(room.run(chosen))
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[str, typer.Argument(help="calm, demo, fire, storm, outage, flap, flood-of-alarms")],
+    speed: Annotated[float, typer.Option(help="How many times faster than life.", min=0.01)] = 1.0,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Another number, another play.")] = None,
+) -> None:
+    """模拟 · Play a scenario with simulated devices against the broker."""
+    from runtime import connections
+
+    chosen = settings.load()
+    logs.configure("simulate", chosen.log_level, chosen.log_format)
+    folder = chosen.config or chosen.data_dir / "district"
+    if not folder.exists():
+        raise CityError(f"{folder}: no district to simulate; run `city up` once, or set CITY_CONFIG")
+    from simulators import main as room
+
+    more: dict[str, Any] = {} if seed is None else {"seed": seed}
+    broker = connections.broker(chosen)
+    raise typer.Exit(
+        room.run(chosen, scenario, mqtt_url=broker, folder=folder, speed=speed, duration_s=duration, **more)
+    )
+
+
+@app.command()
+def bench(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to bench/run.py.")] = None,
+) -> None:
+    """测速 · Measure this machine: messages a second, latency, CPU. Part of a source checkout."""
+    script = Path(__file__).resolve().parent.parent / "bench" / "run.py"
+    if not script.exists():
+        raise CityError(
+            "the bench is part of a source checkout, not of the installed package; clone it, `make bench`"
+        )
+    raise typer.Exit(
+        subprocess.run([sys.executable, str(script), *(arguments or [])], check=False).returncode
+    )
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """体检 · Say what is missing or wrong on this machine, with the remedy. Exit code 1 when something fails."""
+    from runtime import doctor as room
+
+    raise typer.Exit(room.run(Console(), as_json=as_json))
+
+
+@app.command()
+def migrate(as_json: AsJson = False) -> None:
+    """升级结构 · Bring the database to this version: schema, built-in kinds, categories and rules."""
+    from city import district
+    from city.storage import migrate as schema
+    from runtime import connections
+
+    with connections.database(settings.load()) as url:
+        applied = schema.apply(url)
+        district.import_defaults(url)
+    _say(as_json, {"applied": applied}, f"applied {', '.join(applied) if applied else 'nothing: up to date'}")
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Folder in the CITY_CONFIG format.")], as_json: AsJson = False
+) -> None:
+    """导入 · Take a district's own files (areas, devices, stations, units, rules) into the database."""
+    from city import district
+    from runtime import connections
+
+    with connections.database(settings.load()) as url:
+        result = district.import_folder(url, folder)
+    _say(as_json, result, f"imported {folder}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; created when missing.")],
+    as_json: AsJson = False,
+) -> None:
+    """导出 · Write the district as it is now into a folder that `city import` reads."""
+    from city import district
+    from runtime import connections
+
+    with connections.database(settings.load()) as url:
+        result = district.export_folder(url, folder)
+    _say(as_json, result, f"exported to {folder}")
+
+
+def _worker(name: str) -> Settings:
+    """Settings of a long-running process with its addresses found and its log set up."""
+    from runtime import connections
+
+    chosen = settings.load()
+    logs.configure(name, chosen.log_level, chosen.log_format)
+    return connections.complete(chosen)
+
+
+def _say(as_json: bool, result: object, text: str) -> None:
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, default=str))  # noqa: T201 - a script reads this
+    else:
+        Console().print(text, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    try:
+        app()
+    except (CityError, SettingsError) as error:
+        sys.stderr.write(f"city: {error}\n")
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; do not trip at exit
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
