@@ -83,7 +83,9 @@ def _cell_codes(ground: list[Cell]) -> list[str]:
 
 def _write_areas(path: Path, ground: list[Cell], codes: list[str]) -> None:
     """District, streets, communities and cells, every one a polygon over whole cells."""
-    features = [_feature("district", DISTRICT_CODE, ("示范区", "Demonstration District"), None, _union(ground))]
+    features = [
+        _feature("district", DISTRICT_CODE, ("示范区", "Demonstration District"), None, _union(ground))
+    ]
     streets = {code[:9]: cell.street for cell, code in zip(ground, codes, strict=True)}
     for code, number in sorted(streets.items()):
         members = [cell for cell in ground if cell.street == number]
@@ -107,7 +109,8 @@ def _union(members: Iterable[Cell]) -> list[list[list[Point]]]:
     pieces = sorted(getattr(outline, "geoms", [outline]), key=lambda piece: piece.bounds)
     oriented = [shapely.geometry.polygon.orient(piece) for piece in pieces]
     return [
-        [[(x, y) for x, y in ring.coords] for ring in (piece.exterior, *piece.interiors)] for piece in oriented
+        [[(x, y) for x, y in ring.coords] for ring in (piece.exterior, *piece.interiors)]
+        for piece in oriented
     ]
 
 

@@ -162,7 +162,10 @@ def _streets(
     of = np.array(community_of)
     middles = np.array([centres[of == k].mean(axis=0) for k in range(count)])
     street_of = _partition(between, middles, streets, rng)
-    west = sorted(range(streets), key=lambda s: float(np.mean([middles[k][0] for k in range(count) if street_of[k] == s])))
+    west = sorted(
+        range(streets),
+        key=lambda s: float(np.mean([middles[k][0] for k in range(count) if street_of[k] == s])),
+    )
     rank = {s: n for n, s in enumerate(west)}
     return [rank[s] for s in street_of]
 

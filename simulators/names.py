@@ -11,7 +11,16 @@ STREETS = (
     ("星塬", "Xingyuan"),
 )
 
-_FIRST = (("晴", "Qing"), ("禾", "He"), ("枫", "Feng"), ("砚", "Yan"), ("霁", "Ji"), ("苇", "Wei"), ("芷", "Zhi"), ("棠", "Tang"))
+_FIRST = (
+    ("晴", "Qing"),
+    ("禾", "He"),
+    ("枫", "Feng"),
+    ("砚", "Yan"),
+    ("霁", "Ji"),
+    ("苇", "Wei"),
+    ("芷", "Zhi"),
+    ("棠", "Tang"),
+)
 _SECOND = (("坞", "wu"), ("陌", "mo"), ("汀", "ting"), ("垄", "long"), ("圃", "pu"))
 
 RIVERS = (("墨澜河", "Molan River"), ("晴溪", "Qing Brook"), ("霁川", "Ji Stream"), ("苇渠", "Wei Canal"))

@@ -61,7 +61,10 @@ _DUTIES = (
 
 def units(streets: int) -> list[Row]:
     """Sixteen units of the district and four in each street: forty for six streets."""
-    rows = [_unit(i, code, name, name_en, kind, "U-CENTRE") for i, (code, name, name_en, kind) in enumerate(_DISTRICT_UNITS)]
+    rows = [
+        _unit(i, code, (name, name_en), kind, "U-CENTRE")
+        for i, (code, name, name_en, kind) in enumerate(_DISTRICT_UNITS)
+    ]
     rows[0]["parent"] = ""
     for prefix, suffix, suffix_en, kind, parent in _STREET_UNITS:
         for street in range(streets):
@@ -69,7 +72,7 @@ def units(streets: int) -> list[Row]:
             place, place_en = name.removesuffix("街道"), name_en.removesuffix(" Street")
             above = f"{parent}-{street + 1:02d}" if parent == "U-ST" else parent
             code = f"{prefix}-{street + 1:02d}"
-            rows.append(_unit(len(rows), code, place + suffix, f"{place_en} {suffix_en}", kind, above))
+            rows.append(_unit(len(rows), code, (place + suffix, f"{place_en} {suffix_en}"), kind, above))
     return rows
 
 
@@ -84,13 +87,13 @@ def responsibilities(street_codes: list[str]) -> list[Row]:
     return rows
 
 
-def _unit(number: int, code: str, name: str, name_en: str, kind: str, parent: str) -> Row:
+def _unit(number: int, code: str, named: tuple[str, str], kind: str, parent: str) -> Row:
     surname, _ = names.SURNAMES[number % len(names.SURNAMES)]
     mailbox = code.removeprefix("U-").lower()
     return {
         "code": code,
-        "name": name,
-        "name_en": name_en,
+        "name": named[0],
+        "name_en": named[1],
         "kind": kind,
         "parent": parent,
         "lead": f"{surname}值班长",

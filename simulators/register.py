@@ -3,7 +3,7 @@
 Ground goes in; rows of ``devices.csv`` and ``stations.csv`` come out, as text ready to be written.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -13,25 +13,28 @@ from simulators.ground import Cell, Floats
 
 Row: TypeAlias = dict[str, str]
 
-SMOKE_INTERVAL_S = 60
-GATEWAY_INTERVAL_S = 60
-CAMERA_INTERVAL_S = 60
-WATER_INTERVAL_S = 60
-RAIN_INTERVAL_S = 300
 CHILDREN = 40  # detectors a gateway serves, about; 20 to 60 are usual
 
-# station kind: base, warning, guaranteed, highest in metres above the station's datum, and their spread
+# kind of device: word before its number, model, expected interval in seconds
+_KINDS = {
+    "gateway": ("烟感网关", "GW-LoRa-8", 60),
+    "smoke": ("烟感", "SD-3", 60),
+    "camera": ("摄像头", "IPC-4K", 60),
+    "water": ("水位站", "RL-80G", 60),
+    "rain": ("雨量站", "RG-02", 300),
+}
+# station kind: warning, guaranteed, highest in metres above the datum, and how far they vary together
 _LEVELS = {
-    "river": (1.1, 2.9, 3.7, 4.4, 0.5),
-    "culvert": (0.3, 1.2, 1.6, 2.0, 0.2),
-    "underpass": (0.0, 0.15, 0.27, 0.55, 0.03),
-    "reservoir": (22.0, 27.0, 28.5, 29.4, 0.2),
+    "river": (2.9, 3.7, 4.4, 0.5),
+    "culvert": (1.2, 1.6, 2.0, 0.2),
+    "underpass": (0.15, 0.27, 0.55, 0.03),
+    "reservoir": (27.0, 28.5, 29.4, 0.2),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """All rows of the two files, in the order they are written."""
+    """All rows of the two files, in the order they are written: what others refer to comes before them."""
 
     devices: list[Row]
     stations: list[Row]
@@ -42,26 +45,64 @@ def furnish(
 ) -> Register:
     """Put devices into the cells, densest in the middle. `codes` are the cells' codes in the same order.
 
-    Raises ValueError when there are fewer than 20 detectors for each community's gateway to serve, or fewer
-    than 8 stations.
+    Raises ValueError when the numbers do not fit the ground: each community's gateway must have detectors to
+    serve, and no cell holds two water stations.
     """
     communities = 1 + max(cell.community for cell in cells)
-    if smoke < 40 * communities or stations < 8 or cameras > 4 * len(cells):
+    if smoke < 40 * communities:
         raise ValueError(
-            f"smoke={smoke}: at least {40 * communities}; stations={stations}: at least 8; "
-            f"cameras={cameras}: at most {4 * len(cells)}"
+            f"smoke={smoke}: {communities} communities need at least {40 * communities} detectors"
         )
-    density = _density(rng, cells)
-    devices = _detectors(rng, cells, codes, density, smoke)
-    devices += _cameras(rng, cells, codes, density, cameras)
-    water, levels = _stations(rng, cells, codes, stations)
-    devices += water
-    devices += _rain_gauges(rng, cells, codes)
-    return Register(devices=devices, stations=levels)
+    if not 8 <= stations <= len(cells):
+        raise ValueError(f"stations={stations}: between 8 and the number of cells, {len(cells)}")
+    site = _Site(rng=rng, cells=cells, codes=codes, density=_density(rng, cells))
+    devices = _detectors(site, smoke) + _cameras(site, cameras)
+    water, levels = _stations(site, stations)
+    return Register(devices=devices + water + _rain_gauges(site), stations=levels)
+
+
+@dataclass(kw_only=True)
+class _Site:
+    """The ground being furnished; `density` says how built-up each cell is and sums to 1."""
+
+    rng: np.random.Generator
+    cells: list[Cell]
+    codes: list[str]
+    density: Floats
+    wet: set[int] = field(default_factory=set)  # cells that hold a water station
+
+    def device(self, code: str, kind: str, home: int) -> Row:
+        """A row of devices.csv, standing near the middle of its cell and so surely inside."""
+        word, model, interval_s = _KINDS[kind]
+        cell = self.cells[home]
+        east, north = self.rng.uniform(-0.0007, 0.0007, 2)
+        place = names.street(cell.street)[0] + names.community(cell.community)[0]
+        return {
+            "code": code,
+            "kind": kind,
+            "name": f"{word}{code.split('-')[1]}",
+            "cell": self.codes[home],
+            "lon": f"{cell.centre[0] + east:.6f}",
+            "lat": f"{cell.centre[1] + north:.6f}",
+            "model": model,
+            "owner_unit": "",
+            "maintainer_unit": "U-MAINT",
+            "gateway": "",
+            "expected_interval_s": str(interval_s),
+            "address": f"{place}第{int(self.codes[home][-3:])}网格",
+        }
+
+    def dry_cell(self, at: tuple[float, float]) -> int:
+        """The cell nearest to a place on the unit square that holds no station yet; it does from now on."""
+        centres = np.array([cell.centre for cell in self.cells])
+        low, high = centres.min(axis=0), centres.max(axis=0)
+        away = ((centres - low - np.array(at) * (high - low)) ** 2).sum(axis=1)
+        home = next(int(i) for i in np.argsort(away, kind="stable") if int(i) not in self.wet)
+        self.wet.add(home)
+        return home
 
 
 def _density(rng: np.random.Generator, cells: list[Cell]) -> Floats:
-    """How built-up each cell is; sums to 1."""
     centres = np.array([cell.centre for cell in cells])
     away = np.hypot(*(centres - centres.mean(axis=0)).T)
     weight = np.exp(-((away / (0.7 * away.max())) ** 2)) * rng.uniform(0.5, 1.5, len(cells)) + 0.15
@@ -70,155 +111,119 @@ def _density(rng: np.random.Generator, cells: list[Cell]) -> Floats:
 
 def _shares(weight: Floats, total: int, at_least: int) -> list[int]:
     """Whole numbers proportional to the weights that sum to `total` (largest remainders)."""
-    spare = total - at_least * len(weight)
-    exact = weight * spare
+    exact = weight * (total - at_least * len(weight))
     counts = np.floor(exact).astype(int)
-    for i in np.argsort(counts - exact, kind="stable")[: spare - counts.sum()]:
+    missing = total - at_least * len(weight) - int(counts.sum())
+    for i in np.argsort(counts - exact, kind="stable")[:missing]:
         counts[i] += 1
     return [int(n) + at_least for n in counts]
 
 
-def _detectors(rng: np.random.Generator, cells: list[Cell], codes: list[str], density: Floats, total: int) -> list[Row]:
-    """Gateways first in each neighbourhood, then the detectors that speak through them."""
-    counts = _shares(density, total, at_least=max(1, total // (3 * len(cells))))
+def _detectors(site: _Site, total: int) -> list[Row]:
+    """Each neighbourhood's gateway, then the detectors that speak through it."""
+    counts = _shares(site.density, total, at_least=max(1, total // (3 * len(site.cells))))
     rows: list[Row] = []
     gateways = detectors = 0
-    for community in range(1 + max(cell.community for cell in cells)):
-        inside = [i for i, cell in enumerate(cells) if cell.community == community]
+    for community in range(1 + max(cell.community for cell in site.cells)):
+        inside = [i for i, cell in enumerate(site.cells) if cell.community == community]
         homes = [i for i in inside for _ in range(counts[i])]
         for children in np.array_split(homes, max(1, round(len(homes) / CHILDREN))):
             gateways += 1
             gateway = f"GW-{gateways:03d}"
-            middle = int(children[len(children) // 2])
-            rows.append(
-                _device(rng, gateway, "gateway", "烟感网关", cells[middle], codes[middle], "GW-LoRa-8", GATEWAY_INTERVAL_S)
-            )
+            rows.append(site.device(gateway, "gateway", int(children[len(children) // 2])))
             for home in children:
                 detectors += 1
-                row = _device(
-                    rng,
-                    f"SM-{detectors:05d}",
-                    "smoke",
-                    "烟感",
-                    cells[home],
-                    codes[home],
-                    "SD-3",
-                    SMOKE_INTERVAL_S,
-                )
-                rows.append(row | {"gateway": gateway, "maintainer_unit": "U-MAINT"})
+                rows.append(site.device(f"SM-{detectors:05d}", "smoke", int(home)) | {"gateway": gateway})
     return rows
 
 
-def _cameras(rng: np.random.Generator, cells: list[Cell], codes: list[str], density: Floats, total: int) -> list[Row]:
+def _cameras(site: _Site, total: int) -> list[Row]:
     """One camera in as many cells as there are cameras, the densest most surely; further rounds when more."""
     rows: list[Row] = []
     while len(rows) < total:
-        round_size = min(total - len(rows), len(cells))
-        for home in np.sort(rng.choice(len(cells), round_size, replace=False, p=density)):
-            code = f"CAM-{len(rows) + 1:03d}"
-            row = _device(rng, code, "camera", "摄像头", cells[home], codes[home], "IPC-4K", CAMERA_INTERVAL_S)
-            rows.append(row | {"owner_unit": "U-POLICE", "maintainer_unit": "U-MAINT"})
+        count = min(total - len(rows), len(site.cells))
+        for home in np.sort(site.rng.choice(len(site.cells), count, replace=False, p=site.density)):
+            row = site.device(f"CAM-{len(rows) + 1:03d}", "camera", int(home))
+            rows.append(row | {"owner_unit": "U-POLICE"})
     return rows
 
 
-def _stations(rng: np.random.Generator, cells: list[Cell], codes: list[str], total: int) -> tuple[list[Row], list[Row]]:
-    """Rivers (two fifths) with their upstream neighbour and travel time, culverts, underpasses, one reservoir."""
+def _stations(site: _Site, total: int) -> tuple[list[Row], list[Row]]:
+    """A reservoir and the rivers below it (two fifths of all), then culverts and underpasses."""
     devices: list[Row] = []
     levels: list[Row] = []
-    taken: set[int] = set()
 
-    def add(kind: str, river: int | None, name: str, at: tuple[float, float], upstream: str, travel: int) -> str:
+    def add(home: int, station: Row, name: str, owner: str) -> str:
         code = f"WL-{len(devices) + 1:02d}"
-        home = _nearest_free(cells, at, taken)
-        row = _device(rng, code, "water", "", cells[home], codes[home], "RL-80G", WATER_INTERVAL_S)
-        owner = "U-RESERVOIR" if kind == "reservoir" else "U-DRAIN" if river is None else "U-FLOOD"
-        devices.append(row | {"name": name, "owner_unit": owner, "maintainer_unit": "U-MAINT"})
-        levels.append(
-            {"code": code, "station_kind": kind, "river": names.RIVERS[river][0] if river is not None else ""}
-            | _marks(rng, kind)
-            | {"upstream": upstream, "travel_min": str(travel) if upstream else ""}
-        )
+        devices.append(site.device(code, "water", home) | {"name": name, "owner_unit": owner})
+        levels.append({"code": code} | station)
         return code
 
-    rivers, culverts = total * 2 // 5, total // 3
-    courses = _courses(rivers)
-    head = add("reservoir", 0, names.RESERVOIR[0], courses[0][0], "", 0)
+    courses = _courses(total * 2 // 5)
+    river = names.RIVERS[0][0]
+    start = site.dry_cell(courses[0][0])
+    head = add(start, _station(site.rng, "reservoir", river, 38.0), names.RESERVOIR[0], "U-RESERVOIR")
     for number, course in enumerate(courses):
+        river = names.RIVERS[number][0]
         upstream = head if number == 0 else ""
         for step, at in enumerate(course, start=1):
-            travel = int(rng.integers(6, 14)) + (8 if upstream == head else 0)
-            upstream = add("river", number, f"{names.RIVERS[number][0]}{step}号水位站", at, upstream, travel)
-    homes = rng.choice(len(cells), total - 1 - sum(map(len, courses)), replace=False)
-    for n, home in enumerate(homes):
-        kind, word = ("culvert", "涵洞") if n < culverts else ("underpass", "下穿通道")
-        number_here = n + 1 if n < culverts else n + 1 - culverts
-        add(kind, None, f"{names.community(cells[home].community)[0][:2]}{number_here}号{word}", cells[home].centre, "", 0)
+            datum = 31.0 - 14.0 * at[0] - 0.2 * step
+            station = _station(site.rng, "river", river, datum)
+            if upstream:
+                station |= {"upstream": upstream, "travel_min": str(int(site.rng.integers(6, 14)))}
+            upstream = add(site.dry_cell(at), station, f"{river}{step}号水位站", "U-FLOOD")
+    culverts = total // 3
+    dry = [i for i in range(len(site.cells)) if i not in site.wet]
+    for n, home in enumerate(site.rng.choice(dry, total - len(devices), replace=False)):
+        kind, word, number = (
+            ("culvert", "涵洞", n) if n < culverts else ("underpass", "下穿通道", n - culverts)
+        )
+        place = names.community(site.cells[home].community)[0].removesuffix("社区")
+        station = _station(site.rng, kind, "", float(site.rng.uniform(16, 30)))
+        add(int(home), station, f"{place}{number + 1}号{word}", "U-DRAIN")
     return devices, levels
+
+
+def _station(rng: np.random.Generator, kind: str, river: str, datum: float) -> Row:
+    """Datum in metres above the sea; warning < guaranteed < highest recorded in metres above the datum."""
+    warning, guaranteed, highest, spread = _LEVELS[kind]
+    shift = float(rng.uniform(-spread, spread))
+    return {
+        "station_kind": kind,
+        "river": river,
+        "datum_m": f"{datum:.3f}",
+        "warning_m": f"{warning + shift:.2f}",
+        "guaranteed_m": f"{guaranteed + shift:.2f}",
+        "highest_m": f"{highest + shift:.2f}",
+        "upstream": "",
+        "travel_min": "",
+    }
 
 
 def _courses(total: int) -> list[list[tuple[float, float]]]:
     """Places of the river stations on a unit square, upstream first: a main stem and three tributaries."""
-    counts = _shares(np.array([0.4, 0.2, 0.2, 0.2]), total, at_least=1)
-    ends = (((0.06, 0.55), (0.94, 0.45)), ((0.28, 0.9), (0.42, 0.6)), ((0.72, 0.92), (0.62, 0.55)), ((0.36, 0.1), (0.52, 0.42)))
+    counts = _shares(np.array([0.4, 0.2, 0.2, 0.2]), max(total, 4), at_least=1)
+    ends = (
+        ((0.06, 0.55), (0.94, 0.45)),
+        ((0.28, 0.9), (0.42, 0.6)),
+        ((0.72, 0.92), (0.62, 0.55)),
+        ((0.36, 0.1), (0.52, 0.42)),
+    )
     courses = []
     for number, (count, ((x0, y0), (x1, y1))) in enumerate(zip(counts, ends, strict=True)):
-        along = np.linspace(0, 1, count)
-        meander = 0.05 * np.sin(2.5 * np.pi * along + number)
-        courses.append([(float(x0 + (x1 - x0) * s), float(y0 + (y1 - y0) * s + m)) for s, m in zip(along, meander, strict=True)])
+        along = [float(s) for s in np.linspace(0, 1, count)]
+        bends = [0.05 * float(np.sin(2.5 * np.pi * s + number)) for s in along]
+        courses.append(
+            [(x0 + (x1 - x0) * s, y0 + (y1 - y0) * s + bend) for s, bend in zip(along, bends, strict=True)]
+        )
     return courses
 
 
-def _nearest_free(cells: list[Cell], at: tuple[float, float], taken: set[int]) -> int:
-    """The cell nearest to a place that holds no station yet. Places are on the unit square or in degrees."""
-    centres = np.array([cell.centre for cell in cells])
-    low, high = centres.min(axis=0), centres.max(axis=0)
-    place = np.array(at) if at[0] > 1 else low + np.array(at) * (high - low)
-    for home in np.argsort(((centres - place) ** 2).sum(axis=1), kind="stable"):
-        if int(home) not in taken:
-            taken.add(int(home))
-            return int(home)
-    raise ValueError(f"stations: more than the {len(cells)} cells can hold; ask for fewer")
-
-
-def _marks(rng: np.random.Generator, kind: str) -> Row:
-    """Warning < guaranteed < highest recorded, in metres above the datum."""
-    _, warning, guaranteed, highest, spread = _LEVELS[kind]
-    shift = float(rng.uniform(-spread, spread))
-    return {
-        "datum_m": "0.000",
-        "warning_m": f"{warning + shift:.2f}",
-        "guaranteed_m": f"{guaranteed + shift:.2f}",
-        "highest_m": f"{highest + shift:.2f}",
-    }
-
-
-def _rain_gauges(rng: np.random.Generator, cells: list[Cell], codes: list[str]) -> list[Row]:
+def _rain_gauges(site: _Site) -> list[Row]:
     """One gauge in the middle of each street."""
     rows = []
-    for street in range(1 + max(cell.street for cell in cells)):
-        inside = [i for i, cell in enumerate(cells) if cell.street == street]
-        home = inside[len(inside) // 2]
-        row = _device(rng, f"RG-{street + 1:02d}", "rain", "雨量站", cells[home], codes[home], "RG-02", RAIN_INTERVAL_S)
-        rows.append(row | {"owner_unit": "U-FLOOD", "maintainer_unit": "U-MAINT"})
+    for street in range(1 + max(cell.street for cell in site.cells)):
+        inside = [i for i, cell in enumerate(site.cells) if cell.street == street]
+        row = site.device(f"RG-{street + 1:02d}", "rain", inside[len(inside) // 2])
+        rows.append(row | {"owner_unit": "U-FLOOD"})
     return rows
-
-
-def _device(
-    rng: np.random.Generator, code: str, kind: str, word: str, cell: Cell, cell_code: str, model: str, interval_s: int
-) -> Row:
-    """A row of devices.csv, standing near the middle of its cell and so surely inside."""
-    east, north = rng.uniform(-0.0007, 0.0007, 2)
-    return {
-        "code": code,
-        "kind": kind,
-        "name": f"{word}{code.split('-')[1]}" if word else "",
-        "cell": cell_code,
-        "lon": f"{cell.centre[0] + east:.6f}",
-        "lat": f"{cell.centre[1] + north:.6f}",
-        "model": model,
-        "owner_unit": "",
-        "maintainer_unit": "",
-        "gateway": "",
-        "expected_interval_s": str(interval_s),
-        "address": f"{names.street(cell.street)[0]}{names.community(cell.community)[0]}网格{cell_code[-3:]}",
-    }

@@ -1,0 +1,85 @@
+"""``city simulate``: wires settings, folder and scenario to a player and stops it when told to."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from city.settings import Settings
+from simulators.district import generate
+from simulators.fleet import FolderError, read_fleet
+from simulators.player import Player
+from simulators.scenarios import compose
+
+log = structlog.get_logger("simulators")
+
+
+def run(
+    settings: Settings,
+    scenario: str,
+    *,
+    mqtt_url: str | None = None,
+    folder: Path | None = None,
+    speed: float = 1.0,
+    duration_s: float | None = None,
+    seed: int = 20261121,
+    stop: threading.Event | None = None,
+) -> int:
+    """Play until SIGTERM, SIGINT, `stop`, or `duration_s` of the clock; returns the process's exit code.
+
+    0 played; 2 the scenario, the folder or a number cannot be used (one log line says which and what to do).
+    The demonstration district is generated when no folder is named and none is there yet. A broker that is
+    away is waited for.
+    """
+    stop = stop or threading.Event()
+    if speed <= 0:
+        log.error("simulate.refused", reason=f"speed = {speed}: must be above 0")
+        return 2
+    try:
+        place = _folder(settings, folder)
+        fleet = read_fleet(place)
+        composed = compose(scenario, fleet, seed)
+    except (FolderError, ValueError, OSError) as error:
+        log.error("simulate.refused", reason=str(error))
+        return 2
+    url = mqtt_url or settings.mqtt_url or f"mqtt://127.0.0.1:{settings.mqtt_port}"
+    player = Player(scenario=composed, fleet=fleet, url=url, speed=speed)
+    log.info("simulate.started", scenario=scenario, devices=len(fleet), folder=str(place), speed=speed)
+    with _stopped_by_signals(stop):
+        player.play(stop, duration_s)
+    log.info(
+        "simulate.ended", published=player.published, acknowledged=player.acknowledged, dropped=player.dropped
+    )
+    return 0
+
+
+def _folder(settings: Settings, folder: Path | None) -> Path:
+    named = folder or settings.config
+    if named is not None:
+        return named
+    built = settings.data_dir / "district"
+    if not (built / "devices.csv").exists():
+        generate(built)
+    return built
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; only a main thread may ask for signals, elsewhere the caller does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
