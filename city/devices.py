@@ -1,0 +1,201 @@
+"""What transmits: devices with their kinds, and the stations among them that measure water.
+
+The register travels in columns where there are many (``Register``) and in rows where there are few
+(``DeviceRow``). Instants of the register are microseconds since 1970 UTC, as in ``city.observations``; 0 stands
+for never.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Registration = Literal["registered", "unclaimed", "retired"]
+ServiceState = Literal["in_service", "under_test", "shelved", "out_of_service"]
+Link = Literal["online", "offline"]
+StationState = Literal["normal", "warning", "guaranteed", "record", "unset", "silent"]
+
+SILENT_AFTER_INTERVALS = 3  # missed reports before a screen calls a device silent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """A quantity; ``id`` is 0 while it is only in a file."""
+
+    id: int = 0
+    code: str
+    unit: str
+    name: str
+    name_en: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """A kind of device; ``main_metric`` None means that it only sends events."""
+
+    code: str
+    name: str
+    name_en: str
+    main_metric: str | None
+    expected_interval_s: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnclaimedDevice:
+    """A device that was heard and is in no list; placed by the cell in its topic."""
+
+    code: str
+    kind: str
+    cell_code: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceRow:
+    """One device as ingest and the rules need it. ``expected_interval_s`` is its own, else its kind's."""
+
+    id: int
+    code: str
+    kind: str
+    cell_id: int | None
+    expected_interval_s: int | None
+    service_state: ServiceState
+    service_until_us: int
+    registration: Registration
+    link: Link | None
+    last_heard_us: int
+    registered_us: int
+    warning_m: float | None
+    guaranteed_m: float | None
+    highest_m: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Register:
+    """Columns of n devices, ordered by id, each of length n. 0 = unknown or never, NaN = not set.
+
+    ``version`` was read before the rows: when ``register_version`` differs from it, load again.
+    """
+
+    version: int
+    id: NDArray[np.int32]
+    code: list[str]
+    kind: list[str]
+    cell_id: NDArray[np.int32]
+    expected_interval_s: NDArray[np.int32]
+    service_state: list[ServiceState]
+    service_until_us: NDArray[np.int64]
+    registration: list[Registration]
+    link: list[Link | None]
+    last_heard_us: NDArray[np.int64]
+    registered_us: NDArray[np.int64]
+    warning_m: NDArray[np.float64]
+    guaranteed_m: NDArray[np.float64]
+    highest_m: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceState:
+    """A device as people see it: its entry in the register and its live state."""
+
+    code: str
+    kind: str
+    name: str
+    cell: str | None
+    cell_name: str | None
+    longitude: float | None
+    latitude: float | None
+    model: str
+    owner_unit: str
+    maintainer_unit: str
+    gateway: str | None
+    address: str
+    expected_interval_s: int | None
+    registration: Registration
+    service_state: ServiceState
+    service_until: datetime | None
+    service_reason: str
+    service_by: str
+    clock_ahead_at: datetime | None
+    registered_at: datetime
+    link: Link | None
+    last_heard_at: datetime | None
+    open_alarms: int
+
+    def online(self, now: datetime) -> bool:
+        """Heard within three expected intervals and not signed off by its last will."""
+        return self.link != "offline" and not silent(self.last_heard_at, self.expected_interval_s, now)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Station:
+    """A water station with its latest level. Levels are metres above the station's datum, None = not set."""
+
+    code: str
+    name: str
+    station_kind: str
+    river: str
+    cell: str | None
+    longitude: float | None
+    latitude: float | None
+    datum_m: float
+    warning_m: float | None
+    guaranteed_m: float | None
+    highest_m: float | None
+    upstream: str | None
+    travel_minutes: int | None
+    level_m: float | None
+    observed_at: datetime | None
+    state: StationState
+
+    @property
+    def margin_m(self) -> float | None:
+        """Metres left to the warning level, negative above it; None when unset or silent."""
+        if self.state in ("unset", "silent") or self.warning_m is None or self.level_m is None:
+            return None
+        return self.warning_m - self.level_m
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesPoint:
+    """A step of a series: its beginning and what was read in it."""
+
+    at: datetime
+    minimum: float
+    mean: float
+    maximum: float
+    readings: int
+
+
+def silent(last_heard_at: datetime | None, expected_interval_s: int | None, now: datetime) -> bool:
+    """Whether a screen should show the device as silent; without an expected interval an hour counts."""
+    if last_heard_at is None:
+        return True
+    interval = timedelta(seconds=expected_interval_s or 1200)
+    return now - last_heard_at > max(SILENT_AFTER_INTERVALS * interval, timedelta(minutes=2))
+
+
+def station_state(
+    level_m: float | None,
+    warning_m: float | None,
+    guaranteed_m: float | None,
+    highest_m: float | None,
+    *,
+    is_silent: bool,
+) -> StationState:
+    """The worst level reached; no data and no levels are states of their own, never "normal"."""
+    if is_silent or level_m is None:
+        return "silent"
+    if warning_m is None and guaranteed_m is None:
+        return "unset"
+    if highest_m is not None and level_m >= highest_m:
+        return "record"
+    if guaranteed_m is not None and level_m >= guaranteed_m:
+        return "guaranteed"
+    if warning_m is not None and level_m >= warning_m:
+        return "warning"
+    return "normal"
