@@ -1,0 +1,160 @@
+/** What the desk asks of the centre over HTTP. Refusals arrive as problem+json and leave as `Problem`. */
+import type { IncidentClass } from "../screen/topics";
+
+export interface User {
+  name: string;
+  display_name: string;
+  role: "viewer" | "dispatcher" | "administrator";
+}
+
+export interface IncidentDetail {
+  id: string | number;
+  number: string;
+  state: string;
+  class: IncidentClass;
+  category: string;
+  category_name?: string;
+  category_name_en?: string;
+  cell: string | null;
+  cell_name?: string | null;
+  street_name?: string | null;
+  lon?: number | null;
+  lat?: number | null;
+  unit: string | null;
+  unit_name?: string | null;
+  unit_name_en?: string | null;
+  unit_phone?: string | null;
+  unit_lead_phone?: string | null;
+  reason: string | null;
+  opened_at: string;
+  due_at: string | null;
+  acknowledged_at?: string | null;
+  devices: string[];
+  exercise?: boolean;
+  allowed?: string[];
+}
+
+export interface TimelineItem {
+  seq: number;
+  at: string;
+  kind: string;
+  actor: string | null;
+  reason: string | null;
+  detail: unknown;
+}
+
+export interface Alarm {
+  id: string | number;
+  rule: string;
+  device: string | null;
+  cell?: string | null;
+  metric?: string | null;
+  value?: number | null;
+  raised_at: string;
+  cleared_at: string | null;
+  acknowledged_at?: string | null;
+}
+
+export interface Unit {
+  code: string;
+  name: string;
+  name_en?: string | null;
+  kind?: string;
+  phone?: string | null;
+  open_incidents?: number;
+}
+
+export interface Device {
+  code: string;
+  kind: string;
+  name?: string | null;
+  cell?: string | null;
+  state?: string | null;
+  service?: string | null;
+  service_until?: string | null;
+  claimed?: boolean;
+  last_seen_at?: string | null;
+}
+
+export interface Quarantined {
+  id: string | number;
+  topic: string;
+  reason: string;
+  received_at: string;
+  payload?: string | null;
+}
+
+interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+/** A refusal that a person can read: the centre's own words when it gave any. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly detail: string,
+  ) {
+    super(detail || title || `HTTP ${status}`);
+  }
+}
+
+/** Reads a refusal; bodies that are no problem+json (a proxy's page) count as without words. */
+export async function problemOf(answer: Response): Promise<Problem> {
+  let body: { title?: unknown; detail?: unknown } = {};
+  try {
+    body = (await answer.json()) as typeof body;
+  } catch {
+    // No JSON: the status alone must do.
+  }
+  const title = typeof body.title === "string" ? body.title : "";
+  const detail =
+    typeof body.detail === "string" ? body.detail : body.detail === undefined ? "" : JSON.stringify(body.detail);
+  return new Problem(answer.status, title, detail);
+}
+
+async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, {
+      method,
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Problem(0, "", "");
+  }
+  if (!answer.ok) throw await problemOf(answer);
+  return answer.status === 204 ? (null as T) : ((await answer.json()) as T);
+}
+
+const seg = (part: string | number) => encodeURIComponent(String(part));
+
+export const api = {
+  session: () => call<{ user: User }>("GET", "/api/session"),
+  logIn: (name: string, password: string) => call<{ user: User }>("POST", "/api/session", { name, password }),
+  logOut: () => call<unknown>("DELETE", "/api/session"),
+
+  incident: (id: string | number) => call<IncidentDetail>("GET", `/api/incidents/${seg(id)}`),
+  timeline: (id: string | number) => call<Page<TimelineItem>>("GET", `/api/incidents/${seg(id)}/timeline`),
+  alarmsOf: (id: string | number) => call<Page<Alarm>>("GET", `/api/alarms?state=all&incident=${seg(id)}`),
+  act: (id: string | number, action: string, body: Record<string, string>) =>
+    call<IncidentDetail>("POST", `/api/incidents/${seg(id)}/${seg(action)}`, body),
+
+  units: () => call<Page<Unit>>("GET", "/api/units?limit=500"),
+  acknowledgeAlarm: (id: string | number) => call<unknown>("POST", `/api/alarms/${seg(id)}/acknowledge`, {}),
+
+  devices: (query: string, cursor: string | null) =>
+    call<Page<Device>>(
+      "GET",
+      `/api/devices?limit=50${query ? `&q=${seg(query)}` : ""}${cursor ? `&cursor=${seg(cursor)}` : ""}`,
+    ),
+  service: (code: string, body: { state: string; until?: string; reason: string }) =>
+    call<unknown>("POST", `/api/devices/${seg(code)}/service`, body),
+  claim: (code: string) => call<unknown>("POST", `/api/devices/${seg(code)}/claim`, {}),
+
+  quarantine: (cursor: string | null) =>
+    call<Page<Quarantined>>("GET", `/api/quarantine?limit=50${cursor ? `&cursor=${seg(cursor)}` : ""}`),
+  replay: (ids: (string | number)[]) => call<unknown>("POST", "/api/quarantine/replay", { ids }),
+};

@@ -1,0 +1,39 @@
+import { t } from "../i18n/language.svelte";
+import { api, Problem, type User } from "./api";
+
+class Session {
+  user = $state.raw<User | null>(null);
+  known = $state(false);
+
+  async find(): Promise<void> {
+    try {
+      this.user = (await api.session()).user;
+    } catch {
+      this.user = null;
+    }
+    this.known = true;
+  }
+
+  async logIn(name: string, password: string): Promise<void> {
+    this.user = (await api.logIn(name, password)).user;
+  }
+
+  async logOut(): Promise<void> {
+    await api.logOut();
+    this.user = null;
+  }
+
+  /** What to show for a failure; an ended session also brings the log-in form back. */
+  explain(error: unknown): string {
+    if (!(error instanceof Problem)) return String(error);
+    if (error.status === 0) return t("error.network");
+    if (error.status === 401 && this.user) {
+      this.user = null;
+      return t("login.expired");
+    }
+    const words = [error.title, error.detail].filter((part) => part !== "").join(": ");
+    return words || t("error.status", { status: error.status });
+  }
+}
+
+export const session = new Session();

@@ -1,0 +1,71 @@
+/** Which incident comes first, how long it has, and the sign its class carries. No clock is read here. */
+import type { Incident, IncidentClass, Station } from "../screen/topics";
+
+export const CLASSES: readonly IncidentClass[] = ["A", "B", "C"];
+export type Sort = "class" | "deadline" | "age";
+
+export interface Sign {
+  digit: string;
+  colour: string;
+  /** Corners in a box from -1 to 1. */
+  shape: readonly (readonly [number, number])[];
+}
+
+/** Colour never stands alone: a diamond 1, a triangle 2, a square 3. The blue circle 4 is reserved. */
+export const SIGNS: Record<IncidentClass, Sign> = {
+  A: { digit: "1", colour: "#e82c45", shape: [[0, -1.15], [1.15, 0], [0, 1.15], [-1.15, 0]] },
+  B: { digit: "2", colour: "#ec7f13", shape: [[0, -1.1], [1.15, 0.9], [-1.15, 0.9]] },
+  C: { digit: "3", colour: "#f7f097", shape: [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]] },
+};
+
+/** Milliseconds left until `due_at`; negative when over; null without a deadline. */
+export function timeLeft(due_at: string | null, now: number | null): number | null {
+  return due_at === null || now === null ? null : Date.parse(due_at) - now;
+}
+
+function due(incident: Incident): number {
+  return incident.due_at === null ? Number.POSITIVE_INFINITY : Date.parse(incident.due_at);
+}
+
+function rank(incident: Incident): number {
+  return CLASSES.indexOf(incident.class);
+}
+
+type Order = (a: Incident, b: Incident) => number;
+const difference = (a: number, b: number): number => (a === b ? 0 : a < b ? -1 : 1);
+const byDeadline: Order = (a, b) => difference(due(a), due(b));
+const byAge: Order = (a, b) => difference(Date.parse(a.opened_at), Date.parse(b.opened_at));
+const byAcknowledged: Order = (a, b) =>
+  Number(a.acknowledged_at !== null) - Number(b.acknowledged_at !== null);
+const byClass: Order = (a, b) => rank(a) - rank(b);
+const byNumber: Order = (a, b) => a.number.localeCompare(b.number);
+
+const ORDERS: Record<Sort, readonly Order[]> = {
+  class: [byClass, byAcknowledged, byDeadline, byAge, byNumber],
+  deadline: [byDeadline, byClass, byAge, byNumber],
+  age: [byAge, byClass, byNumber],
+};
+
+export function sorted(incidents: Iterable<Incident>, sort: Sort): Incident[] {
+  const orders = ORDERS[sort];
+  return [...incidents].sort((a, b) => {
+    for (const order of orders) {
+      const result = order(a, b);
+      if (result !== 0) return result;
+    }
+    return 0;
+  });
+}
+
+/** Incidents that must be heard: first class and nobody has acknowledged them. */
+export function sounding(incidents: Iterable<Incident>): Incident[] {
+  return [...incidents].filter((incident) => incident.class === "A" && incident.acknowledged_at === null);
+}
+
+/** Stations nearest to, or furthest above, their warning level; without a margin they cannot be ranked. */
+export function worstStations(stations: Iterable<Station>, most: number): Station[] {
+  return [...stations]
+    .filter((station) => station.margin_m !== null && station.state !== "silent")
+    .sort((a, b) => difference(a.margin_m ?? 0, b.margin_m ?? 0) || a.code.localeCompare(b.code))
+    .slice(0, most);
+}

@@ -1,0 +1,109 @@
+/** What the screen hub says, by topic. Times are RFC 3339 UTC, levels metres above the station's datum. */
+
+export type IncidentClass = "A" | "B" | "C";
+
+export interface District {
+  code: string;
+  name: string;
+  name_en: string;
+  timezone: string;
+  response_level: "I" | "II" | "III" | "IV" | null;
+}
+
+export interface Cell {
+  state: "normal" | "blind" | "unset";
+  class: IncidentClass | null;
+  open: number;
+  devices: number;
+  online: number;
+}
+
+export interface Incident {
+  id: string | number;
+  number: string;
+  state: string;
+  class: IncidentClass;
+  category: string;
+  category_name: string;
+  category_name_en: string;
+  cell: string;
+  cell_name: string;
+  street_name: string;
+  lon: number | null;
+  lat: number | null;
+  unit: string | null;
+  unit_name: string | null;
+  unit_name_en: string | null;
+  reason: string;
+  opened_at: string;
+  due_at: string | null;
+  acknowledged_at: string | null;
+  last_alarm_at: string | null;
+  alarms: number;
+  devices: string[];
+  exercise: boolean;
+}
+
+export interface Counts {
+  A: number;
+  B: number;
+  C: number;
+  unassigned: number;
+  unacknowledged: number;
+  total: number;
+}
+
+export interface Station {
+  code: string;
+  name: string;
+  name_en: string;
+  station_kind: "river" | "culvert" | "underpass" | "reservoir";
+  cell: string;
+  level_m: number | null;
+  observed_at: string | null;
+  warning_m: number | null;
+  guaranteed_m: number | null;
+  highest_m: number | null;
+  margin_m: number | null;
+  state: "normal" | "warning" | "guaranteed" | "record" | "unset" | "silent";
+}
+
+export interface KindOnline {
+  kind: string;
+  name: string;
+  name_en: string;
+  total: number;
+  online: number;
+  offline: number;
+  never: number;
+}
+
+export interface Health {
+  ingest: "ok" | "lagging" | "down";
+  broker: "ok" | "down";
+  database: "ok" | "down";
+  lag_s: number | null;
+  ingest_seen_at: string | null;
+  quarantined_1h: number;
+  unclaimed: number;
+  broker_dropped: number;
+}
+
+export interface Topics {
+  district: District;
+  cell: Cell;
+  incident: Incident;
+  counts: Counts;
+  station: Station;
+  online: KindOnline;
+  health: Health;
+}
+
+export type TopicName = keyof Topics;
+
+export interface ScreenEvent {
+  kind: string;
+  id: string | number;
+  at?: string;
+  class?: IncidentClass | null;
+}
