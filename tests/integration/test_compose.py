@@ -1,0 +1,302 @@
+"""The compose deployment without a container engine.
+
+The file against the published schema and against its parts; the broker's real configuration in a real broker.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+import yaml
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from tests.servers.mosquitto import MosquittoServer, mosquitto_binary, mosquitto_passwd_binary
+from tests.servers.processes import ServerProcess, UnavailableError, free_port, listening
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {"MQTT_INGEST_PASSWORD": "read-secret", "MQTT_DEVICES_PASSWORD": "write-secret"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return document
+
+
+def test_the_file_follows_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [*command, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_variable_stands_in_the_example() -> None:
+    named = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    offered = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert named == offered
+
+
+def test_no_secret_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    example = (ROOT / ".env.example").read_text()
+    for name in (
+        "CITY_DATABASE_PASSWORD",
+        "CITY_MQTT_INGEST_PASSWORD",
+        "CITY_MQTT_DEVICES_PASSWORD",
+        "CITY_API_TOKEN",
+    ):
+        assert set(re.findall(rf"\$\{{{name}(.)", text)) == {":"}
+        assert set(re.findall(rf"\$\{{{name}:(.)", text)) == {"?"}
+        assert re.search(rf"^{name}=$", example, re.MULTILINE)
+
+
+def test_every_service_is_bounded_watched_and_restarted(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"mosquitto", "timescaledb", "migrate", "ingest", "centre"}
+    for name, service in compose["services"].items():
+        assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
+        assert service["logging"]["options"]["max-size"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        if name == "migrate":
+            assert service["restart"] == "on-failure:5"
+        else:
+            assert service["restart"] == "unless-stopped", name
+            assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+
+
+def test_only_people_and_devices_have_a_port_and_only_here(compose: dict[str, Any]) -> None:
+    ports = {name: service.get("ports", []) for name, service in compose["services"].items()}
+    assert {name for name, mapped in ports.items() if mapped} == {"mosquitto", "centre"}
+    assert all(
+        mapping.split("}:")[0].endswith(":-127.0.0.1") for mapped in ports.values() for mapping in mapped
+    )
+
+
+def test_images_are_pinned(compose: dict[str, Any]) -> None:
+    images = [service["image"] for service in compose["services"].values()]
+    images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images), images
+
+
+def test_work_begins_only_on_a_migrated_database(compose: dict[str, Any]) -> None:
+    for name in ("ingest", "centre"):
+        assert (
+            compose["services"][name]["depends_on"]["migrate"]["condition"]
+            == "service_completed_successfully"
+        )
+    assert compose["services"]["migrate"]["depends_on"]["timescaledb"]["condition"] == "service_healthy"
+
+
+def test_the_image_runs_without_root() -> None:
+    stages = (ROOT / "Dockerfile").read_text().split("\nFROM ")
+    assert len(stages) == 3  # a head of comments, the build, the runtime
+    assert re.search(r"^USER 10001:10001$", stages[-1], re.MULTILINE)
+    assert "install" not in stages[-1].replace("install -d", "")
+
+
+def test_mounted_files_exist(compose: dict[str, Any]) -> None:
+    for name in ("mosquitto.conf", "acl", "start.sh"):
+        assert (ROOT / "deploy/mosquitto" / name).is_file()
+    assert "./deploy/mosquitto:/mosquitto/config:ro" in compose["services"]["mosquitto"]["volumes"]
+    assert (ROOT / "deploy/district").is_dir()
+
+
+def test_docker_compose_itself_accepts_it(tmp_path: Path) -> None:
+    docker = shutil.which("docker")
+    version = docker and subprocess.run([docker, "compose", "version"], check=False, capture_output=True)
+    if not version or version.returncode != 0:
+        pytest.skip("no docker compose on this machine; the schema test above stands in for it")
+    filled = re.sub(
+        r"^(\w+(?:PASSWORD|TOKEN))=$", r"\1=secret", (ROOT / ".env.example").read_text(), flags=re.M
+    )
+    env_file = tmp_path / "env"
+    env_file.write_text(filled)
+    command = [
+        docker,
+        "compose",
+        "-f",
+        str(ROOT / "docker-compose.yml"),
+        "--env-file",
+        str(env_file),
+        "config",
+        "-q",
+    ]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class DeployedBroker:
+    """deploy/mosquitto as in the container, with its paths under a folder of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.data = folder / "data"
+        self.data.mkdir()
+        shutil.copytree(ROOT / "deploy/mosquitto", folder / "config")
+        conf = folder / "config/mosquitto.conf"
+        text = conf.read_text().replace("/mosquitto/", f"{folder}/")
+        text = text.replace("listener 1883\n", f"listener {self.port} 127.0.0.1\nuser {_user()}\n")
+        conf.write_text(text)
+        self.process: ServerProcess | None = None
+
+    def start(self, secrets: dict[str, str]) -> None:
+        path = f"{mosquitto_binary().parent}:{mosquitto_passwd_binary().parent}:{os.environ['PATH']}"
+        env = {"PATH": path, "MOSQUITTO_DATA": str(self.data), **secrets}
+        env["MOSQUITTO_CONF"] = str(self.folder / "config/mosquitto.conf")
+        script = self.folder / "config/start.sh"
+        self.process = ServerProcess(["/bin/sh", str(script)], self.folder / "log", env=env)
+        self.process.wait_ready(lambda: listening(self.port), 15)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.stop()
+
+
+def _user() -> str:
+    done = subprocess.run(["id", "-un"], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, start_mosquitto: Callable[..., MosquittoServer]) -> Iterator[DeployedBroker]:
+    start_mosquitto().close()  # only to skip (or fail) where no broker can be had
+    broker = DeployedBroker(tmp_path)
+    broker.start(SECRETS)
+    yield broker
+    broker.stop()
+
+
+class Talker:
+    """A client that remembers what happened to it."""
+
+    def __init__(self, port: int, user: str | None, password: str, *, session: str = "") -> None:
+        self.refused: ReasonCode | None = None
+        self.heard: list[str] = []
+        self.granted: list[int] = []
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=session, clean_session=not session)
+        if user is not None:
+            client.username_pw_set(user, password)
+        client.on_connect = self._connected
+        client.on_message = lambda _c, _d, message: self.heard.append(message.topic)
+        client.on_subscribe = lambda _c, _d, _m, codes, _p: self.granted.extend(code.value for code in codes)
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        self.client = client
+        self._until(lambda: client.is_connected() or self.refused is not None)
+
+    def _connected(
+        self, _client: object, _data: object, _flags: object, code: ReasonCode, _properties: object
+    ) -> None:
+        if code.is_failure:
+            self.refused = code
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        for _ in range(1000):
+            if done():
+                return
+            self.client._thread.join(0.01)  # type: ignore[union-attr]  # loop_start has made the thread
+        raise AssertionError("nothing happened within 10 s")
+
+    def subscribe(self, topic: str) -> None:
+        before = len(self.granted)
+        self.client.subscribe(topic, 1)
+        self._until(lambda: len(self.granted) > before)
+
+    def publish(self, topic: str) -> None:
+        self.client.publish(topic, b'{"value": 1}', qos=1).wait_for_publish(10)
+
+    def expect(self, topics: list[str]) -> None:
+        self._until(lambda: len(self.heard) >= len(topics))
+        assert self.heard == topics
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def test_nobody_gets_in_without_the_right_password(deployed: DeployedBroker) -> None:
+    for user, password in ((None, ""), ("devices", "guess"), ("ingest", SECRETS["MQTT_DEVICES_PASSWORD"])):
+        talker = Talker(deployed.port, user, password)
+        assert talker.refused is not None
+        talker.close()
+
+
+def test_the_acl_lets_devices_write_and_ingest_read(deployed: DeployedBroker) -> None:
+    added = subprocess.run(
+        [str(mosquitto_passwd_binary()), "-b", str(deployed.data / "passwords"), "smoke-1", "own"], check=True
+    )
+    assert added.returncode == 0
+    deployed.stop()
+    deployed.start(SECRETS)  # and the accounts people added are still there
+    reader = Talker(deployed.port, "ingest", SECRETS["MQTT_INGEST_PASSWORD"])
+    reader.subscribe("city/#")
+    eavesdropper = Talker(deployed.port, "devices", SECRETS["MQTT_DEVICES_PASSWORD"])
+    eavesdropper.subscribe("city/#")
+    own = Talker(deployed.port, "smoke-1", "own")
+    own.publish("city/c1/smoke/smoke-2")  # not its own: dropped by the broker
+    own.publish("city/c1/smoke/smoke-1")
+    own.publish("city/c1/smoke/smoke-1/status")
+    reader.publish("city/c1/smoke/from-ingest")  # a reader writes nothing
+    eavesdropper.publish("elsewhere/topic")
+    eavesdropper.publish("city/c9/water/any")
+    reader.expect(["city/c1/smoke/smoke-1", "city/c1/smoke/smoke-1/status", "city/c9/water/any"])
+    assert eavesdropper.heard == []
+    for talker in (reader, eavesdropper, own):
+        talker.close()
+
+
+def test_what_is_queued_for_ingest_survives_a_restart(deployed: DeployedBroker) -> None:
+    secret = SECRETS["MQTT_INGEST_PASSWORD"]
+    session = Talker(deployed.port, "ingest", secret, session="city-ingest")
+    session.subscribe("city/#")
+    session.close()
+    device = Talker(deployed.port, "devices", SECRETS["MQTT_DEVICES_PASSWORD"])
+    topics = [f"city/c1/smoke/s{n}" for n in range(1500)]  # more than the default queue of 1,000
+    for topic in topics:
+        device.client.publish(topic, b'{"value": 1}', qos=1)
+    device.publish("city/c1/smoke/last")
+    device.close()
+    deployed.stop()
+    assert (deployed.data / "mosquitto.db").exists()
+    deployed.start(SECRETS)
+    again = Talker(deployed.port, "ingest", secret, session="city-ingest")
+    again.expect([*topics, "city/c1/smoke/last"])
+    again.close()
+
+
+def test_an_oversize_packet_ends_the_connection_and_nothing_else(deployed: DeployedBroker) -> None:
+    reader = Talker(deployed.port, "ingest", SECRETS["MQTT_INGEST_PASSWORD"])
+    reader.subscribe("city/#")
+    for size in (300 * 1024, 1200 * 1024):  # the first is ingest's to refuse, the second the broker's
+        sender = Talker(deployed.port, "devices", SECRETS["MQTT_DEVICES_PASSWORD"])
+        sender.client.publish(f"city/c1/smoke/size-{size}", b"x" * size, qos=0)
+        sender.close()
+    sender = Talker(deployed.port, "devices", SECRETS["MQTT_DEVICES_PASSWORD"])
+    sender.publish("city/c1/smoke/end")
+    sender.close()
+    reader.expect(["city/c1/smoke/size-307200", "city/c1/smoke/end"])
+    reader.close()
+
+
+def test_the_broker_refuses_to_start_without_secrets(tmp_path: Path) -> None:
+    try:
+        broker = DeployedBroker(tmp_path)
+        env = {
+            "PATH": os.environ["PATH"],
+            "MOSQUITTO_DATA": str(broker.data),
+            "MQTT_INGEST_PASSWORD": "only-one",
+        }
+        script = str(tmp_path / "config/start.sh")
+        done = subprocess.run(["/bin/sh", script], env=env, capture_output=True, text=True, check=False)
+    except UnavailableError as missing:
+        pytest.skip(str(missing))
+    assert done.returncode != 0
+    assert "MQTT_DEVICES_PASSWORD" in done.stderr
