@@ -118,3 +118,21 @@ def test_the_private_tree_runs_without_the_hosts_packages(monkeypatch: pytest.Mo
     helped = subprocess.run([str(program), "-h"], capture_output=True, text=True, check=False)
     assert helped.stdout.startswith("mosquitto version 2")
     assert "city-command-centre" in str(program)
+
+
+def test_migrated_databases_are_copies_of_one_template(any_migrated_url: str) -> None:
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename = 'observations'"
+    assert _one(any_migrated_url, tables) == 1
+    assert _one(any_migrated_url, "SELECT count(*) FROM observations") == 0
+
+
+def test_postgres_runs_where_root_has_no_user_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.getuid() != 0:
+        pytest.skip("not root, so there is no user to change")
+    monkeypatch.setattr("tests.servers.postgres._user_namespaces", lambda: False)
+    server = PostgresServer(wheel_binaries())
+    try:
+        server.start()
+        assert Path(f"/proc/{server.pid}").stat().st_uid == 65534
+    finally:
+        server.close()
