@@ -105,7 +105,7 @@ def pip(arguments: list[str], total: int) -> None:
         *arguments,
         "--no-input",
         "--progress-bar=off",
-        "--no-warn-script-location",
+        "--no-compile",
     ]
     said: list[str] = []
     seen = 0

