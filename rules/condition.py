@@ -1,0 +1,285 @@
+"""Where one device stands with one threshold rule, and what moves it (diagram in `docs/rules.md`).
+
+Deadband, on-delay and off-delay are counted in event time, so that batches, ticks and replays agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from city.alarms import Cleared, Evidence, Raised, Repeated, Transition
+from rules.definitions import SECOND_US, ThresholdRule
+from rules.states import gathered, rfc3339, whole
+
+
+class Phase(IntEnum):
+    """Where the condition of one device stands."""
+
+    CLEAR = 0
+    PENDING = 1  # beyond the limit, the on-delay runs
+    STANDING = 2  # raised
+    ENDING = 3  # raised, back past the clear limit, the off-delay runs
+
+
+class Mark(IntEnum):
+    """What the columns know of a device: which of its readings can change anything."""
+
+    CLEAR = 0  # only one beyond the limit
+    STANDING_OVER = 1  # only one no longer beyond it
+    OTHER = 2  # any
+
+
+@dataclass(slots=True)
+class Condition:
+    """State of one (rule, device). Instants are event time, but ``due_us``: the clock time of a tick."""
+
+    phase: Phase = Phase.CLEAR
+    began_us: int = 0  # PENDING: beyond since; ENDING: back since
+    due_us: int = 0
+    raised_us: int = 0
+    over: bool = False  # STANDING: the last reading was beyond the limit, not in the deadband
+    late: bool = False  # of the reading at began_us
+    value: float = 0.0  # of the reading at began_us
+    past_from_us: int = 0  # the last episode found in back-filled readings: it is recorded once
+    past_to_us: int = 0
+
+    def mark(self) -> Mark:
+        if self.phase is Phase.CLEAR:
+            return Mark.CLEAR
+        return Mark.STANDING_OVER if self.phase is Phase.STANDING and self.over else Mark.OTHER
+
+    def saved(self, metric_id: int) -> dict[str, object]:
+        state: dict[str, object] = {}
+        if self.phase is not Phase.CLEAR:
+            state = {"phase": self.phase.name.lower()}
+        if self.phase in (Phase.PENDING, Phase.ENDING):
+            state |= {
+                "began_us": self.began_us,
+                "due_us": self.due_us,
+                "value": self.value,
+                "late": self.late,
+            }
+        if self.phase is Phase.STANDING:
+            state |= {"over": self.over}
+        if self.phase in (Phase.STANDING, Phase.ENDING):
+            state |= {"raised_us": self.raised_us, "metric_id": metric_id}
+        if self.past_to_us:
+            state |= {"past_from_us": self.past_from_us, "past_to_us": self.past_to_us}
+        return state
+
+    @classmethod
+    def loaded(cls, state: Mapping[str, object]) -> "Condition":
+        phase = state.get("phase")
+        value = state.get("value")
+        return cls(
+            phase=Phase[phase.upper()] if isinstance(phase, str) else Phase.CLEAR,
+            began_us=whole(state, "began_us"),
+            due_us=whole(state, "due_us"),
+            raised_us=whole(state, "raised_us"),
+            over=bool(state.get("over")),
+            late=bool(state.get("late")),
+            value=float(value) if isinstance(value, int | float) else 0.0,
+            past_from_us=whole(state, "past_from_us"),
+            past_to_us=whole(state, "past_to_us"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    observed_us: int
+    received_us: int
+    value: float
+    late: bool
+
+
+Limits = tuple[float, float]  # raise at, clear past
+
+
+class Course:
+    """One device's way through one rule, row by row; collects what happened."""
+
+    def __init__(
+        self, rule: ThresholdRule, metric_id: int, device_id: int, limits: Limits, state: Condition
+    ) -> None:
+        self.state = state
+        self.transitions: list[Transition] = []
+        self._rule = rule
+        self._metric_id = metric_id
+        self._device_id = device_id
+        self._raise_at, self._clear_at = limits
+        self._repeats = 0
+        self._repeated_by: Row | None = None
+
+    def read(self, row: Row) -> None:
+        """A reading newer than all before it."""
+        self.expire(row.observed_us)
+        state = self.state
+        over = self._over(row.value)
+        if state.phase is Phase.CLEAR and over:
+            self._begin(Phase.PENDING, row, self._rule.on_delay_us)
+        elif state.phase is Phase.PENDING and self._past_clear(row.value):
+            self._rest()
+        elif state.phase is Phase.STANDING:
+            if self._past_clear(row.value):
+                state.over = False
+                self._begin(Phase.ENDING, row, self._rule.off_delay_us)
+            elif over and not state.over:
+                self._repeat(row)
+                state.over = True
+            else:
+                state.over = over
+        elif state.phase is Phase.ENDING and over:
+            self._stand(state.raised_us)
+            self._repeat(row)
+        self.expire(row.observed_us)
+
+    def expire(self, instant_us: int) -> None:
+        """Let the delay that runs, if it is over by ``instant_us`` (event time), have its effect."""
+        state = self.state
+        if state.phase is Phase.PENDING and state.began_us + self._rule.on_delay_us <= instant_us:
+            raised_us = state.began_us + self._rule.on_delay_us
+            self._raise(raised_us, state.began_us, state.value, state.late, None)
+            self._stand(raised_us)
+        elif state.phase is Phase.ENDING and state.began_us + self._rule.off_delay_us <= instant_us:
+            self._clear(state.began_us + self._rule.off_delay_us)
+
+    def expire_by_clock(self, clock_us: int) -> None:
+        """The same when a device says no more: counted from the arrival of the reading that began it.
+
+        So a device whose readings travel for three minutes is judged by the same series as one next door.
+        """
+        if self.state.phase in (Phase.PENDING, Phase.ENDING) and self.state.due_us <= clock_us:
+            self.expire(self.state.began_us + max(self._rule.on_delay_us, self._rule.off_delay_us))
+
+    def backfill(self, rows: Sequence[Row], newest_us: int) -> None:
+        """Readings older than the newest known: history, which never changes where the condition stands."""
+        first: Row | None = None
+        for row in rows:
+            if first is None and self._over(row.value):
+                first = row
+            elif first is not None and self._past_clear(row.value):
+                self._record(first, row.observed_us)
+                first = None
+        if first is not None:
+            self._record(first, newest_us)
+
+    def finish(self) -> list[Transition]:
+        """All that happened, in order."""
+        self._say_repeats()
+        return gathered(self.transitions)
+
+    def stop_applying(self, now_us: int) -> None:
+        """The device changed its kind or lost its level: a standing alarm would never clear."""
+        if self.state.phase in (Phase.STANDING, Phase.ENDING):
+            evidence = {"reason": "rule no longer applies to this device", "rule_version": self._rule.version}
+            self.transitions.append(self._cleared(max(now_us, self.state.raised_us), evidence))
+        self._rest()
+
+    def _over(self, value: float) -> bool:
+        return value >= self._raise_at if self._rule.direction == "above" else value <= self._raise_at
+
+    def _past_clear(self, value: float) -> bool:
+        return value < self._clear_at if self._rule.direction == "above" else value > self._clear_at
+
+    def _begin(self, phase: Phase, row: Row, delay_us: int) -> None:
+        state = self.state
+        state.phase, state.began_us, state.value, state.late = phase, row.observed_us, row.value, row.late
+        state.due_us = max(row.observed_us, row.received_us) + delay_us
+
+    def _stand(self, raised_us: int) -> None:
+        self._rest()
+        self.state.phase, self.state.over, self.state.raised_us = Phase.STANDING, True, raised_us
+
+    def _rest(self) -> None:
+        old = self.state
+        self.state = Condition(past_from_us=old.past_from_us, past_to_us=old.past_to_us)
+
+    def _repeat(self, row: Row) -> None:
+        self._repeats += 1
+        self._repeated_by = row
+
+    def _record(self, first: Row, ended_us: int) -> None:
+        """One episode found in the past. Part of the standing one: a repeat. Already recorded: nothing."""
+        state = self.state
+        if state.phase in (Phase.STANDING, Phase.ENDING):
+            standing_from_us = state.raised_us - self._rule.on_delay_us
+            if first.observed_us >= standing_from_us:
+                self._repeat(first)
+                return
+            ended_us = min(ended_us, standing_from_us)
+        if state.past_from_us <= first.observed_us <= state.past_to_us:
+            return
+        raised_us = first.observed_us + self._rule.on_delay_us
+        if raised_us > ended_us:
+            return
+        self._raise(raised_us, first.observed_us, first.value, first.late, ended_us)
+        state.past_from_us, state.past_to_us = first.observed_us, ended_us
+
+    def _raise(self, raised_us: int, began_us: int, value: float, late: bool, cleared_us: int | None) -> None:
+        evidence = self._evidence(value, began_us)
+        if self._rule.on_delay_us:
+            evidence |= {"on_delay_s": self._rule.on_delay_us / SECOND_US}
+        if cleared_us is not None:
+            evidence |= {"backfill": True, "over_at": rfc3339(cleared_us)}
+        self.transitions.append(
+            Raised(
+                rule_id=self._rule.rule_id,
+                rule_version=self._rule.version,
+                device_id=self._device_id,
+                metric_id=self._metric_id,
+                raised_us=raised_us,
+                level=self._rule.level,
+                category=self._rule.category,
+                incident_class=self._rule.incident_class,
+                late=late,
+                evidence=evidence,
+                cleared_us=cleared_us,
+            )
+        )
+
+    def _clear(self, cleared_us: int) -> None:
+        self._say_repeats()
+        evidence = self._evidence(self.state.value, self.state.began_us)
+        if self._rule.off_delay_us:
+            evidence |= {"off_delay_s": self._rule.off_delay_us / SECOND_US}
+        self.transitions.append(self._cleared(max(cleared_us, self.state.raised_us), evidence))
+        self._rest()
+
+    def _cleared(self, cleared_us: int, evidence: Evidence) -> Cleared:
+        return Cleared(
+            rule_id=self._rule.rule_id,
+            device_id=self._device_id,
+            metric_id=self._metric_id,
+            cleared_us=cleared_us,
+            evidence=evidence,
+        )
+
+    def _say_repeats(self) -> None:
+        if self._repeated_by is None:
+            return
+        self.transitions.append(
+            Repeated(
+                rule_id=self._rule.rule_id,
+                device_id=self._device_id,
+                metric_id=self._metric_id,
+                count=self._repeats,
+                evidence=self._evidence(self._repeated_by.value, self._repeated_by.observed_us),
+            )
+        )
+        self._repeats, self._repeated_by = 0, None
+
+    def _evidence(self, value: float, observed_us: int) -> dict[str, object]:
+        rule = self._rule
+        return {
+            "metric": rule.metric,
+            "value": value,
+            "observed_at": rfc3339(observed_us),
+            "direction": rule.direction,
+            "limit": f"station.{rule.raise_at}" if isinstance(rule.raise_at, str) else "constant",
+            "raise_at": self._raise_at,
+            "clear_at": self._clear_at,
+            "rule_version": rule.version,
+        }
+
+
+AT_REST = Condition()

@@ -1,0 +1,202 @@
+"""A camera's events as episodes: raised by the first that matches, ended when none has recurred for a while.
+
+A camera rarely says that a thing is gone, so hearing no more of it is the end; only time in which we
+listened counts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from city.alarms import Cleared, Raised, Repeated, Transition
+from city.observations import Detection, Quality
+from rules.definitions import SECOND_US, DetectionRule
+from rules.fleet import Fleet
+from rules.listening import Listening
+from rules.states import StateRow, gathered, rfc3339, whole
+
+
+@dataclass(slots=True)
+class Sighting:
+    """State of one (rule, camera). ``raised_us`` 0 = nothing stands."""
+
+    raised_us: int = 0
+    last_us: int = 0  # event time of the newest matching event, also after the end: older ones are history
+    arrived_us: int = 0  # arrival of that event
+    late: bool = False
+
+    def saved(self) -> dict[str, object]:
+        state: dict[str, object] = {"last_us": self.last_us, "arrived_us": self.arrived_us}
+        return state | ({"raised_us": self.raised_us, "late": self.late} if self.raised_us else {})
+
+    @classmethod
+    def loaded(cls, state: Mapping[str, object]) -> "Sighting":
+        return cls(
+            raised_us=whole(state, "raised_us"),
+            last_us=whole(state, "last_us"),
+            arrived_us=whole(state, "arrived_us"),
+            late=bool(state.get("late")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionChanges:
+    """What one decision does to a book once it is committed."""
+
+    states: dict[int, Sighting]
+
+
+class DetectionBook:
+    """All states of one detection rule; cameras that never saw anything take no room."""
+
+    def __init__(self, rule: DetectionRule, fleet: Fleet) -> None:
+        self.rule = rule
+        self._fleet = fleet
+        self._kind = fleet.kind_code(rule.kind)
+        self._states: dict[int, Sighting] = {}
+        self._standing: set[int] = set()
+
+    def load(self, device_id: int, state: Mapping[str, object]) -> None:
+        if state:
+            self._set(device_id, Sighting.loaded(state))
+
+    def decide(self, detections: Sequence[Detection]) -> tuple[list[Transition], DetectionChanges]:
+        """What the events change. They may come in any order."""
+        matching = sorted(
+            (detection for detection in detections if self._matches(detection)),
+            key=lambda detection: (detection.device_id, detection.observed_us),
+        )
+        transitions: list[Transition] = []
+        changed: dict[int, Sighting] = {}
+        for detection in matching:
+            device_id = detection.device_id
+            state = changed.get(device_id) or replace(self._states.get(device_id, _NEVER))
+            transitions += self._see(state, detection)
+            changed[device_id] = state
+        changed = {
+            device: state for device, state in changed.items() if state != self._states.get(device, _NEVER)
+        }
+        return gathered(transitions), DetectionChanges(changed)
+
+    def tick(self, listened: Listening, clock_us: int) -> tuple[list[Transition], DetectionChanges]:
+        """End what has not recurred for ``clear_after`` of listening."""
+        transitions: list[Transition] = []
+        changed: dict[int, Sighting] = {}
+        standing = sorted(self._standing)
+        if not standing:
+            return transitions, DetectionChanges(changed)
+        arrived = np.array([self._states[device_id].arrived_us for device_id in standing], dtype=np.int64)
+        heard: NDArray[np.int64] = listened.listened(arrived, clock_us)
+        for place in np.flatnonzero(heard >= self.rule.clear_after_us).tolist():
+            device_id = standing[place]
+            state = replace(self._states[device_id])
+            deaf_us = max(0, clock_us - state.arrived_us - int(heard[place]))
+            transitions.append(
+                self._end(state, device_id, state.last_us + self.rule.clear_after_us + deaf_us)
+            )
+            changed[device_id] = state
+        return transitions, DetectionChanges(changed)
+
+    def accept(self, changes: DetectionChanges) -> None:
+        for device_id, state in changes.states.items():
+            self._set(device_id, state)
+
+    def rows(self, changes: DetectionChanges) -> Iterator[StateRow]:
+        for device_id, state in changes.states.items():
+            yield StateRow(rule_id=self.rule.rule_id, device_id=device_id, state=state.saved())
+
+    def _set(self, device_id: int, state: Sighting) -> None:
+        self._states[device_id] = state
+        if state.raised_us:
+            self._standing.add(device_id)
+        else:
+            self._standing.discard(device_id)
+
+    def _matches(self, detection: Detection) -> bool:
+        rule = self.rule
+        return (
+            detection.label in rule.labels
+            and int(self._fleet.kind[detection.device_id]) == self._kind
+            and (detection.score is None or detection.score >= rule.min_score)
+            and (not rule.zones or detection.zone in rule.zones)
+            and not detection.quality & (Quality.CLOCK_AHEAD | Quality.RETAINED)
+        )
+
+    def _see(self, state: Sighting, detection: Detection) -> Iterator[Transition]:
+        """One matching event, changing ``state``. An ``end`` prolongs what stands but begins nothing."""
+        rule = self.rule
+        observed_us = detection.observed_us
+        if state.raised_us and observed_us >= state.last_us + rule.clear_after_us:
+            yield self._end(state, detection.device_id, state.last_us + rule.clear_after_us)
+        if state.raised_us and observed_us >= state.raised_us:
+            if detection.state == "new":
+                yield self._repeated(detection)
+        elif detection.state != "end":
+            history = observed_us <= state.last_us
+            over_us = observed_us + rule.clear_after_us
+            if state.raised_us:
+                over_us = min(over_us, state.raised_us)
+            yield self._raised(detection, over_us if history else None)
+            if not history:
+                state.raised_us = observed_us
+                state.late = bool(detection.quality & Quality.LATE)
+        else:
+            return
+        if observed_us >= state.last_us:
+            state.last_us, state.arrived_us = observed_us, max(observed_us, detection.received_us)
+
+    def _raised(self, detection: Detection, cleared_us: int | None) -> Raised:
+        return Raised(
+            rule_id=self.rule.rule_id,
+            rule_version=self.rule.version,
+            device_id=detection.device_id,
+            metric_id=None,
+            raised_us=detection.observed_us,
+            level=self.rule.level,
+            category=self.rule.category,
+            incident_class=self.rule.incident_class,
+            late=bool(detection.quality & Quality.LATE),
+            evidence=self._evidence(detection),
+            cleared_us=cleared_us,
+        )
+
+    def _repeated(self, detection: Detection) -> Repeated:
+        return Repeated(
+            rule_id=self.rule.rule_id,
+            device_id=detection.device_id,
+            metric_id=None,
+            count=1,
+            evidence=self._evidence(detection),
+        )
+
+    def _end(self, state: Sighting, device_id: int, cleared_us: int) -> Cleared:
+        state.raised_us, state.late = 0, False
+        return Cleared(
+            rule_id=self.rule.rule_id,
+            device_id=device_id,
+            metric_id=None,
+            cleared_us=cleared_us,
+            evidence={
+                "reason": "no further detection",
+                "last_seen_at": rfc3339(state.last_us),
+                "clear_after_s": self.rule.clear_after_us / SECOND_US,
+                "rule_version": self.rule.version,
+            },
+        )
+
+    def _evidence(self, detection: Detection) -> dict[str, object]:
+        return {
+            "label": detection.label,
+            "score": detection.score,
+            "min_score": self.rule.min_score,
+            "zone": detection.zone,
+            "event": detection.event_key,
+            "url": detection.url,
+            "observed_at": rfc3339(detection.observed_us),
+            "rule_version": self.rule.version,
+        }
+
+
+_NEVER = Sighting()

@@ -1,0 +1,109 @@
+"""What the rules know of each device: columns indexed by the dense database id, looked up a batch at once.
+
+A million devices cost about 60 bytes each here, and nothing per batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rules.definitions import SECOND_US, StationLevel
+
+UNKNOWN_KIND = 0  # kind code of an id nobody made known
+_FIRST_CAPACITY = 1024
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceFacts:
+    """One device of the register. Levels are metres above the station's datum, None = unset."""
+
+    device_id: int
+    kind: str
+    expected_interval_s: int | None  # None = nobody knows when to miss it
+    in_service: bool  # False = out of service or retired: its silence means nothing
+    warning_m: float | None
+    guaranteed_m: float | None
+    highest_m: float | None
+    known_from_us: int  # registered_at
+    last_heard_us: int | None
+
+
+class Fleet:
+    """The columns. ``heard_us`` is the last arrival, 0 = never heard."""
+
+    def __init__(self) -> None:
+        self.size = 0  # ids 0 .. size-1 can be looked up
+        self.kind: NDArray[np.int16] = np.zeros(0, dtype=np.int16)
+        self.interval_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # 0 = not expected to report
+        self.in_service: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self.known_from_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.heard_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.station_levels: dict[StationLevel, NDArray[np.float64]] = {
+            "warning": np.zeros(0),
+            "guaranteed": np.zeros(0),
+            "highest": np.zeros(0),
+        }
+        self._kind_codes: dict[str, int] = {}
+
+    def kind_code(self, kind: str) -> int:
+        """The number that stands for a kind in the columns; the same for the life of the process."""
+        return self._kind_codes.setdefault(kind, UNKNOWN_KIND + 1 + len(self._kind_codes))
+
+    def kind_name(self, device_id: int) -> str:
+        code = int(self.kind[device_id])
+        return next((name for name, known in self._kind_codes.items() if known == code), "")
+
+    def grow(self, size: int) -> None:
+        """Room for ids below ``size``; doubles, so that a million registrations copy little."""
+        if size <= self.size:
+            return
+        size = max(size, 2 * self.size, _FIRST_CAPACITY)
+        self.kind = grown(self.kind, size)
+        self.interval_us = grown(self.interval_us, size)
+        self.in_service = grown(self.in_service, size)
+        self.known_from_us = grown(self.known_from_us, size)
+        self.heard_us = grown(self.heard_us, size)
+        self.station_levels = {
+            name: grown(column, size, np.nan) for name, column in self.station_levels.items()
+        }
+        self.size = size
+
+    def know(self, facts: Sequence[DeviceFacts]) -> NDArray[np.int64]:
+        """Take in new and changed devices; their ids. An older sign of life never replaces a newer one."""
+        ids = np.array([fact.device_id for fact in facts], dtype=np.int64)
+        if not len(ids):
+            return ids
+        if int(ids.min()) < 0:
+            raise ValueError(f"device id {int(ids.min())} is negative; ids are the database's own")
+        self.grow(int(ids.max()) + 1)
+        codes = {kind: self.kind_code(kind) for kind in {fact.kind for fact in facts}}
+        self.kind[ids] = [codes[fact.kind] for fact in facts]
+        self.interval_us[ids] = [(fact.expected_interval_s or 0) * SECOND_US for fact in facts]
+        self.in_service[ids] = [fact.in_service for fact in facts]
+        self.known_from_us[ids] = [fact.known_from_us for fact in facts]
+        np.maximum.at(
+            self.heard_us, ids, np.array([fact.last_heard_us or 0 for fact in facts], dtype=np.int64)
+        )
+        self.station_levels["warning"][ids] = [_or_nan(fact.warning_m) for fact in facts]
+        self.station_levels["guaranteed"][ids] = [_or_nan(fact.guaranteed_m) for fact in facts]
+        self.station_levels["highest"][ids] = [_or_nan(fact.highest_m) for fact in facts]
+        return ids
+
+    def heard(self, device_ids: NDArray[np.int32], received_us: NDArray[np.int64]) -> None:
+        np.maximum.at(self.heard_us, device_ids, received_us)
+
+
+def grown(column: NDArray[ScalarT], size: int, fill: float = 0) -> NDArray[ScalarT]:
+    """A copy of the column with room for ``size``, the new part set to ``fill``."""
+    longer = np.full(size, fill, dtype=column.dtype)
+    longer[: len(column)] = column
+    return longer
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value

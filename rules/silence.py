@@ -1,0 +1,134 @@
+"""Devices that owe us a word: nothing heard for several expected intervals of the time in which we listened.
+
+Looked at on the clock only, over all devices at once. A gap of ours adds nothing to anybody's silence.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from city.alarms import Cleared, Raised, Transition
+from rules.definitions import SECOND_US, SilenceRule
+from rules.fleet import UNKNOWN_KIND, Fleet, grown
+from rules.listening import Listening
+from rules.states import StateRow, rfc3339, whole
+
+MAX_PER_TICK = (
+    2000  # a district that falls silent at once is written down over some ticks, not in one huge commit
+)
+_NOT_RAISED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceChanges:
+    """What one decision does to a book once it is committed.
+
+    By device: (raised_us, heard_us before that), None = heard again.
+    """
+
+    states: dict[int, tuple[int, int] | None]
+
+
+class SilenceBook:
+    """All states of one silence rule, 16 bytes a device."""
+
+    def __init__(self, rule: SilenceRule, fleet: Fleet) -> None:
+        self.rule = rule
+        self._fleet = fleet
+        self._kinds = frozenset(fleet.kind_code(kind) for kind in rule.kinds)
+        self._raised_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._heard_before: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def grow(self, size: int) -> None:
+        if size > len(self._raised_us):
+            self._raised_us = grown(self._raised_us, size)
+            self._heard_before = grown(self._heard_before, size, _NOT_RAISED)
+
+    def load(self, device_id: int, state: Mapping[str, object]) -> None:
+        if state:
+            self._raised_us[device_id] = whole(state, "raised_us")
+            self._heard_before[device_id] = whole(state, "heard_us")
+
+    def tick(self, listened: Listening, now_us: int) -> tuple[list[Transition], SilenceChanges]:
+        """At most MAX_PER_TICK devices fall silent in one tick; the others follow in the next."""
+        transitions: list[Transition] = []
+        states: dict[int, tuple[int, int] | None] = {}
+        horizon_us = listened.horizon_us(now_us)
+        limit = np.maximum(self._fleet.interval_us * self.rule.factor, self.rule.min_us).astype(np.int64)
+        expected = self._expected()
+        standing = self._heard_before != _NOT_RAISED
+        ended = standing & ((self._fleet.heard_us > self._heard_before) | ~expected)
+        for device_id in np.flatnonzero(ended)[:MAX_PER_TICK].tolist():
+            transitions.append(self._cleared(device_id, now_us))
+            states[device_id] = None
+        since = np.maximum(self._fleet.heard_us, self._fleet.known_from_us)
+        overdue = np.flatnonzero(expected & ~standing & (horizon_us - since >= limit))
+        silent = listened.listened(since[overdue], horizon_us)
+        due = silent >= limit[overdue]
+        for device_id, silent_us in zip(
+            overdue[due][:MAX_PER_TICK].tolist(), silent[due].tolist(), strict=False
+        ):
+            raised_us = horizon_us - (silent_us - int(limit[device_id]))
+            transitions.append(self._raised(device_id, raised_us, int(limit[device_id])))
+            states[device_id] = (raised_us, int(self._fleet.heard_us[device_id]))
+        return transitions, SilenceChanges(states)
+
+    def accept(self, changes: SilenceChanges) -> None:
+        for device_id, state in changes.states.items():
+            self._raised_us[device_id], self._heard_before[device_id] = state or (0, _NOT_RAISED)
+
+    def rows(self, changes: SilenceChanges) -> Iterator[StateRow]:
+        for device_id, state in changes.states.items():
+            kept: dict[str, object] = {} if state is None else {"raised_us": state[0], "heard_us": state[1]}
+            yield StateRow(rule_id=self.rule.rule_id, device_id=device_id, state=kept)
+
+    def _expected(self) -> NDArray[np.bool_]:
+        """Devices whose word is owed: in service, with an expected interval, of the rule's kinds."""
+        fleet = self._fleet
+        expected: NDArray[np.bool_] = (
+            fleet.in_service & (fleet.interval_us > 0) & (fleet.kind != UNKNOWN_KIND)
+        )
+        if self._kinds:
+            expected &= np.isin(fleet.kind, list(self._kinds))
+        return expected
+
+    def _raised(self, device_id: int, raised_us: int, limit_us: int) -> Raised:
+        heard_us = int(self._fleet.heard_us[device_id])
+        return Raised(
+            rule_id=self.rule.rule_id,
+            rule_version=self.rule.version,
+            device_id=device_id,
+            metric_id=None,
+            raised_us=raised_us,
+            level=self.rule.level,
+            category=self.rule.category,
+            incident_class=self.rule.incident_class,
+            late=False,
+            evidence={
+                "last_heard_at": rfc3339(heard_us) if heard_us else None,
+                "never_heard": heard_us == 0,
+                "known_from": rfc3339(int(self._fleet.known_from_us[device_id])),
+                "expected_interval_s": int(self._fleet.interval_us[device_id]) // SECOND_US,
+                "silent_for_s": limit_us / SECOND_US,
+                "rule_version": self.rule.version,
+            },
+        )
+
+    def _cleared(self, device_id: int, now_us: int) -> Cleared:
+        heard_us = int(self._fleet.heard_us[device_id])
+        heard_again = heard_us > int(self._heard_before[device_id])
+        evidence: dict[str, object] = {"rule_version": self.rule.version}
+        if heard_again:
+            evidence |= {"reason": "heard again", "heard_at": rfc3339(heard_us)}
+        else:
+            evidence |= {"reason": "no longer expected to report"}
+        ended_us = heard_us if heard_again else now_us
+        return Cleared(
+            rule_id=self.rule.rule_id,
+            device_id=device_id,
+            metric_id=None,
+            cleared_us=max(ended_us, int(self._raised_us[device_id])),
+            evidence=evidence,
+        )
