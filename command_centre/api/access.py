@@ -1,0 +1,215 @@
+"""Who may call what: one table, one gate. A route that is not in the table is answered 404 for everybody.
+
+The gate stands before the routes, so nothing of a request's body is read for somebody who may not send it.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from command_centre import accounts
+from command_centre.api.problem import Problem
+from command_centre.api.services import Pool
+
+Needs = Literal["public", "loopback", "session", "viewer", "dispatcher", "administrator"]
+COOKIE = "city_session"
+_SAFE = {"GET", "HEAD"}
+
+# "session" is any log-in, also one that may only change its password.
+TABLE: Mapping[tuple[str, str], Needs] = {
+    ("GET", "/"): "public",
+    ("GET", "/wall"): "public",
+    ("GET", "/desk"): "public",
+    ("GET", "/login"): "public",
+    ("GET", "/assets/{path:path}"): "public",
+    ("GET", "/favicon.svg"): "public",
+    ("GET", "/api/wall/map"): "public",
+    ("GET", "/api/stations"): "public",
+    ("GET", "/api/stations/{code}/hydrograph"): "public",
+    ("GET", "/healthz"): "public",
+    ("GET", "/readyz"): "public",
+    ("GET", "/metrics"): "loopback",
+    ("GET", "/openapi.json"): "viewer",
+    ("GET", "/docs"): "viewer",
+    ("POST", "/api/session"): "public",
+    ("GET", "/api/session"): "session",
+    ("DELETE", "/api/session"): "session",
+    ("POST", "/api/session/password"): "session",
+    ("GET", "/api/cells"): "viewer",
+    ("GET", "/api/devices"): "viewer",
+    ("GET", "/api/devices/{code}"): "viewer",
+    ("GET", "/api/devices/{code}/readings"): "viewer",
+    ("POST", "/api/devices/{code}/service"): "dispatcher",
+    ("POST", "/api/devices/{code}/claim"): "administrator",
+    ("GET", "/api/alarms"): "viewer",
+    ("POST", "/api/alarms/{alarm_id}/acknowledge"): "dispatcher",
+    ("GET", "/api/incidents"): "viewer",
+    ("POST", "/api/incidents"): "dispatcher",
+    ("GET", "/api/incidents/{incident_id}"): "viewer",
+    ("GET", "/api/incidents/{incident_id}/timeline"): "viewer",
+    ("POST", "/api/incidents/{incident_id}/{action}"): "dispatcher",
+    ("GET", "/api/units"): "viewer",
+    ("GET", "/api/categories"): "viewer",
+    ("GET", "/api/rules"): "viewer",
+    ("GET", "/api/quarantine"): "dispatcher",
+    ("POST", "/api/quarantine/replay"): "administrator",
+    ("GET", "/api/users"): "administrator",
+    ("POST", "/api/users"): "administrator",
+    ("PATCH", "/api/users/{name}"): "administrator",
+    ("POST", "/api/users/{name}/reset"): "administrator",
+}
+_PATTERNS = [(method, compile_path(path)[0], needs) for (method, path), needs in TABLE.items()]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who asks. ``token`` is the cookie's value, None for automation with a bearer token."""
+
+    name: str
+    display_name: str
+    role: str
+    must_change: bool
+    token: str | None
+
+
+AUTOMATION = Caller(name="api-token", display_name="API", role="administrator", must_change=False, token=None)
+
+
+def needed(method: str, path: str) -> Needs:
+    """What the table says; raises Problem 404 for an unknown path and 405 for an unknown method on a known one."""
+    asked = "GET" if method == "HEAD" else method
+    methods = {known: needs for known, pattern, needs in _PATTERNS if pattern.match(path)}
+    if not methods:
+        raise Problem(404, f"there is nothing at {path}", f"没有这个地址：{path}")
+    if asked not in methods:
+        listed = ", ".join(sorted(methods))
+        raise Problem(
+            405,
+            f"{method} is not possible here; use {listed}",
+            f"此处不支持 {method}，可用：{listed}",
+            headers={"Allow": listed},
+        )
+    return methods[asked]
+
+
+class Gate:
+    """ASGI middleware: finds out who calls, and lets only those in whom the table names.
+
+    The caller stands in ``request.state.caller`` afterwards, None on public routes.
+    """
+
+    def __init__(self, app: ASGIApp, *, pool: Pool, token: str | None, public_url: str) -> None:
+        self._app = app
+        self._pool = pool
+        self._token = token.encode() if token else None
+        self._public_host = urlsplit(public_url).netloc
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            request.state.caller = await self._admit(request)
+        except Problem as problem:
+            await problem.response(request.url.path)(scope, receive, send)
+            return
+        except (PoolTimeout, OperationalError):
+            unavailable = Problem(
+                503, "the database does not answer; try again in a moment", "数据库暂时没有响应，请稍后再试"
+            )
+            await unavailable.response(request.url.path)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, request: Request) -> Caller | None:
+        needs = needed(request.method, request.url.path)
+        if (
+            request.method not in _SAFE
+            and COOKIE in request.cookies
+            or needs == "public"
+            and request.method == "POST"
+        ):
+            self._same_site(request)
+        if needs == "public" or (needs == "loopback" and _from_loopback(request)):
+            return None
+        caller = await self._caller(request)
+        if caller is None:
+            raise Problem(
+                401,
+                "log in first, or send Authorization: Bearer with the API token",
+                "请先登录，或使用 API 令牌",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if needs == "session":
+            return caller
+        if caller.must_change:
+            raise Problem(
+                403,
+                "this password was made for one log-in: change it with POST /api/session/password, then go on",
+                "这是一次性密码，请先修改密码再继续",
+                must_change=True,
+            )
+        wanted = "administrator" if needs == "loopback" else needs
+        if accounts.RANK[caller.role] < accounts.RANK[wanted]:
+            raise Problem(
+                403,
+                f"this needs the role {wanted}; {caller.name} is {caller.role}",
+                f"需要 {wanted} 角色，{caller.name} 的角色是 {caller.role}",
+            )
+        return caller
+
+    async def _caller(self, request: Request) -> Caller | None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if given:
+            right = scheme.lower() == "bearer" and self._token is not None
+            if right and hmac.compare_digest(given.strip().encode(), self._token or b""):
+                return AUTOMATION
+            return None
+        cookie = request.cookies.get(COOKIE)
+        return await run_in_threadpool(self._holder, cookie) if cookie else None
+
+    def _holder(self, cookie: str) -> Caller | None:
+        with self._pool.connection() as connection:
+            user = accounts.holder(connection, cookie, datetime.now(UTC))
+        if user is None:
+            return None
+        return Caller(
+            name=user.name,
+            display_name=user.display_name,
+            role=user.role,
+            must_change=user.must_change,
+            token=cookie,
+        )
+
+    def _same_site(self, request: Request) -> None:
+        """Refuse what another site's page makes a browser send; programs send neither header."""
+        site = request.headers.get("sec-fetch-site")
+        origin = request.headers.get("origin")
+        foreign = site is not None and site not in {"same-origin", "none"}
+        if origin is not None and site is None:
+            foreign = urlsplit(origin).netloc not in {request.headers.get("host", ""), self._public_host} - {
+                ""
+            }
+        if foreign:
+            raise Problem(403, "this request comes from another site's page", "拒绝来自其他网站页面的请求")
+
+
+def _from_loopback(request: Request) -> bool:
+    if request.client is None:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
