@@ -5,6 +5,7 @@ Instants inside a batch are integers, microseconds since 1970 UTC: arithmetic on
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import IntFlag, StrEnum
 
 import numpy as np
@@ -15,6 +16,11 @@ NO_SEQ = -1  # a reading whose sender numbers nothing
 LATE_AFTER_US = 5 * 60 * 1_000_000  # older than this on arrival is late (wire contract)
 AHEAD_AFTER_US = 2 * 60 * 1_000_000  # further ahead than this is a wrong clock: stored, never decided on
 IMPOSSIBLE_AHEAD_US = 24 * 3600 * 1_000_000  # further ahead than this is quarantined
+
+
+def instant(microseconds: int) -> datetime:
+    """An aware datetime of microseconds since 1970 UTC, exact (timestamp floats are not)."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
 class Quality(IntFlag):

@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     @classmethod
     def _mqtt(cls, value: str) -> str:
         if value and (urlsplit(value).scheme not in ("mqtt", "mqtts") or not urlsplit(value).hostname):
-            raise ValueError("must look like mqtt://user:pass@host:1883 ; leave it empty for the embedded broker")
+            raise ValueError(
+                "must look like mqtt://user:pass@host:1883 ; leave it empty for the embedded broker"
+            )
         return value
 
     @field_validator("timezone")

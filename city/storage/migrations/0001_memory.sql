@@ -211,7 +211,8 @@ CREATE TABLE ingest_sessions (
     client_id     text NOT NULL,
     listening_from timestamptz NOT NULL,
     alive_at      timestamptz NOT NULL,
-    listening     boolean NOT NULL DEFAULT true,  -- false = ended (connection lost, stopped, or behind)
+    listening     boolean NOT NULL DEFAULT true,  -- the process's present row; false = it ended
+    caught_up     boolean NOT NULL DEFAULT true,  -- false = alive but behind or without a broker: does not count
     figures       jsonb NOT NULL DEFAULT '{}',    -- counters of the process, for health and metrics
     CONSTRAINT ingest_sessions_in_order CHECK (alive_at >= listening_from)
 );

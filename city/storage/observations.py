@@ -1,0 +1,244 @@
+"""Readings and detections into their tables: binary COPY, idempotent by identity.
+
+Two ways lead in. ``copy_new`` streams straight into the table and fails on the first row that is there already;
+``insert_new`` goes through a temporary table and says which rows were new. The first costs a third of the second,
+so the pipeline tries it for batches that look new and falls back: the primary key decides, never our memory.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from city.observations import NO_SEQ, Detection, Quality, Readings
+
+POSTGRES_EPOCH_US = (
+    946_684_800_000_000  # 2000-01-01 UTC in microseconds since 1970; PostgreSQL counts from there
+)
+_SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_TRAILER = b"\xff\xff"
+
+Db = Connection[Any]
+
+_COLUMNS: list[tuple[str, str, int]] = [
+    ("device", ">i4", 4),
+    ("metric", ">i2", 2),
+    ("quality", ">i2", 2),
+    ("observed", ">i8", 8),
+    ("received", ">i8", 8),
+    ("value", ">f8", 8),
+]
+
+
+def _row_type(*, seq: bool, ordinal: bool) -> np.dtype[Any]:
+    columns = [
+        *_COLUMNS,
+        *([("seq", ">i8", 8)] if seq else []),
+        *([("ordinal", ">i4", 4)] if ordinal else []),
+    ]
+    fields: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, kind, _width in columns:
+        fields += [(f"{name}_length", ">i4"), (name, kind)]
+    if not seq:  # NULL is a length of -1 and no bytes, where the column stands in the table's order
+        fields.insert(len(fields) - (2 if ordinal else 0), ("seq_length", ">i4"))
+    return np.dtype(fields)
+
+
+_TYPES = {
+    (seq, ordinal): _row_type(seq=seq, ordinal=ordinal) for seq in (False, True) for ordinal in (False, True)
+}
+
+
+def _binary_rows(readings: Readings, *, seq: bool, ordinal: NDArray[np.int32] | None) -> bytes:
+    rows = np.zeros(len(readings), dtype=_TYPES[seq, ordinal is not None])
+    rows["fields"] = 7 + (ordinal is not None)
+    for name, _kind, width in _COLUMNS:
+        rows[f"{name}_length"] = width
+    rows["device"], rows["metric"], rows["quality"] = readings.device, readings.metric, readings.quality
+    rows["observed"] = readings.observed_us - POSTGRES_EPOCH_US
+    rows["received"] = readings.received_us - POSTGRES_EPOCH_US
+    rows["value"] = readings.value
+    rows["seq_length"] = 8 if seq else -1
+    if seq:
+        rows["seq"] = readings.seq
+    if ordinal is not None:
+        rows["ordinal_length"], rows["ordinal"] = 4, ordinal
+    return rows.tobytes()
+
+
+def _binary(readings: Readings, *, ordinals: bool) -> bytes:
+    """The whole COPY stream (PostgreSQL manual, COPY, binary format); rows with and without seq differ in width."""
+    numbered = readings.seq != NO_SEQ
+    order = np.arange(len(readings), dtype=np.int32)
+    parts = [_SIGNATURE]
+    for seq, rows in ((True, numbered), (False, ~numbered)):
+        if rows.any():
+            parts.append(
+                _binary_rows(readings.take(rows), seq=seq, ordinal=order[rows] if ordinals else None)
+            )
+    return b"".join([*parts, _TRAILER])
+
+
+def copy_new(connection: Db, readings: Readings) -> None:
+    """Store readings that are all new; raises psycopg.errors.UniqueViolation when one is not (roll back, then insert_new)."""
+    _copy(
+        connection,
+        "observations (device_id, metric_id, quality, observed_at, received_at, value, seq)",
+        readings,
+        ordinals=False,
+    )
+
+
+def insert_new(connection: Db, readings: Readings) -> NDArray[np.intp]:
+    """Store what is not there yet and return the positions that were new; other values are kept as revisions."""
+    connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (device_id integer, metric_id smallint, quality smallint,"
+        " observed_at timestamptz, received_at timestamptz, value double precision, seq bigint, ordinal integer)"
+        " ON COMMIT DELETE ROWS"
+    )
+    connection.execute("DELETE FROM incoming")
+    _copy(connection, "incoming", readings, ordinals=True)
+    connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS stored (device_id integer, metric_id smallint, observed_at timestamptz)"
+        " ON COMMIT DELETE ROWS"
+    )
+    connection.execute("DELETE FROM stored")
+    connection.execute(
+        """
+        WITH first AS (
+            SELECT DISTINCT ON (device_id, metric_id, observed_at) *
+            FROM incoming ORDER BY device_id, metric_id, observed_at, ordinal
+        ), inserted AS (
+            INSERT INTO observations (device_id, metric_id, quality, observed_at, received_at, value, seq)
+            SELECT device_id, metric_id, quality, observed_at, received_at, value, seq FROM first
+            ON CONFLICT DO NOTHING
+            RETURNING device_id, metric_id, observed_at
+        )
+        INSERT INTO stored SELECT * FROM inserted
+        """
+    )
+    connection.execute(
+        """
+        INSERT INTO observation_revisions (device_id, metric_id, observed_at, value, received_at)
+        SELECT i.device_id, i.metric_id, i.observed_at, i.value, min(i.received_at)
+        FROM incoming i JOIN observations o USING (device_id, metric_id, observed_at)
+        WHERE o.value IS DISTINCT FROM i.value
+        GROUP BY i.device_id, i.metric_id, i.observed_at, i.value
+        ON CONFLICT DO NOTHING
+        """
+    )
+    new = connection.execute(
+        "SELECT min(ordinal) FROM incoming JOIN stored USING (device_id, metric_id, observed_at)"
+        " GROUP BY device_id, metric_id, observed_at ORDER BY 1"
+    ).fetchall()
+    return np.array([row[0] for row in new], dtype=np.intp)
+
+
+def _copy(connection: Db, target: str, readings: Readings, *, ordinals: bool) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(_binary(readings, ordinals=ordinals))
+
+
+def unseen_sequences(connection: Db, readings: Readings) -> NDArray[np.bool_]:
+    """Which readings without a time are not redeliveries, by (device, metric, seq, value) over the last day.
+
+    The same number with another value is a device whose counter started again: believed, and counted as new.
+    """
+    first: dict[tuple[int, int, int], int] = {}
+    repeated: set[int] = set()
+    for position in range(len(readings)):
+        key = (int(readings.device[position]), int(readings.metric[position]), int(readings.seq[position]))
+        earlier = first.setdefault(key, position)
+        if earlier != position and readings.value[earlier] == readings.value[position]:
+            repeated.add(position)
+    chosen = sorted(first.values())
+    part = readings.take(np.array(chosen, dtype=np.intp))
+    rows = connection.execute(
+        """
+        INSERT INTO recent_sequences AS r (device_id, metric_id, seq, value, observed_at)
+        SELECT d, m, s, v, to_timestamp(t / 1e6) FROM unnest(%s::int[], %s::smallint[], %s::bigint[], %s::float8[], %s::bigint[])
+            AS u (d, m, s, v, t)
+        ON CONFLICT (device_id, metric_id, seq) DO UPDATE SET value = excluded.value, observed_at = excluded.observed_at
+        WHERE r.value IS DISTINCT FROM excluded.value
+        RETURNING device_id, metric_id, seq
+        """,
+        [
+            part.device.tolist(),
+            part.metric.tolist(),
+            part.seq.tolist(),
+            part.value.tolist(),
+            part.observed_us.tolist(),
+        ],
+    ).fetchall()
+    fresh = {(row[0], row[1], row[2]) for row in rows}
+    answer = np.ones(len(readings), dtype=np.bool_)
+    for key, position in first.items():
+        answer[position] = key in fresh
+    answer[list(repeated)] = False
+    return answer
+
+
+def insert_detections(connection: Db, detections: Sequence[Detection]) -> list[Detection]:
+    """Store camera events; returns those that were new."""
+    rows = connection.execute(
+        """
+        INSERT INTO detections (device_id, event_key, state, label, observed_at, received_at, score, zone, url, quality, seq)
+        SELECT d, k, st, l, to_timestamp(o / 1e6), to_timestamp(r / 1e6), sc, z, u, q, nullif(s, -1)
+        FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::float8[], %s::text[],
+                    %s::text[], %s::smallint[], %s::bigint[]) AS t (d, k, st, l, o, r, sc, z, u, q, s)
+        ON CONFLICT DO NOTHING
+        RETURNING device_id, label, event_key, state, (extract(epoch FROM observed_at) * 1000000)::bigint
+        """,
+        [
+            [d.device_id for d in detections],
+            [d.event_key for d in detections],
+            [d.state for d in detections],
+            [d.label for d in detections],
+            [d.observed_us for d in detections],
+            [d.received_us for d in detections],
+            [d.score for d in detections],
+            [d.zone for d in detections],
+            [d.url for d in detections],
+            [int(d.quality) for d in detections],
+            [d.seq for d in detections],
+        ],
+    ).fetchall()
+    stored = {tuple(row) for row in rows}
+    fresh: list[Detection] = []
+    for detection in detections:
+        key = (
+            detection.device_id,
+            detection.label,
+            detection.event_key,
+            detection.state,
+            detection.observed_us,
+        )
+        if key in stored:
+            stored.discard(key)
+            fresh.append(detection)
+    return fresh
+
+
+def newest(connection: Db, *, days: int) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int64]]:
+    """Device, metric and instant (microseconds) of each series' newest believable reading of the last days."""
+    rows = connection.execute(
+        """
+        SELECT p.device_id, m.id, (extract(epoch FROM o.observed_at) * 1000000)::bigint
+        FROM presence p
+        JOIN devices d ON d.id = p.device_id
+        JOIN device_kinds k ON k.code = d.kind
+        JOIN metrics m ON m.code = k.main_metric
+        CROSS JOIN LATERAL (
+            SELECT observed_at FROM observations
+            WHERE device_id = p.device_id AND metric_id = m.id AND quality & %(ahead)s = 0
+              AND observed_at BETWEEN now() - make_interval(days => %(days)s) AND now() + interval '2 minutes'
+            ORDER BY observed_at DESC LIMIT 1
+        ) o
+        WHERE p.last_heard_at > now() - make_interval(days => %(days)s)
+        """,
+        {"ahead": int(Quality.CLOCK_AHEAD), "days": days},
+    ).fetchall()
+    device, metric, observed = zip(*rows, strict=True) if rows else ((), (), ())
+    return np.array(device, np.int32), np.array(metric, np.int16), np.array(observed, np.int64)

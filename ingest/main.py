@@ -1,0 +1,56 @@
+"""The ingest process: settings in, exit code out. Everything it does is in ``worker``."""
+
+import signal
+import threading
+import time
+
+import structlog
+
+from city.errors import CityError
+from city.settings import Settings, SettingsError
+from city.storage import migrate
+from city.storage.database import DatabaseError
+from ingest.worker import Worker
+
+SCHEMA_WAIT_S = 120.0
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT; 0 on a clean stop. Raises CityError with one line when it cannot start."""
+    if not settings.database_url or not settings.mqtt_url:
+        missing = "CITY_DATABASE_URL" if not settings.database_url else "CITY_MQTT_URL"
+        raise SettingsError(f"{missing}: city ingest needs it; set it, or start everything with city up")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    if not _schema_is_there(settings.database_url, stop):
+        return 0
+    log.info("ingest starts", topics=settings.mqtt_topics, client=settings.mqtt_client_id)
+    Worker(settings, settings.mqtt_url).run(stop)
+    log.info("ingest stopped")
+    return 0
+
+
+def _schema_is_there(url: str, stop: threading.Event) -> bool:
+    """Wait for somebody to migrate; False = asked to stop meanwhile. Raises CityError after two minutes."""
+    deadline = time.monotonic() + SCHEMA_WAIT_S
+    told = False
+    while not stop.is_set():
+        try:
+            missing = migrate.missing(url)
+            if not missing:
+                return True
+            why = f"database: migrations are missing ({', '.join(missing)}); run city migrate"
+        except DatabaseError as error:
+            if not error.retry:
+                raise
+            why = str(error)
+        if time.monotonic() > deadline:
+            raise CityError(why)
+        if not told:
+            log.info("waiting for the schema", why=why)
+            told = True
+        stop.wait(0.3)
+    return False

@@ -1,0 +1,142 @@
+"""Who sends: the district's register in memory, by topic; strangers are taken in as unclaimed.
+
+A cache of the database, never more: it is loaded at start, loaded again when the register's version moved, and what
+it adds is committed before anything refers to it.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from psycopg import Connection
+
+from city.devices import DeviceRow, Kind, Register, UnclaimedDevice
+from city.observations import Rejection
+from city.storage import devices as storage
+from ingest.decoders.native import Rejected, Topic, read_topic
+
+MAX_METRICS = 2_000  # distinct quantities; a sender that puts values into metric names meets this bound
+_SPARE_TOPICS = (
+    20_000  # remembered topics beyond one a device: others reach known devices through wrong topics
+)
+
+log = structlog.get_logger()
+
+
+class Sender(NamedTuple):
+    """Where a topic's payload belongs. ``metric_id`` is the kind's main metric, 0 for kinds without one."""
+
+    device_id: int
+    metric_id: int
+    status: bool
+
+
+class DeviceRegister:
+    """Topics, codes, kinds and metrics by their database ids."""
+
+    def __init__(self, connection: Connection[Any], *, max_unclaimed: int) -> None:
+        self._max_unclaimed = max_unclaimed
+        self._codes: dict[str, tuple[int, str]] = {}
+        self._senders: dict[bytes, Sender] = {}
+        self.unclaimed = 0
+        self.kinds: dict[str, Kind] = {}
+        self.metrics: dict[str, int] = {}
+        self.version = -1
+        self.load(connection)
+
+    def load(self, connection: Connection[Any]) -> Register:
+        """Read everything again and forget what topics meant; returns the columns for the rules."""
+        self.kinds = storage.load_kinds(connection)
+        self.metrics = {code: metric.id for code, metric in storage.load_metrics(connection).items()}
+        missing = {kind.main_metric for kind in self.kinds.values() if kind.main_metric} - self.metrics.keys()
+        if missing:
+            self.metrics |= storage.register_metrics(connection, missing)
+        register = storage.load_register(connection)
+        self._codes = {
+            code: (device_id, sys.intern(kind))
+            for code, device_id, kind in zip(register.code, register.id.tolist(), register.kind, strict=True)
+        }
+        self.unclaimed = register.registration.count("unclaimed")
+        self.version = register.version
+        self._senders = {}
+        return register
+
+    def current_version(self, connection: Connection[Any]) -> int:
+        """The register's version in the database; another than ``version`` means that it should be loaded again."""
+        return storage.register_version(connection)
+
+    def senders(self, topics: Sequence[bytes]) -> list[Sender | None]:
+        """The sender of each topic as far as it is known already; None = ask ``introduce``."""
+        get = self._senders.get
+        return [get(topic) for topic in topics]
+
+    def introduce(
+        self, connection: Connection[Any], topics: Sequence[bytes]
+    ) -> tuple[dict[bytes, Sender | Rejected], list[DeviceRow]]:
+        """Sender or rejection of each topic, and the devices that were new; commits nothing itself."""
+        answers: dict[bytes, Sender | Rejected] = {}
+        read: dict[bytes, Topic] = {}
+        wanted: dict[str, UnclaimedDevice] = {}
+        for topic in topics:
+            parsed = read_topic(topic)
+            refusal = parsed if isinstance(parsed, Rejected) else self._refusal(parsed, wanted)
+            if refusal is not None or isinstance(parsed, Rejected):
+                answers[topic] = refusal or Rejected(Rejection.BAD_TOPIC, "unreadable topic")
+                continue
+            read[topic] = parsed
+            if parsed.device not in self._codes:
+                wanted[parsed.device] = UnclaimedDevice(
+                    code=parsed.device, kind=parsed.kind, cell_code=parsed.cell
+                )
+        rows = storage.register_unclaimed(connection, list(wanted.values())) if wanted else []
+        for row in rows:
+            self._codes[row.code] = (row.id, sys.intern(row.kind))
+            self.unclaimed += row.registration == "unclaimed"
+        for topic, parsed in read.items():
+            answers[topic] = self._sender(topic, parsed)
+        return answers, rows
+
+    def forget(self, rows: Sequence[DeviceRow]) -> None:
+        """Take back devices whose registration was not committed."""
+        for row in rows:
+            self._codes.pop(row.code, None)
+            self.unclaimed -= row.registration == "unclaimed"
+        self._senders = {}
+
+    def metric_ids(self, connection: Connection[Any], codes: Sequence[str]) -> None:
+        """Make sure that these metrics have ids, as far as the bound allows; commits nothing itself."""
+        room = MAX_METRICS - len(self.metrics)
+        missing = [code for code in dict.fromkeys(codes) if code not in self.metrics][: max(room, 0)]
+        if missing:
+            self.metrics |= storage.register_metrics(connection, missing)
+
+    def _refusal(self, topic: Topic, wanted: dict[str, UnclaimedDevice]) -> Rejected | None:
+        if topic.kind not in self.kinds:
+            known = ", ".join(sorted(self.kinds)[:12])
+            return Rejected(
+                Rejection.UNKNOWN_KIND,
+                f"kind {topic.kind!r} is not configured (known: {known}); add it to kinds.toml and replay",
+            )
+        device = self._codes.get(topic.device)
+        kind = device[1] if device else wanted[topic.device].kind if topic.device in wanted else topic.kind
+        if kind != topic.kind:
+            return Rejected(
+                Rejection.KIND_CONFLICT,
+                f"device {topic.device!r} is of kind {kind!r}, the topic says {topic.kind!r}; use one code a device",
+            )
+        if device is None and self.unclaimed + len(wanted) >= self._max_unclaimed:
+            return Rejected(
+                Rejection.REGISTRATION_LIMIT,
+                f"{self._max_unclaimed} unclaimed devices are waiting; claim or retire some, or raise CITY_MAX_UNCLAIMED_DEVICES",
+            )
+        return None
+
+    def _sender(self, topic: bytes, parsed: Topic) -> Sender:
+        device_id, kind = self._codes[parsed.device]
+        main = self.kinds[kind].main_metric
+        sender = Sender(device_id, self.metrics[main] if main else 0, parsed.status)
+        if len(self._senders) > 2 * len(self._codes) + _SPARE_TOPICS:
+            self._senders = {}
+        self._senders[topic] = sender
+        return sender

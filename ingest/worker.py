@@ -1,0 +1,237 @@
+"""The loop around the pipeline: take, process, acknowledge; try again when the database is away.
+
+A batch is held until it is committed. While it waits the inbox fills, then the socket, then the broker: nothing is
+dropped here. Every second the loop also does what only time calls for.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import psycopg
+import structlog
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from city.observations import instant
+from city.settings import Settings
+from city.storage import ingest_sessions, rejected
+from city.storage.database import connect
+from ingest.delivery import Delivery
+from ingest.inbox import Inbox
+from ingest.pipeline import Pipeline, unstorable
+from ingest.sources.mqtt import BrokerSource
+from rules.listening import Listening
+
+CHORES_EVERY_S = 1.0
+ALIVE_EVERY_S = 5.0
+PRESENCE_EVERY_S = 10.0
+LISTENED_DAYS = 30  # of our own uptime remembered for silence; the longest expected interval is about a day
+FEW = 2_000  # held messages under which we count as caught up
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """One ingest process: a source, an inbox, a pipeline, and the times between."""
+
+    def __init__(self, settings: Settings, mqtt_url: str) -> None:
+        self._settings = settings
+        self._inbox = Inbox(limit=settings.pending_limit)
+        self.source = BrokerSource(
+            mqtt_url,
+            client_id=settings.mqtt_client_id,
+            topics=[topic.strip() for topic in settings.mqtt_topics.split(",") if topic.strip()],
+            take=self._inbox.put,
+            may_read=self._inbox.has_room,
+            stock=settings.stock_paho,
+        )
+        self._connection: Connection[Any] | None = None
+        self._pipeline: Pipeline | None = None
+        self._listening = Listening()
+        self._session: int | None = None
+        self._session_caught_up = False
+        self._next_chores = self._next_alive = self._next_presence = 0.0
+        self._presence: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # heard_us as last written
+        self._database_down = False
+        self._lag_us = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop``; what is not committed then comes again from the broker."""
+        self._attempt(self._open, stop)
+        self.source.start()
+        while not stop.is_set():
+            deliveries = self._inbox.take(
+                most=self._settings.batch_size, gather_s=self._settings.batch_interval_ms / 1000, wait_s=0.1
+            )
+            if deliveries and self._attempt(partial(self._commit, deliveries), stop):
+                for delivery in deliveries:
+                    self.source.acknowledge(delivery.generation, delivery.packet_ids)
+                self._inbox.done(deliveries)
+            if time.monotonic() >= self._next_chores:
+                self._attempt(self._chores, stop)
+        self.source.stop()
+        self._close()
+
+    # ── the database comes and goes ───────────────────────────────────────────────────────────────────
+
+    def _attempt(self, work: Callable[[], None], stop: threading.Event) -> bool:
+        """Do it until it is done or we stop; a lost database is waited for, and everything rebuilt from it."""
+        wait_s = 0.05
+        while not stop.is_set():
+            try:
+                if self._pipeline is None and work != self._open:
+                    self._open()
+                work()
+                if self._database_down:
+                    log.info("database is back")
+                    self._database_down = False
+                return True
+            except (
+                psycopg.OperationalError,
+                psycopg.InterfaceError,
+                psycopg.errors.TransactionRollback,
+            ) as error:
+                if not self._database_down:
+                    log.warning(
+                        "database is away; holding messages back", error=" ".join(str(error).split())[:200]
+                    )
+                    self._database_down = True
+                self._drop_connection()
+                stop.wait(wait_s)
+                wait_s = min(wait_s * 2, 2.0)
+        return False
+
+    def _open(self) -> None:
+        self._drop_connection()
+        self._connection = connection = connect(
+            self._settings.database_url, application="city ingest", autocommit=True
+        )
+        self._pipeline = Pipeline(
+            connection,
+            max_unclaimed=self._settings.max_unclaimed_devices,
+            retention_days=self._settings.retention_days,
+        )
+        now_us = time.time_ns() // 1000
+        with connection.transaction():
+            past = ingest_sessions.intervals(connection, instant(now_us - LISTENED_DAYS * 86_400_000_000))
+        self._listening = Listening(past)
+        self._session = None
+        self._presence = self._pipeline.heard_us.copy()
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._pipeline, self._session = None, None, None
+
+    def _close(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._write_presence()
+            if self._session is not None:
+                with self._connection.transaction():
+                    ingest_sessions.end(self._connection, self._session, instant(time.time_ns() // 1000))
+        except psycopg.Error as error:
+            log.warning("could not write the last signs of life", error=str(error)[:200])
+        self._connection.close()
+
+    # ── batches ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _commit(self, deliveries: list[Delivery]) -> None:
+        assert self._pipeline is not None  # noqa: S101  # _attempt opens it
+        self._lag_us = time.time_ns() // 1000 - deliveries[0].received_us
+        try:
+            self._pipeline.process(deliveries)
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+            log.error("the database refused a batch; trying its messages one by one", error=str(error)[:300])
+            for delivery in deliveries:
+                self._commit_singly(delivery)
+
+    def _commit_singly(self, delivery: Delivery) -> None:
+        """One message a transaction: the one that cannot be stored is quarantined, its neighbours are not."""
+        assert self._pipeline is not None and self._connection is not None  # noqa: S101
+        for position in range(len(delivery)):
+            single = Delivery(
+                topics=[delivery.topics[position]],
+                payloads=[delivery.payloads[position]],
+                packet_ids=[0],
+                received_us=delivery.received_us + position,
+                generation=delivery.generation,
+                retained=frozenset({0} if position in delivery.retained else ()),
+                cut={0: delivery.cut[position]} if position in delivery.cut else {},
+            )
+            try:
+                self._pipeline.process([single])
+            except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+                message = unstorable(delivery, position, " ".join(str(error).split())[:300])
+                with self._connection.transaction():
+                    rejected.count(self._connection, {message.reason.value: 1})
+                    rejected.keep(self._connection, [message])
+
+    # ── what time calls for ───────────────────────────────────────────────────────────────────────────
+
+    def _chores(self) -> None:
+        assert self._pipeline is not None  # noqa: S101
+        moment = time.monotonic()
+        self._follow_listening()
+        self._pipeline.tick(self._listening)
+        self._pipeline.refresh()
+        self._pipeline.replay()
+        if moment >= self._next_alive:
+            self._say_alive()
+            self._next_alive = moment + ALIVE_EVERY_S
+        if moment >= self._next_presence:
+            self._write_presence()
+            self._next_presence = moment + PRESENCE_EVERY_S
+        self._next_chores = moment + CHORES_EVERY_S
+
+    def _follow_listening(self) -> None:
+        """Listening means connected and caught up; anything else is our gap, not the devices' silence."""
+        assert self._connection is not None  # noqa: S101
+        now_us = time.time_ns() // 1000
+        caught_up = self.source.connected and not self.source.behind and self._inbox.held < FEW
+        if self._session is not None and caught_up == self._session_caught_up:
+            return
+        with self._connection.transaction():
+            session = ingest_sessions.begin(
+                self._connection, self._settings.mqtt_client_id, instant(now_us), caught_up=caught_up
+            )
+        self._session, self._session_caught_up = session, caught_up
+        self._listening = self._listening.opened(now_us) if caught_up else self._listening.closed(now_us)
+
+    def _say_alive(self) -> None:
+        assert self._connection is not None and self._session is not None  # noqa: S101
+        with self._connection.transaction():
+            ingest_sessions.alive(
+                self._connection, self._session, instant(time.time_ns() // 1000), self.figures()
+            )
+
+    def _write_presence(self) -> None:
+        """Last arrivals that changed since the last time."""
+        assert self._connection is not None and self._pipeline is not None  # noqa: S101
+        heard = self._pipeline.heard_us
+        before = np.zeros(len(heard), dtype=np.int64)
+        before[: len(self._presence)] = self._presence[: len(heard)]
+        changed = np.flatnonzero(heard != before).astype(np.int32)
+        if len(changed):
+            with self._connection.transaction():
+                ingest_sessions.write_presence(self._connection, changed, heard[changed])
+        self._presence = heard.copy()
+
+    def figures(self) -> dict[str, object]:
+        """Counters of this process for health and metrics."""
+        pipeline = self._pipeline
+        return {
+            **(dict(pipeline.counters) if pipeline else {}),
+            "pending": self._inbox.held,
+            "lag_ms": self._lag_us // 1000 if self._inbox.held else 0,
+            "broker_connected": self.source.connected,
+            "broker_refusal": self.source.refusal,
+            "broker_dropped": self.source.broker_dropped,
+            "broker_reconnects": self.source.reconnects,
+            "unclaimed": pipeline.unclaimed if pipeline else 0,
+        }
