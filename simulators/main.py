@@ -1,11 +1,7 @@
 """``city simulate``: wires settings, folder and scenario to a player and stops it when told to."""
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import structlog
 
@@ -14,6 +10,7 @@ from simulators.district import generate
 from simulators.fleet import FolderError, read_fleet
 from simulators.player import Player
 from simulators.scenarios import compose
+from simulators.signals import stopped_by_signals
 
 log = structlog.get_logger("simulators")
 
@@ -49,7 +46,7 @@ def run(
     url = mqtt_url or settings.mqtt_url or f"mqtt://127.0.0.1:{settings.mqtt_port}"
     player = Player(scenario=composed, fleet=fleet, url=url, speed=speed)
     log.info("simulate.started", scenario=scenario, devices=len(fleet), folder=str(place), speed=speed)
-    with _stopped_by_signals(stop):
+    with stopped_by_signals(stop):
         player.play(stop, duration_s)
     log.info(
         "simulate.ended", published=player.published, acknowledged=player.acknowledged, dropped=player.dropped
@@ -65,21 +62,3 @@ def _folder(settings: Settings, folder: Path | None) -> Path:
     if not (built / "devices.csv").exists():
         generate(built)
     return built
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`; only a main thread may ask for signals, elsewhere the caller does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -167,7 +167,7 @@ def _stations(site: _Site, total: int) -> tuple[list[Row], list[Row]]:
         river = names.RIVERS[number][0]
         upstream = head if number == 0 else ""
         for step, at in enumerate(course, start=1):
-            datum = 31.0 - 14.0 * at[0] - 0.2 * step
+            datum = 31.0 - 0.9 * step  # downhill along the course
             station = _station(site.rng, "river", river, datum)
             if upstream:
                 station |= {"upstream": upstream, "travel_min": str(int(site.rng.integers(6, 14)))}
