@@ -166,38 +166,41 @@ class Publisher:
         self._sent = 0
         self._acked = 0
         self._last_ts = 0
+        self._earliest = 0
 
     def run(self) -> dict[str, float]:
         """Send all, wait for the acknowledgements; returns counts and seconds."""
         for link in self._links:
             link.open()
         began = time.monotonic()
-        turn = 0
         while self._acked < self.total:
             allowed = self.total if not self.rate else int((time.monotonic() - began) * self.rate) + 1
-            progress = False
-            for _ in self._links:
-                link = self._links[turn % len(self._links)]
-                turn += 1
-                progress = self._send_some(link, min(allowed, self.total)) or progress
+            progress = self._send_some(min(allowed, self.total))
             self._exchange(0.0 if progress else _TICK_S)
         seconds = time.monotonic() - began
         for link in self._links:
             link.close()
         return {"sent": self._sent, "acknowledged": self._acked, "seconds": seconds}
 
-    def _send_some(self, link: Connection, allowed: int) -> bool:
-        count = min(allowed - self._sent, link.room(), self.fleet.devices, 1000)
+    def _send_some(self, allowed: int) -> bool:
+        """Put the next chunk on the connection its devices belong to, so that each device's stay in order."""
+        devices, links = self.fleet.devices, len(self._links)
+        at = self._sent % devices
+        owner = at * links // devices
+        link = self._links[owner]
+        last_of_owner = -(-(owner + 1) * devices // links)
+        count = min(allowed - self._sent, link.room(), last_of_owner - at, 1000)
         if count <= 0:
             return False
         numbers = self._sent + np.arange(count)
-        # one time for a chunk no longer than the fleet: no device has two readings at one time
-        ts = max(time.time_ns() // 1_000_000, self._last_ts + self.template.pack)
-        self._last_ts = ts
+        if (
+            at == 0
+        ):  # a new round of the fleet: later than the last one, so no device has two readings at one time
+            self._earliest = self._last_ts + self.template.pack
+        self._last_ts = ts = max(time.time_ns() // 1_000_000, self._earliest)
         self.ts_ms[numbers] = ts
         ids = link.take_ids(numbers)
-        device = numbers % self.fleet.devices
-        frames = self.template.fill(device, ids, ts, self.values(numbers), numbers // self.fleet.devices)
+        frames = self.template.fill(numbers % devices, ids, ts, self.values(numbers), numbers // devices)
         link.put(ids, frames)
         self._sent += count
         return True

@@ -1,0 +1,139 @@
+"""The product under load, started as its users do: `city migrate`, `import`, `ingest` and `centre`."""
+
+import os
+import secrets
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import psycopg
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.servers.processes import ServerProcess, StartError, free_port
+
+_CITY = Path(sysconfig.get_path("scripts")) / "city"
+_RUN = [str(_CITY)] if _CITY.exists() else [sys.executable, "-c", "from runtime.cli import main; main()"]
+PROBE = "city/n00000/smoke/probe"
+
+
+class Product:
+    """Ingest (and the centre) on a given database and broker; each can be killed and started again."""
+
+    def __init__(self, folder: Path, database_url: str, mqtt_url: str) -> None:
+        """`folder` takes logs and working data."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.database_url = folder, database_url
+        self.http_port = free_port()
+        self._mqtt_port = int(mqtt_url.rpartition(":")[2])
+        self._env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("CITY_")},
+            "CITY_DATABASE_URL": database_url,
+            "CITY_MQTT_URL": mqtt_url,
+            "CITY_HTTP_PORT": str(self.http_port),
+            "CITY_DATA_DIR": str(folder / "var"),
+            "CITY_API_TOKEN": secrets.token_urlsafe(16),
+            "CITY_LOG_LEVEL": "info",
+            "CITY_LOG_FORMAT": "json",
+            "CITY_SIMULATE": "",
+        }
+        self.ingest: ServerProcess | None = None
+        self.centre: ServerProcess | None = None
+
+    def prepare(self, district: Path) -> None:
+        """Schema, built-in defaults, and the district's folder."""
+        for arguments in (["migrate"], ["import", str(district)]):
+            done = subprocess.run(
+                [*_RUN, *arguments],
+                env=self._env,
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=self.folder,
+            )
+            if done.returncode != 0:
+                raise StartError(f"city {arguments[0]}: {done.stderr[-2000:] or done.stdout[-2000:]}")
+
+    def start_ingest(self) -> None:
+        """Start ingest without waiting."""
+        self.ingest = self._start("ingest")
+
+    def start_centre(self) -> None:
+        """Start the centre and wait until it answers."""
+        self.centre = self._start("centre")
+        self.centre.wait_ready(self._centre_answers, 60)
+
+    def _start(self, name: str) -> ServerProcess:
+        log = self.folder / f"{name}.log"
+        return ServerProcess([*_RUN, name], log, death_signal="TERM", env=self._env, cwd=self.folder)
+
+    def _centre_answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/healthz", timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def wait_listening(self, seconds: float = 60) -> None:
+        """Wait until a probe reading of an unknown device is stored: ingest is connected and writes."""
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", self._mqtt_port)
+        client.loop_start()
+        deadline = time.monotonic() + seconds
+        try:
+            while self.stored_of("probe") == 0:
+                if self.ingest is None or not self.ingest.running():
+                    raise StartError(f"ingest ended: {self.ingest.log_tail() if self.ingest else ''}")
+                if time.monotonic() > deadline:
+                    raise StartError(f"ingest stores nothing: {self.ingest.log_tail()}")
+                client.publish(PROBE, f'{{"ts":{time.time_ns() // 1_000_000},"value":1.0}}', qos=1)
+                time.sleep(0.2)
+        finally:
+            client.disconnect()
+            client.loop_stop()
+
+    def stored_of(self, code: str) -> int:
+        """How many observations of one device are stored."""
+        return self._number(
+            "SELECT count(*) FROM observations WHERE device_id = (SELECT id FROM devices WHERE code = %s)",
+            code,
+        )
+
+    def stored(self) -> int:
+        """How many observations of the load's devices are stored."""
+        return self._number(
+            "SELECT (SELECT count(*) FROM observations) - (SELECT count(*) FROM observations"
+            " WHERE device_id = (SELECT id FROM devices WHERE code = %s))",
+            "probe",
+        )
+
+    def _number(self, query: str, *parameters: str) -> int:
+        with psycopg.connect(self.database_url) as connection:
+            row = connection.execute(query.encode(), parameters).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def wait_stored(self, total: int, seconds: float, pause_s: float = 0.1) -> float:
+        """Wait until `total` observations are stored; returns the monotonic time then.
+
+        Raises StartError when they are not within `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            stored = self.stored()
+            if stored >= total:
+                return time.monotonic()
+            if time.monotonic() > deadline:
+                tail = self.ingest.log_tail() if self.ingest else ""
+                raise StartError(f"{stored} of {total} stored after {seconds:.0f} s; {tail}")
+            time.sleep(pause_s)
+
+    def stop(self) -> None:
+        """SIGTERM to both."""
+        for process in (self.ingest, self.centre):
+            if process is not None:
+                process.stop()

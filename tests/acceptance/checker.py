@@ -1,0 +1,98 @@
+"""Compares what was acknowledged to a publisher with what is stored; shares no code with the product.
+
+The log is the publisher's own (`bench/publisher.py`): message n is reading n // devices of device n %
+devices, with what time it carried, whether it was acknowledged and whether it was above the limit.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+_SEQ_BASE = 10_000_000  # what the publisher adds to its numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Counts of what must be nothing, and of what they are taken from."""
+
+    acknowledged: int
+    stored: int
+    lost: int  # acknowledged to the publisher, not stored
+    foreign: int  # stored, never sent so
+    twice: int  # rows beyond the first of a (device, seq)
+    crossings: int
+    alarms: int
+    alarms_missing: int  # crossings without an alarm raised at their time
+    alarms_extra: int  # alarms at a time without a crossing, or more than one for it
+    alarms_standing: int  # not cleared, though a calm reading followed
+
+    @property
+    def faultless(self) -> bool:
+        """Nothing lost, nothing twice, each crossing one alarm."""
+        faults = (self.lost, self.foreign, self.twice)
+        return not any((*faults, self.alarms_missing, self.alarms_extra, self.alarms_standing))
+
+
+def check(log: Path, database_url: str) -> Verdict:
+    """Read log and database; the load must have ended and everything have been stored."""
+    with np.load(log) as kept:
+        acked, ts_ms, crossed = kept["acked"], kept["ts_ms"], kept["crossed"]
+        devices = int(kept["devices"])
+    with psycopg.connect(database_url) as connection:
+        rows = _stored(connection)
+        raised, standing = _alarms(connection)
+    numbers = (rows[:, 1] - _SEQ_BASE) * devices + rows[:, 0]
+    known = (numbers >= 0) & (numbers < len(acked))
+    known[known] &= ts_ms[numbers[known]] == rows[known, 2]
+    times = np.bincount(numbers[known], minlength=len(acked))
+    sent = np.arange(len(acked))
+    crossing_keys = _keys(sent[crossed] % devices, ts_ms[crossed])
+    alarm_keys = _keys(raised[:, 0], raised[:, 1])
+    followed = sent[crossed] + devices < len(acked)  # by a calm reading of the same device
+    return Verdict(
+        acknowledged=int(acked.sum()),
+        stored=len(rows),
+        lost=int((acked & (times == 0)).sum()),
+        foreign=int((~known).sum()),
+        twice=int((times[times > 1] - 1).sum()),
+        crossings=len(crossing_keys),
+        alarms=len(alarm_keys),
+        alarms_missing=len(np.setdiff1d(crossing_keys, alarm_keys)),
+        alarms_extra=len(alarm_keys) - len(np.intersect1d(crossing_keys, alarm_keys)),
+        alarms_standing=len(np.intersect1d(crossing_keys[followed], _keys(standing[:, 0], standing[:, 1]))),
+    )
+
+
+def _keys(device: NDArray[np.int64], ts_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number for (device, time): six digits of device under thirteen of milliseconds still fit int64."""
+    keys: NDArray[np.int64] = ts_ms % 10**12 * 10**6 + device
+    return keys
+
+
+def _stored(connection: psycopg.Connection) -> NDArray[np.int64]:
+    """Rows of (device number, seq, observed_at in ms) of the load's devices: b and six digits."""
+    return _table(
+        connection,
+        3,
+        "SELECT substr(d.code, 2)::bigint, o.seq, round(extract(epoch FROM o.observed_at) * 1000)::bigint"
+        " FROM observations o JOIN devices d ON d.id = o.device_id WHERE d.code ~ '^b[0-9]{6}$'",
+    )
+
+
+def _alarms(connection: psycopg.Connection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(device number, raised_at in ms) of the load's alarms about readings, and the open ones of them."""
+    query = (
+        "SELECT substr(d.code, 2)::bigint, round(extract(epoch FROM a.raised_at) * 1000)::bigint"
+        " FROM alarms a JOIN devices d ON d.id = a.device_id"
+        " WHERE d.code ~ '^b[0-9]{6}$' AND a.category !~ '^device'"
+    )
+    return _table(connection, 2, query), _table(connection, 2, query + " AND a.cleared_at IS NULL")
+
+
+def _table(connection: psycopg.Connection, width: int, query: str) -> NDArray[np.int64]:
+    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT".encode()) as copy:
+        text = b"".join(bytes(block) for block in copy)
+    return np.array(text.replace(b"\\N", b"-1").split(), np.int64).reshape(-1, width)
