@@ -185,20 +185,20 @@ class Episodes(Process):
         self._cameras = [d for d in heard if d.kind == "camera"]
         self._culverts = [d for d in heard if d.station_kind == "culvert" and d.warning_m is not None]
         self._seed = seed
-        self._built: dict[int, Process] = {}
+        self.built: dict[int, Process] = {}
 
     def _around(self, start: float, end: float) -> list[Process]:
         """Episodes that may have a say between the two times: an episode lasts less than two slots."""
         last = int((end - self.FIRST_S) // self.EVERY_S)
         first = int((start - self.FIRST_S) // self.EVERY_S) - 1
-        for number in [n for n in self._built if n < first]:
-            del self._built[number]
+        for number in [n for n in self.built if n < first]:
+            del self.built[number]
         return [self._episode(number) for number in range(max(0, first), last + 1)]
 
     def _episode(self, number: int) -> Process:
-        if number not in self._built:
-            self._built[number] = self._build(number)
-        return self._built[number]
+        if number not in self.built:
+            self.built[number] = self._build(number)
+        return self.built[number]
 
     def _build(self, number: int) -> Process:
         """Derived from seed and number alone, so that it is the same whenever it is asked for."""

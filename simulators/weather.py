@@ -262,15 +262,17 @@ def _route(station: Device, by_code: Mapping[str, Device], shapes: dict[str, Flo
     if found is not None:
         return found
     seconds = np.arange(Storm.LENGTH_S, dtype=np.float64)
-    rise = {"culvert": 110, "underpass": 95, "reservoir": 230}.get(station.station_kind, 165)
+    rise = {"culvert": 110, "underpass": 95, "reservoir": 230}.get(station.station_kind, 150)
     x = np.maximum(0.0, (seconds - 8 - station.salt % 12) / rise)
     wave = np.asarray((x * np.exp(1 - x)) ** 2, dtype=np.float64)
     shapes[station.code] = wave  # stands in while upstream is walked, so that a circle in the file ends
     upstream = by_code.get(station.upstream)
     if upstream is not None:
         delay = max(1, round(station.travel_min))
-        wave = 0.6 * wave
-        wave[delay:] += 0.6 * _route(upstream, by_code, shapes)[:-delay]
+        # A reservoir holds its water back; a river passes most of it on.
+        carried = 0.15 if upstream.station_kind == "reservoir" else 0.85
+        wave = (1 - carried) * wave
+        wave[delay:] += carried * _route(upstream, by_code, shapes)[:-delay]
         wave /= wave.max()
         shapes[station.code] = wave
     return wave
