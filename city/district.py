@@ -1,0 +1,312 @@
+"""A district's own files into the database and back: everything is checked before anything is written."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from city import district_checks, district_files, district_writing
+from city.devices import Kind, Metric
+from city.district_files import DistrictFiles
+from city.district_source import DistrictFilesError, Faults, decoded
+from city.errors import CityError
+from city.storage import areas as stored_areas
+from city.storage import categories as stored_categories
+from city.storage import devices as stored_devices
+from city.storage import district as stored
+from city.storage import units as stored_units
+from city.storage.database import connect, nudge, translated
+from city.units import Category
+
+ParseRules = Callable[[str, str], list[tuple[str, dict[str, object]]]]  # text, source -> (id, definition)
+
+BUILT_IN = "built-in:"  # stands before the source of a rule that came with the product
+_READER = b"1"  # part of the digest: raise it when the same files are to be read differently
+_LARGEST_FILE = 256 * 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportReport:
+    """What an import did, in rows; ``unchanged`` when the folder was imported before and nothing was done."""
+
+    unchanged: bool
+    areas_changed: int = 0
+    areas_ended: int = 0
+    neighbours: int = 0
+    devices: int = 0
+    devices_changed: int = 0
+    devices_retired: int = 0
+    stations_changed: int = 0
+    stations_removed: int = 0
+    units_changed: int = 0
+    units_deactivated: int = 0
+    responsibilities_begun: int = 0
+    responsibilities_ended: int = 0
+    rules_changed: int = 0
+    rules_ended: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+def import_folder(url: str, folder: Path, *, parse_rules: ParseRules) -> ImportReport:
+    """Make the database say what the folder says; an unchanged folder is left alone.
+
+    ``parse_rules`` reads the text of a rule file (``rules.definitions.to_rows``) and raises CityError.
+    Raises DistrictFilesError with a line for each fault, DatabaseError; nothing is written then.
+    """
+    contents = _read_folder(folder)
+    built_in = _built_in()
+    digest = _digest(contents, built_in)
+    with connect(url, application="city import") as connection, translated():
+        connection.execute("SET LOCAL statement_timeout = '5min'; SET LOCAL lock_timeout = '60s'")
+        stored.lock(connection)
+        if stored.source_digest(connection) == digest:
+            return ImportReport(unchanged=True)
+        files, defaults, warnings = _read(contents, built_in, parse_rules)
+        report = _write(connection, files, defaults, digest, warnings)
+        nudge(connection)
+    return report
+
+
+def import_defaults(url: str, *, parse_rules: ParseRules) -> None:
+    """Write the built-in kinds, categories and rules that are missing.
+
+    Where a district was imported, what its own files say stays: only what is absent is added, and the rule
+    set is renewed only if it is the built-in one. Raises DatabaseError.
+    """
+    defaults = _read_defaults(_built_in(), parse_rules)
+    with connect(url, application="city import") as connection, translated():
+        stored.lock(connection)
+        overwrite = stored.source_digest(connection) is None
+        stored_devices.upsert_kinds(connection, defaults.metrics, defaults.kinds, overwrite=overwrite)
+        stored_categories.upsert_categories(connection, defaults.categories, overwrite=overwrite)
+        sources = [source for _, _, _, source in stored.active_rules(connection)]
+        if all(source.startswith(BUILT_IN) for source in sources):
+            stored.write_rules(connection, defaults.rules)
+        nudge(connection)
+
+
+def export_folder(url: str, folder: Path) -> list[str]:
+    """Write the district as it is now into a folder that ``import_folder`` reads; return the file names.
+
+    Raises CityError when nothing was imported yet or the folder holds other files.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise CityError(f"{folder} holds files already; name an empty or a new folder")
+    faults = Faults()
+    built_in = _built_in()
+    metrics, kinds = district_files.parse_kinds("kinds.toml", built_in["kinds.toml"].decode(), faults)
+    categories = district_files.parse_categories("", built_in["categories.csv"].decode(), faults)
+    with connect(url, application="city export") as connection, translated():
+        contents = district_writing.texts(
+            connection, metrics=metrics, kinds=kinds, categories=categories, built_in_source=BUILT_IN
+        )
+    for name, text in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    return sorted(contents)
+
+
+def check_folder(folder: Path, *, parse_rules: ParseRules) -> list[str]:
+    """Read and check a folder without a database; return warnings, raise DistrictFilesError for faults."""
+    return _read(_read_folder(folder), _built_in(), parse_rules)[2]
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+_NAMES = (
+    "district.toml",
+    "kinds.toml",
+    "categories.csv",
+    "areas.geojson",
+    "devices.csv",
+    "stations.csv",
+    "units.csv",
+    "responsibilities.csv",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Defaults:
+    metrics: list[Metric]
+    kinds: list[Kind]
+    categories: list[Category]
+    rules: list[stored.RuleRow]
+
+
+def _read_folder(folder: Path) -> dict[str, bytes]:
+    if not folder.is_dir():
+        raise DistrictFilesError(
+            f"CITY_CONFIG = {str(folder)!r} is no folder; name the district's own folder"
+        )
+    contents = {}
+    for path in [*(folder / name for name in _NAMES), *sorted((folder / "rules").glob("*.toml"))]:
+        try:
+            if not path.exists():
+                continue
+            if path.stat().st_size > _LARGEST_FILE:
+                raise DistrictFilesError(f"{path}: is larger than 256 MiB; simplify its outlines")
+            contents[path.relative_to(folder).as_posix()] = path.read_bytes()
+        except OSError as error:
+            raise DistrictFilesError(f"{path} cannot be read ({error.strerror}); make it readable") from error
+    return contents
+
+
+def _built_in() -> dict[str, bytes]:
+    return dict(_built_in_files())
+
+
+def _built_in_files() -> Iterator[tuple[str, bytes]]:
+    root = resources.files("city") / "defaults"
+    for name in ("kinds.toml", "categories.csv"):
+        yield name, (root / name).read_bytes()
+    rules = root / "rules"
+    if rules.is_dir():
+        for entry in sorted(rules.iterdir(), key=lambda path: path.name):
+            if entry.name.endswith(".toml"):
+                yield f"rules/{entry.name}", entry.read_bytes()
+
+
+def _digest(*folders: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256(_READER)
+    for folder in folders:
+        for name in sorted(folder):
+            digest.update(f"{name}\0{len(folder[name])}\0".encode())
+            digest.update(folder[name])
+        digest.update(b"\0\0")
+    return digest.hexdigest()
+
+
+def _read_defaults(built_in: Mapping[str, bytes], parse_rules: ParseRules) -> _Defaults:
+    faults = Faults()
+    texts = {name: decoded(BUILT_IN + name, content, faults) or "" for name, content in built_in.items()}
+    metrics, kinds = district_files.parse_kinds(BUILT_IN + "kinds.toml", texts["kinds.toml"], faults)
+    categories = district_files.parse_categories(BUILT_IN + "categories.csv", texts["categories.csv"], faults)
+    rule_files = [(BUILT_IN + name, text) for name, text in texts.items() if name.startswith("rules/")]
+    rules = _parsed_rules(rule_files, parse_rules, faults)
+    faults.raise_if_any()
+    return _Defaults(metrics=metrics, kinds=kinds, categories=categories, rules=rules)
+
+
+def _read(
+    contents: Mapping[str, bytes], built_in: Mapping[str, bytes], parse_rules: ParseRules
+) -> tuple[DistrictFiles, _Defaults, list[str]]:
+    defaults = _read_defaults(built_in, parse_rules)
+    faults = Faults()
+    files = district_files.parse(contents, faults)
+    warnings = district_checks.check(
+        files,
+        faults,
+        known_kinds={kind.code for kind in defaults.kinds},
+        known_metrics={metric.code for metric in defaults.metrics},
+        known_categories={category.code for category in defaults.categories},
+    )
+    own_rules = _parsed_rules(files.rules, parse_rules, faults)
+    _check_rules(own_rules, files, defaults, faults)
+    faults.raise_if_any()
+    if own_rules:
+        defaults = _Defaults(
+            metrics=defaults.metrics, kinds=defaults.kinds, categories=defaults.categories, rules=own_rules
+        )
+    return files, defaults, warnings
+
+
+def _parsed_rules(
+    rule_files: list[tuple[str, str]], parse_rules: ParseRules, faults: Faults
+) -> list[stored.RuleRow]:
+    rows: list[stored.RuleRow] = []
+    origin: dict[str, str] = {}
+    for source, text in rule_files:
+        try:
+            parsed = parse_rules(text, source)
+        except CityError as error:
+            for line in str(error).splitlines():
+                faults.line(line)
+            continue
+        for rule_id, definition in parsed:
+            if rule_id in origin:
+                faults.value(
+                    source, "id", rule_id, f"{origin[rule_id]} has it already; give each rule its own"
+                )
+            origin[rule_id] = source
+            rows.append((rule_id, definition, source))
+    return rows
+
+
+def _check_rules(
+    rules: list[stored.RuleRow], files: DistrictFiles, defaults: _Defaults, faults: Faults
+) -> None:
+    """A rule for a kind, metric or category that does not exist would never raise."""
+    known = {
+        "kind": {kind.code for kind in [*defaults.kinds, *files.kinds]},
+        "metric": {metric.code for metric in [*defaults.metrics, *files.metrics]},
+        "category": {category.code for category in [*defaults.categories, *files.categories]},
+    }
+    for rule_id, definition, source in rules:
+        for key, names in known.items():
+            value = definition.get(key)
+            if isinstance(value, str) and value not in names:
+                remedy = f"there is no such {key}; correct it or add it to the district's files"
+                faults.value(f"{source} rule {rule_id}", key, value, remedy)
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _write(
+    connection: Connection[TupleRow],
+    files: DistrictFiles,
+    defaults: _Defaults,
+    digest: str,
+    warnings: list[str],
+) -> ImportReport:
+    own_metrics = {metric.code for metric in files.metrics}
+    own_kinds = {kind.code for kind in files.kinds}
+    own_categories = {category.code for category in files.categories}
+    stored_devices.upsert_kinds(
+        connection,
+        [metric for metric in defaults.metrics if metric.code not in own_metrics] + files.metrics,
+        [kind for kind in defaults.kinds if kind.code not in own_kinds] + files.kinds,
+        overwrite=True,
+    )
+    stored_categories.upsert_categories(
+        connection,
+        [entry for entry in defaults.categories if entry.code not in own_categories] + files.categories,
+        overwrite=True,
+    )
+    by_code = district_checks.layers_by_code(files.areas)
+    parents = [district_checks.parent_key(area, by_code, files.info.code) for area in files.areas]
+    areas = stored_areas.write_areas(connection, files.areas, parents)
+    neighbours = stored_areas.write_neighbours(connection) if any(areas) else 0
+    devices = stored.write_devices(connection, files.devices)
+    stations = stored.write_stations(connection, files.stations)
+    units = stored_units.write_units(connection, files.units)
+    responsibilities = stored_units.write_responsibilities(connection, files.responsibilities)
+    rules = stored.write_rules(connection, defaults.rules)
+    stored.write_info(connection, files.info, digest)
+    return ImportReport(
+        unchanged=False,
+        areas_changed=areas[0],
+        areas_ended=areas[1],
+        neighbours=neighbours,
+        devices=len(files.devices),
+        devices_changed=devices[0],
+        devices_retired=devices[1],
+        stations_changed=stations[0],
+        stations_removed=stations[1],
+        units_changed=units[0],
+        units_deactivated=units[1],
+        responsibilities_begun=responsibilities[0],
+        responsibilities_ended=responsibilities[1],
+        rules_changed=rules[0],
+        rules_ended=rules[1],
+        warnings=warnings,
+    )

@@ -1,0 +1,208 @@
+"""What one file of a district says about another: every name that is used must be there."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from city.areas import cell_of_points, invalid_outlines
+from city.district_files import LAYERS, DistrictFiles, DrawnArea, ListedDevice, ListedStation, names_of
+from city.district_source import Faults
+from city.units import Category
+
+MOST_COMPARED = 500  # names among which a misspelt one is looked for; more would take minutes
+
+
+def check(
+    files: DistrictFiles,
+    faults: Faults,
+    *,
+    known_kinds: Collection[str],
+    known_metrics: Collection[str],
+    known_categories: Collection[str],
+) -> list[str]:
+    """Note every reference that leads nowhere; return warnings about what is odd but can be used.
+
+    ``known_*`` are the built-in ones, which a district's own files add to.
+    """
+    metrics = {metric.code for metric in files.metrics} | set(known_metrics)
+    for kind in files.kinds:
+        if kind.main_metric is not None and kind.main_metric not in metrics:
+            where = f"kinds.toml kind.{kind.code}"
+            faults.value(where, "main_metric", kind.main_metric, _nearest(kind.main_metric, metrics))
+    categories = {category.code for category in files.categories} | set(known_categories)
+    _check_category_parents(files.categories, categories, faults)
+    _check_area_parents(files, faults)
+    _check_devices(files, {kind.code for kind in files.kinds} | set(known_kinds), faults)
+    _check_stations(files, faults)
+    _check_units(files, faults)
+    _check_responsibilities(files, categories, faults)
+    return _warnings(files) if len(faults) == 0 else []
+
+
+def parent_key(area: DrawnArea, by_code: dict[str, list[str]], district: str) -> tuple[str, str] | None:
+    """Layer and code of the area above, or None; the nearest layer outside wins where codes repeat.
+
+    Raises KeyError when no area has the parent's code.
+    """
+    if area.parent is None:
+        return None
+    layers = [
+        layer for layer in by_code.get(area.parent, []) if (layer, area.parent) != (area.layer, area.code)
+    ]
+    if not layers:
+        if area.parent == district:
+            return None  # a district that is not drawn
+        raise KeyError(area.parent)
+    own = LAYERS.index(area.layer) if area.layer in LAYERS else len(LAYERS)
+    outside = [layer for layer in LAYERS[:own] if layer in layers]
+    return (outside[-1] if outside else layers[0], area.parent)
+
+
+def layers_by_code(areas: Iterable[DrawnArea]) -> dict[str, list[str]]:
+    """For each code the layers that have it."""
+    found = defaultdict(list)
+    for area in areas:
+        found[area.code].append(area.layer)
+    return dict(found)
+
+
+def _nearest(value: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(value, list(known), 1) if len(known) <= MOST_COMPARED else []
+    return (
+        f"there is none; did you mean {close[0]!r}?" if close else "there is none; add it or correct the name"
+    )
+
+
+def _check_category_parents(own: list[Category], known: Collection[str], faults: Faults) -> None:
+    for category in own:
+        if category.parent is not None and category.parent not in known:
+            where = f"categories.csv {category.code}"
+            faults.value(where, "parent", category.parent, _nearest(category.parent, known))
+
+
+def _check_area_parents(files: DistrictFiles, faults: Faults) -> None:
+    by_code = layers_by_code(files.areas)
+    above: dict[tuple[str, str], tuple[str, str] | None] = {}
+    for area in files.areas:
+        try:
+            above[area.layer, area.code] = parent_key(area, by_code, files.info.code)
+        except KeyError:
+            faults.value(area.where, "parent", area.parent, _nearest(area.parent or "", by_code))
+    for area in files.areas:
+        seen = set()
+        at: tuple[str, str] | None = (area.layer, area.code)
+        while at is not None and at not in seen:
+            seen.add(at)
+            at = above.get(at)
+        if at == (area.layer, area.code):
+            faults.value(
+                area.where, "parent", area.parent, "an area lies within itself; correct the chain of parents"
+            )
+
+
+def _check_devices(files: DistrictFiles, kinds: Collection[str], faults: Faults) -> None:
+    cells = names_of(files.areas, "cell")
+    codes = {device.code for device in files.devices}
+    for device in files.devices:
+        if device.kind and device.kind not in kinds:
+            faults.value(device.where, "kind", device.kind, _nearest(device.kind, kinds))
+        if device.cell is not None and device.cell not in cells:
+            faults.value(
+                device.where,
+                "cell",
+                device.cell,
+                "areas.geojson has no such cell; correct it or leave it empty",
+            )
+        if device.gateway is not None and (device.gateway not in codes or device.gateway == device.code):
+            faults.value(
+                device.where, "gateway", device.gateway, "name another device of this file, or leave it empty"
+            )
+
+
+def _check_stations(files: DistrictFiles, faults: Faults) -> None:
+    devices = {device.code for device in files.devices}
+    stations = {station.code: station for station in files.stations}
+    for station in files.stations:
+        if station.code not in devices:
+            faults.value(station.where, "code", station.code, "devices.csv has no such device; add it there")
+        if station.upstream is None:
+            continue
+        if station.upstream not in stations:
+            faults.value(
+                station.where, "upstream", station.upstream, "name a station of this file, or leave it empty"
+            )
+        elif _flows_in_a_circle(station, stations):
+            faults.value(
+                station.where, "upstream", station.upstream, "the water runs in a circle; correct the chain"
+            )
+
+
+def _flows_in_a_circle(station: ListedStation, stations: dict[str, ListedStation]) -> bool:
+    seen: set[str] = set()
+    at: ListedStation | None = station
+    while at is not None and at.code not in seen:
+        seen.add(at.code)
+        at = stations.get(at.upstream) if at.upstream else None
+    return at is not None and at.code == station.code
+
+
+def _check_units(files: DistrictFiles, faults: Faults) -> None:
+    codes = {unit.code for unit in files.units}
+    for unit in files.units:
+        if unit.parent is not None and (unit.parent not in codes or unit.parent == unit.code):
+            faults.value(
+                f"units.csv {unit.code}", "parent", unit.parent, _nearest(unit.parent, codes - {unit.code})
+            )
+
+
+def _check_responsibilities(files: DistrictFiles, categories: Collection[str], faults: Faults) -> None:
+    units = {unit.code for unit in files.units}
+    areas = {(area.layer, area.code) for area in files.areas}
+    prefixes = {code.rsplit(".", depth)[0] for code in categories for depth in range(code.count(".") + 1)}
+    for line in files.responsibilities:
+        if line.category and line.category not in prefixes | set(categories):
+            faults.value(line.where, "category", line.category, _nearest(line.category, categories))
+        if line.unit and line.unit not in units:
+            faults.value(line.where, "unit", line.unit, _nearest(line.unit, units))
+        if line.area_layer and line.area and (line.area_layer, line.area) not in areas:
+            remedy = f"areas.geojson has no such {line.area_layer}; correct it, or leave both empty"
+            faults.value(line.where, "area", line.area, remedy)
+
+
+def _warnings(files: DistrictFiles) -> list[str]:
+    warnings = []
+    for index, cause in invalid_outlines([area.geometry for area in files.areas]):
+        warnings.append(
+            f"{files.areas[index].where}: outline crosses itself ({cause}); draw it again when you can"
+        )
+    for name, rows in (("units.csv", files.units), ("responsibilities.csv", files.responsibilities)):
+        if not rows:
+            warnings.append(f"{name}: is missing or empty; every incident will stand in the unassigned lane")
+    misplaced = _misplaced(files)
+    warnings.extend(
+        f"{device.where}: {device.code} stands at lon/lat outside its cell {device.cell}"
+        for device in misplaced[:10]
+    )
+    if len(misplaced) > 10:
+        warnings.append(f"devices.csv: {len(misplaced) - 10} more devices stand outside their cells")
+    return warnings
+
+
+def _misplaced(files: DistrictFiles) -> list[ListedDevice]:
+    drawn = {cell.code: cell for cell in files.areas if cell.layer == "cell" and cell.geometry is not None}
+    placed = [
+        device
+        for device in files.devices
+        if device.cell in drawn and device.longitude is not None and device.latitude is not None
+    ]
+    codes = list(drawn)
+    found = cell_of_points(
+        [drawn[code].geometry for code in codes],
+        [device.longitude for device in placed if device.longitude is not None],
+        [device.latitude for device in placed if device.latitude is not None],
+    )
+    return [
+        device
+        for device, index in zip(placed, found, strict=True)
+        if index is None or codes[index] != device.cell
+    ]

@@ -1,0 +1,487 @@
+"""The format of a district's own files (docs/district-files.md): bytes go in, nouns and faults come out.
+
+Pure: no file is opened here. What refers to something in another file is followed in ``district_checks``.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from city.areas import Geometry
+from city.devices import Kind, Metric
+from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
+from city.units import Category, Clock, IncidentClass, Unit
+
+LAYERS = (
+    "district",
+    "street",
+    "community",
+    "cell",
+)  # from the outside in; others are nets of line departments
+CLASSES = ("A", "B", "C")
+CLOCKS = ("natural", "working")
+_POLYGONS = {"Polygon": 1, "MultiPolygon": 2}
+
+_CODE = re.compile(r"[^\s/+#\x00-\x1f\x7f]{1,128}")  # stands in a topic: no level separator, no wildcard
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CATEGORY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistrictInfo:
+    """The district itself."""
+
+    code: str
+    name: str
+    name_en: str
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnArea:
+    """An area as the file draws it; ``parent`` is a code of another area or None."""
+
+    where: str
+    layer: str
+    code: str
+    name: str
+    name_en: str
+    parent: str | None
+    geometry: Geometry | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedDevice:
+    """A line of devices.csv; ``cell`` and ``gateway`` are codes or None."""
+
+    where: str
+    code: str
+    kind: str
+    name: str
+    cell: str | None
+    longitude: float | None
+    latitude: float | None
+    model: str
+    owner_unit: str
+    maintainer_unit: str
+    gateway: str | None
+    expected_interval_s: int | None
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedStation:
+    """A line of stations.csv; ``code`` is a device's, ``upstream`` another station's."""
+
+    where: str
+    code: str
+    station_kind: str
+    river: str
+    datum_m: float
+    warning_m: float | None
+    guaranteed_m: float | None
+    highest_m: float | None
+    upstream: str | None
+    travel_minutes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedResponsibility:
+    """A line of responsibilities.csv, by codes; ``area`` None is the whole district."""
+
+    where: str
+    category: str
+    area_layer: str | None
+    area: str | None
+    unit: str
+    incident_class: IncidentClass | None
+    limit_minutes: int | None
+    clock: Clock | None
+
+
+@dataclass(kw_only=True, slots=True)
+class DistrictFiles:
+    """A whole folder, read; ``rules`` are file names with their texts."""
+
+    info: DistrictInfo
+    metrics: list[Metric] = field(default_factory=list)
+    kinds: list[Kind] = field(default_factory=list)
+    categories: list[Category] = field(default_factory=list)
+    areas: list[DrawnArea] = field(default_factory=list)
+    devices: list[ListedDevice] = field(default_factory=list)
+    stations: list[ListedStation] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
+    responsibilities: list[ListedResponsibility] = field(default_factory=list)
+    rules: list[tuple[str, str]] = field(default_factory=list)
+
+
+def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
+    """Read the files of one folder, given by their names inside it; absent optional ones are empty."""
+    texts = {name: text for name in contents if (text := decoded(name, contents[name], faults)) is not None}
+    for name in ("district.toml", "areas.geojson", "devices.csv"):
+        if name not in contents:
+            faults.add(name, "is missing", "add it to the folder (docs/district-files.md says what it holds)")
+    files = DistrictFiles(info=parse_info(texts.get("district.toml"), faults))
+    if (text := texts.get("kinds.toml")) is not None:
+        files.metrics, files.kinds = parse_kinds("kinds.toml", text, faults)
+    if (text := texts.get("categories.csv")) is not None:
+        files.categories = parse_categories("categories.csv", text, faults)
+    if (text := texts.get("areas.geojson")) is not None:
+        files.areas = parse_areas(text, faults)
+    files.devices = parse_devices(texts.get("devices.csv", ""), faults)
+    files.stations = parse_stations(texts.get("stations.csv", ""), faults)
+    files.units = parse_units(texts.get("units.csv", ""), faults)
+    files.responsibilities = parse_responsibilities(texts.get("responsibilities.csv", ""), faults)
+    files.rules = [(name, text) for name, text in sorted(texts.items()) if name.startswith("rules/")]
+    return files
+
+
+def parse_info(text: str | None, faults: Faults) -> DistrictInfo:
+    """district.toml; a faulty one gives an empty district, which is never written."""
+    values = parsed_toml("district.toml", text, faults) if text is not None else None
+    if values is None:
+        return DistrictInfo(code="", name="", name_en="", timezone="UTC")
+    table = TomlTable("district.toml", values, ("code", "name", "name_en", "timezone"), faults)
+    zone = table.text("timezone")
+    try:
+        ZoneInfo(zone or "UTC")
+    except (KeyError, ValueError, OSError):
+        faults.value("district.toml", "timezone", zone, "use a name such as Asia/Shanghai")
+    return DistrictInfo(
+        code=table.text("code"),
+        name=table.text("name"),
+        name_en=table.text("name_en", required=False),
+        timezone=zone,
+    )
+
+
+def parse_kinds(name: str, text: str, faults: Faults) -> tuple[list[Metric], list[Kind]]:
+    """kinds.toml: tables [metric.CODE] and [kind.CODE]."""
+    values = parsed_toml(name, text, faults) or {}
+    sections = {}
+    for section in ("metric", "kind"):
+        found = values.get(section, {})
+        sections[section] = found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            faults.value(name, section, found, f"write tables such as [{section}.smoke]")
+    for key in values.keys() - sections.keys():
+        faults.add(name, f"unknown table {key!r}", "known are metric and kind")
+    metrics, kinds = [], []
+    for code, entry in sections["metric"].items():
+        table = TomlTable(f"{name} metric.{code}", entry, ("unit", "name", "name_en"), faults)
+        _check_word(f"{name} metric.{code}", "metric", code, faults)
+        metrics.append(
+            Metric(
+                code=code,
+                unit=table.text("unit", required=False),
+                name=table.text("name"),
+                name_en=table.text("name_en", required=False),
+            )
+        )
+    for code, entry in sections["kind"].items():
+        known = ("name", "name_en", "main_metric", "expected_interval_s")
+        table = TomlTable(f"{name} kind.{code}", entry, known, faults)
+        _check_word(f"{name} kind.{code}", "kind", code, faults)
+        kinds.append(
+            Kind(
+                code=code,
+                name=table.text("name"),
+                name_en=table.text("name_en", required=False),
+                main_metric=table.text("main_metric", required=False) or None,
+                expected_interval_s=table.positive("expected_interval_s"),
+            )
+        )
+    return metrics, kinds
+
+
+def parse_categories(name: str, text: str, faults: Faults) -> list[Category]:
+    """categories.csv: the kinds of incident with class and limit."""
+    required = ("code", "parent", "name", "name_en", "class", "limit_minutes", "clock")
+    seen: set[str] = set()
+    categories = []
+    for row in csv_rows(name, text, required, (), faults):
+        code = row.required("code")
+        if code and not _CATEGORY.fullmatch(code):
+            row.fault(
+                "code", "use small letters, digits and _ , with dots between the levels, such as fire.smoke"
+            )
+        _once(row, "code", code, seen)
+        for column in ("class", "limit_minutes"):
+            row.required(column)
+        categories.append(
+            Category(
+                code=code,
+                parent=row.text("parent") or None,
+                name=row.required("name"),
+                name_en=row.text("name_en"),
+                incident_class=cast(IncidentClass, row.one_of("class", CLASSES) or "C"),
+                limit_minutes=row.whole("limit_minutes", 1) or 1,
+                clock=cast(Clock, row.one_of("clock", CLOCKS) or "natural"),
+            )
+        )
+    return categories
+
+
+def parse_areas(text: str, faults: Faults) -> list[DrawnArea]:
+    """areas.geojson: polygons of every layer, WGS84."""
+    name = "areas.geojson"
+    try:
+        collection = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        faults.add(name, f"is not JSON ({error})", "export it again as GeoJSON")
+        return []
+    features = collection.get("features") if isinstance(collection, dict) else None
+    if not isinstance(features, list):
+        faults.add(name, "is no FeatureCollection", "export the layer as a GeoJSON FeatureCollection")
+        return []
+    areas = [
+        _drawn_area(f"{name} feature {number}", feature, faults) for number, feature in enumerate(features, 1)
+    ]
+    seen: set[tuple[str, str]] = set()
+    for area in areas:
+        if area is not None and (area.layer, area.code) in seen:
+            faults.value(area.where, "code", area.code, f"another {area.layer} has it; give each its own")
+        if area is not None:
+            seen.add((area.layer, area.code))
+    return [area for area in areas if area is not None]
+
+
+def _drawn_area(where: str, feature: object, faults: Faults) -> DrawnArea | None:
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    if not isinstance(feature, dict) or not isinstance(properties, dict):
+        faults.add(where, "has no properties", "give it layer, code, name and parent")
+        return None
+    texts = {}
+    for key in ("layer", "code", "name", "name_en", "parent"):
+        value = properties.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)  # drawing programs turn codes into numbers
+        if value is not None and not isinstance(value, str):
+            faults.value(where, key, value, "write a text")
+            value = None
+        texts[key] = (value or "").strip()
+    for key in ("layer", "code", "name"):
+        if not texts[key]:
+            faults.add(where, f"{key} is missing", "add it to the feature's properties")
+    if texts["code"] and not _CODE.fullmatch(texts["code"]):
+        faults.value(
+            where, "code", texts["code"], "use at most 128 characters without spaces and without / + #"
+        )
+    if texts["code"]:
+        where = f"{where} ({texts['code']})"
+    return DrawnArea(
+        where=where,
+        layer=texts["layer"],
+        code=texts["code"],
+        name=texts["name"],
+        name_en=texts["name_en"],
+        parent=texts["parent"] or None,
+        geometry=_outline(where, feature.get("geometry"), faults),
+    )
+
+
+def _outline(where: str, geometry: object, faults: Faults) -> Geometry | None:
+    if geometry is None:
+        return None
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if not isinstance(geometry, dict) or not isinstance(kind, str) or kind not in _POLYGONS:
+        faults.value(where, "geometry", kind, "draw a Polygon or a MultiPolygon")
+        return None
+    coordinates = geometry.get("coordinates")
+    polygons = [coordinates] if kind == "Polygon" else coordinates
+    if (
+        not isinstance(polygons, list)
+        or not polygons
+        or not all(isinstance(part, list) and part for part in polygons)
+    ):
+        faults.add(where, "geometry has no rings", "draw it again")
+        return None
+    rings = [ring for part in polygons for ring in part]
+    cause = next((cause for ring in rings if (cause := _ring_fault(ring))), None)
+    if cause is not None:
+        faults.add(where, f"geometry: {cause[0]}", cause[1])
+        return None
+    return {"type": kind, "coordinates": coordinates}
+
+
+def _ring_fault(ring: object) -> tuple[str, str] | None:
+    if not isinstance(ring, list) or len(ring) < 4:
+        return (
+            "a ring has fewer than four points",
+            "draw at least a triangle, first point repeated at the end",
+        )
+    for point in ring:
+        if not isinstance(point, list) or len(point) < 2:
+            return f"{shown(point)} is no position", "write [longitude, latitude]"
+        longitude, latitude = point[0], point[1]
+        if not _degrees(longitude, 180) or not _degrees(latitude, 90):
+            return (
+                f"position {shown(point)} is not in degrees",
+                "export in WGS84 (EPSG:4326) as [longitude, latitude], not in metres of a projection",
+            )
+    if ring[0][:2] != ring[-1][:2]:
+        return "a ring is not closed", "repeat the first point at the end"
+    return None
+
+
+def _degrees(value: object, limit: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -limit <= value <= limit
+
+
+def parse_devices(text: str, faults: Faults) -> list[ListedDevice]:
+    """devices.csv: the district's own list of what transmits."""
+    optional = ["name", "cell", "lon", "lat", "model", "owner_unit", "maintainer_unit", "gateway"]
+    optional += ["expected_interval_s", "address"]
+    seen: set[str] = set()
+    devices = []
+    for row in csv_rows("devices.csv", text, ("code", "kind"), optional, faults) if text else ():
+        code = row.required("code")
+        if code and not _CODE.fullmatch(code):
+            row.fault(
+                "code", "use at most 128 characters without spaces and without / + # (it stands in a topic)"
+            )
+        _once(row, "code", code, seen)
+        longitude, latitude = row.number("lon", -180, 180), row.number("lat", -90, 90)
+        if bool(row.text("lon")) != bool(row.text("lat")):
+            row.fault("lon" if row.text("lat") else "lat", "give both lon and lat, or neither")
+        devices.append(
+            ListedDevice(
+                where=row.where,
+                code=code,
+                kind=row.required("kind"),
+                name=row.text("name"),
+                cell=row.text("cell") or None,
+                longitude=longitude,
+                latitude=latitude,
+                model=row.text("model"),
+                owner_unit=row.text("owner_unit"),
+                maintainer_unit=row.text("maintainer_unit"),
+                gateway=row.text("gateway") or None,
+                expected_interval_s=row.whole("expected_interval_s", 1),
+                address=row.text("address"),
+            )
+        )
+    return devices
+
+
+def parse_stations(text: str, faults: Faults) -> list[ListedStation]:
+    """stations.csv: water levels in metres above each station's datum, in rising order."""
+    optional = ("river", "datum_m", "warning_m", "guaranteed_m", "highest_m", "upstream", "travel_min")
+    seen: set[str] = set()
+    stations = []
+    for row in csv_rows("stations.csv", text, ("code", "station_kind"), optional, faults) if text else ():
+        code = row.required("code")
+        _once(row, "code", code, seen)
+        station = ListedStation(
+            where=row.where,
+            code=code,
+            station_kind=row.required("station_kind"),
+            river=row.text("river"),
+            datum_m=row.number("datum_m", -500, 9000) or 0.0,
+            warning_m=row.number("warning_m", -500, 9000),
+            guaranteed_m=row.number("guaranteed_m", -500, 9000),
+            highest_m=row.number("highest_m", -500, 9000),
+            upstream=row.text("upstream") or None,
+            travel_minutes=row.whole("travel_min"),
+        )
+        if _not_below(station.warning_m, station.guaranteed_m, equal=False):
+            row.fault("warning_m", f"the warning level lies below the guaranteed one, {station.guaranteed_m}")
+        if _not_below(station.guaranteed_m, station.highest_m, equal=True):
+            row.fault("guaranteed_m", f"the guaranteed level is at most the highest one, {station.highest_m}")
+        stations.append(station)
+    return stations
+
+
+def _not_below(lower: float | None, upper: float | None, *, equal: bool) -> bool:
+    if lower is None or upper is None:
+        return False
+    return lower > upper or (lower == upper and not equal)
+
+
+def parse_units(text: str, faults: Faults) -> list[Unit]:
+    """units.csv: offices with the ways to reach them."""
+    optional = (
+        "name_en",
+        "kind",
+        "parent",
+        "lead",
+        "phone",
+        "lead_phone",
+        "email",
+        "lead_email",
+        "webhook_url",
+    )
+    seen: set[str] = set()
+    units = []
+    for row in csv_rows("units.csv", text, ("code", "name"), optional, faults) if text else ():
+        code = row.required("code")
+        _once(row, "code", code, seen)
+        for column in ("email", "lead_email"):
+            if row.text(column) and not re.fullmatch(r"[^@\s]+@[^@\s]+", row.text(column)):
+                row.fault(column, "write an address such as duty@example.org")
+        if row.text("webhook_url") and not re.fullmatch(r"https?://[^\s/]+\S*", row.text("webhook_url")):
+            row.fault("webhook_url", "write an address that starts with https:// or http://")
+        units.append(
+            Unit(
+                code=code,
+                name=row.required("name"),
+                name_en=row.text("name_en"),
+                kind=row.text("kind"),
+                parent=row.text("parent") or None,
+                lead=row.text("lead"),
+                phone=row.text("phone"),
+                lead_phone=row.text("lead_phone"),
+                email=row.text("email"),
+                lead_email=row.text("lead_email"),
+                webhook_url=row.text("webhook_url"),
+            )
+        )
+    return units
+
+
+def parse_responsibilities(text: str, faults: Faults) -> list[ListedResponsibility]:
+    """responsibilities.csv: who leads for which category in which place."""
+    name = "responsibilities.csv"
+    optional = ("area_layer", "area", "class", "limit_minutes", "clock")
+    listed = []
+    seen: dict[tuple[str, str, str], str] = {}
+    for row in csv_rows(name, text, ("category", "unit"), optional, faults) if text else ():
+        layer, area = row.text("area_layer"), row.text("area")
+        if bool(layer) != bool(area):
+            row.fault("area" if layer else "area_layer", "give both area_layer and area, or neither")
+        key = (row.required("category"), layer, area)
+        if (earlier := seen.setdefault(key, row.where)) != row.where:
+            row.fault("category", f"one category and place has one lead unit; {earlier} names it already")
+        listed.append(
+            ListedResponsibility(
+                where=row.where,
+                category=key[0],
+                area_layer=layer or None,
+                area=area or None,
+                unit=row.required("unit"),
+                incident_class=cast("IncidentClass | None", row.one_of("class", CLASSES)),
+                limit_minutes=row.whole("limit_minutes", 1),
+                clock=cast("Clock | None", row.one_of("clock", CLOCKS)),
+            )
+        )
+    return listed
+
+
+def _once(row: Row, column: str, code: str, seen: set[str]) -> None:
+    if code in seen:
+        row.fault(column, "it stands in an earlier line; keep one of them")
+    if code:
+        seen.add(code)
+
+
+def _check_word(where: str, what: str, code: str, faults: Faults) -> None:
+    if not _WORD.fullmatch(code):
+        faults.add(where, f"{what} {shown(code)}", "use at most 64 letters, digits and _ . -")
+
+
+def names_of(items: Sequence[DrawnArea], layer: str) -> dict[str, DrawnArea]:
+    """The areas of one layer by their codes."""
+    return {area.code: area for area in items if area.layer == layer}

@@ -1,0 +1,165 @@
+"""Areas: written as an import draws them, read as places, neighbours and outlines for screens."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row
+from psycopg.types.json import Jsonb
+
+from city.areas import Area, DistrictMap, MapArea, Place, bounding_box, neighbour_pairs, places, rings_of
+from city.district_files import DrawnArea
+
+Key = tuple[str, str]  # layer, code
+
+
+def load_areas(connection: Connection[TupleRow], *, geometry: bool = False) -> list[Area]:
+    """Every area that is valid now; outlines only when asked for, since they are large."""
+    column = "geometry" if geometry else "NULL::jsonb AS geometry"
+    return (
+        connection.cursor(row_factory=class_row(Area))
+        .execute(
+            f"SELECT id, layer, code, name, name_en, parent_id, {column} FROM areas"  # noqa: S608 - one of two constants
+            " WHERE valid_to IS NULL ORDER BY id"
+        )
+        .fetchall()
+    )
+
+
+def load_imported(connection: Connection[TupleRow]) -> list[Area]:
+    """Every valid area that a file drew, with its outline."""
+    return (
+        connection.cursor(row_factory=class_row(Area))
+        .execute(
+            "SELECT id, layer, code, name, name_en, parent_id, geometry FROM areas"
+            " WHERE valid_to IS NULL AND origin = 'import' ORDER BY id"
+        )
+        .fetchall()
+    )
+
+
+def area_by_code(connection: Connection[TupleRow], layer: str, code: str) -> Area | None:
+    """The area valid now, with its outline, or None."""
+    return (
+        connection.cursor(row_factory=class_row(Area))
+        .execute(
+            "SELECT id, layer, code, name, name_en, parent_id, geometry FROM areas"
+            " WHERE layer = %s AND code = %s AND valid_to IS NULL",
+            (layer, code),
+        )
+        .fetchone()
+    )
+
+
+def load_places(connection: Connection[TupleRow]) -> dict[int, Place]:
+    """Cell id to the names above it; ended cells too, since devices and incidents may stand in them."""
+    everything = (
+        connection.cursor(row_factory=class_row(Area))
+        .execute("SELECT id, layer, code, name, name_en, parent_id, NULL::jsonb AS geometry FROM areas")
+        .fetchall()
+    )
+    return places(everything)
+
+
+def load_neighbours(connection: Connection[TupleRow]) -> dict[int, list[int]]:
+    """Cell id to the ids of the cells that share an edge with it."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for area, neighbour in connection.execute(
+        "SELECT area_id, neighbour_id FROM area_neighbours ORDER BY 1, 2"
+    ):
+        found[area].append(neighbour)
+    return dict(found)
+
+
+def neighbours_of(connection: Connection[TupleRow], area_id: int) -> list[int]:
+    """Ids of the cells that share an edge with this one."""
+    rows = connection.execute(
+        "SELECT neighbour_id FROM area_neighbours WHERE area_id = %s ORDER BY 1", (area_id,)
+    )
+    return [row[0] for row in rows]
+
+
+def load_map(connection: Connection[TupleRow]) -> DistrictMap:
+    """Streets and cells with their rings, for a screen to draw once; texts are empty without a district."""
+    district = connection.execute("SELECT code, name, name_en FROM district").fetchone() or ("", "", "")
+    areas = load_areas(connection, geometry=True)
+    where = places(areas)
+    streets: list[MapArea] = []
+    cells: list[MapArea] = []
+    for area in areas:
+        if area.layer not in ("street", "cell"):
+            continue
+        place = where.get(area.id)
+        outline = MapArea(
+            code=area.code,
+            name=area.name,
+            name_en=area.name_en,
+            street=place.street if place else "",
+            community=place.community if place else "",
+            rings=rings_of(area.geometry),
+        )
+        (streets if area.layer == "street" else cells).append(outline)
+    drawn = [area.geometry for area in areas if area.geometry is not None]
+    return DistrictMap(
+        code=district[0],
+        name=district[1],
+        name_en=district[2],
+        bbox=bounding_box(drawn),
+        streets=streets,
+        cells=cells,
+    )
+
+
+# ── written by an import ─────────────────────────────────────────────────────────────────────────────
+
+
+def write_areas(
+    connection: Connection[TupleRow], drawn: Sequence[DrawnArea], parents: Sequence[Key | None]
+) -> tuple[int, int]:
+    """Make the valid areas those drawn, parents by key in the same order; return how many changed and ended.
+
+    An area keeps its row while its layer and code stay; one that vanished gets an end. Cells that only a
+    topic named stay until a file draws them.
+    """
+    connection.execute(
+        "CREATE TEMP TABLE drawn (layer text, code text, name text, name_en text, parent_layer text,"
+        " parent_code text, geometry jsonb) ON COMMIT DROP"
+    )
+    with connection.cursor().copy("COPY drawn FROM STDIN") as copy:
+        for area, parent in zip(drawn, parents, strict=True):
+            geometry = None if area.geometry is None else Jsonb(area.geometry)
+            above = parent or (None, None)
+            copy.write_row((area.layer, area.code, area.name, area.name_en, *above, geometry))
+    ended = connection.execute(
+        """UPDATE areas a SET valid_to = greatest(now(), valid_from + interval '1 microsecond')
+           WHERE valid_to IS NULL AND origin = 'import'
+             AND NOT EXISTS (SELECT FROM drawn d WHERE d.layer = a.layer AND d.code = a.code)"""
+    ).rowcount
+    changed = connection.execute(
+        """INSERT INTO areas AS known (layer, code, name, name_en, geometry)
+           SELECT d.layer, d.code, d.name, d.name_en, d.geometry FROM drawn d
+           LEFT JOIN areas a ON a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL
+           WHERE a.id IS NULL OR a.origin = 'topic'
+              OR (a.name, a.name_en, a.geometry) IS DISTINCT FROM (d.name, d.name_en, d.geometry)
+           ON CONFLICT (layer, code) WHERE valid_to IS NULL DO UPDATE SET name = excluded.name,
+               name_en = excluded.name_en, geometry = excluded.geometry, origin = 'import'"""
+    ).rowcount
+    changed += connection.execute(
+        """UPDATE areas a SET parent_id = p.id FROM drawn d
+           LEFT JOIN areas p ON p.layer = d.parent_layer AND p.code = d.parent_code AND p.valid_to IS NULL
+           WHERE a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL
+             AND a.parent_id IS DISTINCT FROM p.id"""
+    ).rowcount
+    return changed, ended
+
+
+def write_neighbours(connection: Connection[TupleRow]) -> int:
+    """Work out anew which valid cells share an edge; return the number of pairs."""
+    cells = [area for area in load_areas(connection, geometry=True) if area.layer == "cell"]
+    pairs = [(cells[i].id, cells[j].id) for i, j in neighbour_pairs([cell.geometry for cell in cells])]
+    connection.execute("DELETE FROM area_neighbours")
+    with connection.cursor().copy("COPY area_neighbours FROM STDIN") as copy:
+        for one, other in pairs:
+            copy.write_row((one, other))
+            copy.write_row((other, one))
+    return len(pairs)

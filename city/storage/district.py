@@ -1,0 +1,214 @@
+"""What only an import writes: the district itself, its list of devices and stations, the rule set."""
+
+import json
+from collections.abc import Sequence
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row
+from psycopg.types.json import Jsonb
+
+from city.district_files import DistrictInfo, ListedDevice, ListedStation
+from city.storage.devices import REGISTER_LOCK
+
+RuleRow = tuple[str, dict[str, object], str]  # id, definition, source
+
+
+def lock(connection: Connection[TupleRow]) -> None:
+    """One import at a time, and none while ingest adds devices."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (REGISTER_LOCK,))
+
+
+def load_info(connection: Connection[TupleRow]) -> DistrictInfo | None:
+    """The district, or None before the first import."""
+    cursor = connection.cursor(row_factory=class_row(DistrictInfo))
+    return cursor.execute("SELECT code, name, name_en, timezone FROM district").fetchone()
+
+
+def source_digest(connection: Connection[TupleRow]) -> str | None:
+    """Digest of the files imported last; None before the first import."""
+    row = connection.execute("SELECT source_digest FROM district").fetchone()
+    return None if row is None else str(row[0])
+
+
+def write_info(connection: Connection[TupleRow], info: DistrictInfo, digest: str) -> None:
+    """Write the district's own row; its response level stays."""
+    connection.execute(
+        """INSERT INTO district (code, name, name_en, timezone, source_digest) VALUES (%s, %s, %s, %s, %s)
+           ON CONFLICT (only_one) DO UPDATE SET code = excluded.code, name = excluded.name,
+               name_en = excluded.name_en, timezone = excluded.timezone,
+               source_digest = excluded.source_digest""",
+        (info.code, info.name, info.name_en, info.timezone, digest),
+    )
+
+
+# ── devices ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_devices(connection: Connection[TupleRow], listed: Sequence[ListedDevice]) -> tuple[int, int]:
+    """Make the registered devices those listed; return how many changed and were retired.
+
+    What people did (service state, claims of devices in no file) stays. Kinds and cells are there.
+    """
+    connection.execute(
+        "CREATE TEMP TABLE listed_devices (place integer, code text, kind text, name text, cell text,"
+        " longitude float8, latitude float8, model text, owner_unit text, maintainer_unit text, gateway text,"
+        " expected_interval_s integer, address text) ON COMMIT DROP"
+    )
+    with connection.cursor().copy("COPY listed_devices FROM STDIN") as copy:
+        for place, device in enumerate(listed):
+            copy.write_row((place, device.code, device.kind, device.name, device.cell, device.longitude,
+                            device.latitude, device.model, device.owner_unit, device.maintainer_unit,
+                            device.gateway, device.expected_interval_s, device.address))  # fmt: skip
+    connection.execute(
+        """CREATE TEMP TABLE wanted_devices ON COMMIT DROP AS
+           SELECT l.place, l.code, l.kind, a.id AS cell_id, l.name, l.model, l.owner_unit, l.maintainer_unit,
+               l.gateway, l.address, l.longitude, l.latitude, l.expected_interval_s
+           FROM listed_devices l
+           LEFT JOIN areas a ON a.layer = 'cell' AND a.code = l.cell AND a.valid_to IS NULL"""
+    )
+    connection.execute("ANALYZE wanted_devices")
+    retired = connection.execute(
+        """UPDATE devices d SET registration = 'retired'
+           WHERE origin = 'import' AND registration = 'registered'
+             AND NOT EXISTS (SELECT FROM wanted_devices w WHERE w.code = d.code)"""
+    ).rowcount
+    changed = connection.execute(
+        """UPDATE devices d SET kind = w.kind, cell_id = w.cell_id, name = w.name, model = w.model,
+               owner_unit = w.owner_unit, maintainer_unit = w.maintainer_unit, gateway = w.gateway,
+               address = w.address, longitude = w.longitude, latitude = w.latitude,
+               expected_interval_s = w.expected_interval_s, registration = 'registered', origin = 'import'
+           FROM wanted_devices w WHERE w.code = d.code AND
+               (d.kind, d.cell_id, d.name, d.model, d.owner_unit, d.maintainer_unit, d.gateway, d.address,
+                d.longitude, d.latitude, d.expected_interval_s, d.registration, d.origin)
+               IS DISTINCT FROM
+               (w.kind, w.cell_id, w.name, w.model, w.owner_unit, w.maintainer_unit, w.gateway, w.address,
+                w.longitude, w.latitude, w.expected_interval_s, 'registered', 'import')"""
+    ).rowcount
+    changed += connection.execute(
+        """INSERT INTO devices (code, kind, cell_id, name, model, owner_unit, maintainer_unit, gateway,
+               address, longitude, latitude, expected_interval_s)
+           SELECT w.code, w.kind, w.cell_id, w.name, w.model, w.owner_unit, w.maintainer_unit, w.gateway,
+               w.address, w.longitude, w.latitude, w.expected_interval_s
+           FROM wanted_devices w WHERE NOT EXISTS (SELECT FROM devices d WHERE d.code = w.code)
+           ORDER BY w.place"""
+    ).rowcount
+    return changed, retired
+
+
+def write_stations(connection: Connection[TupleRow], listed: Sequence[ListedStation]) -> tuple[int, int]:
+    """Make the stations those listed; return how many changed and were taken off. Their devices are there."""
+    removed = connection.execute(
+        "DELETE FROM stations s USING devices d WHERE d.id = s.device_id AND NOT d.code = ANY(%s)",
+        ([station.code for station in listed],),
+    ).rowcount
+    cursor = connection.cursor()
+    cursor.executemany(
+        """INSERT INTO stations AS known (device_id, station_kind, river, datum_m, warning_level_m,
+               guaranteed_level_m, highest_level_m, upstream, travel_minutes)
+           SELECT id, %s, %s, %s, %s, %s, %s, %s, %s FROM devices WHERE code = %s
+           ON CONFLICT (device_id) DO UPDATE SET station_kind = excluded.station_kind, river = excluded.river,
+               datum_m = excluded.datum_m, warning_level_m = excluded.warning_level_m,
+               guaranteed_level_m = excluded.guaranteed_level_m, highest_level_m = excluded.highest_level_m,
+               upstream = excluded.upstream, travel_minutes = excluded.travel_minutes
+           WHERE (known.station_kind, known.river, known.datum_m, known.warning_level_m,
+                   known.guaranteed_level_m, known.highest_level_m, known.upstream, known.travel_minutes)
+               IS DISTINCT FROM (excluded.station_kind, excluded.river, excluded.datum_m,
+                   excluded.warning_level_m, excluded.guaranteed_level_m, excluded.highest_level_m,
+                   excluded.upstream, excluded.travel_minutes)""",
+        [
+            (
+                station.station_kind,
+                station.river,
+                station.datum_m,
+                station.warning_m,
+                station.guaranteed_m,
+                station.highest_m,
+                station.upstream,
+                station.travel_minutes,
+                station.code,
+            )
+            for station in listed
+        ],
+    )
+    return max(cursor.rowcount, 0), removed
+
+
+# ── rules ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_rules(connection: Connection[TupleRow], wanted: Sequence[RuleRow]) -> tuple[int, int]:
+    """Make the active rules those wanted; return how many got a new version (or came back) and were put off.
+
+    A definition that changed is a new version: alarms name the version they were raised by.
+    """
+    latest = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            "SELECT DISTINCT ON (id) id, version, definition, active, source FROM rules"
+            " ORDER BY id, version DESC"
+        )
+    }
+    changed = 0
+    for rule_id, definition, source in wanted:
+        version, known, active, known_source = latest.get(rule_id, (0, None, False, ""))
+        same = known == json.loads(json.dumps(definition))
+        if same and active and known_source == source:
+            continue
+        if same:
+            connection.execute(
+                "UPDATE rules SET active = false WHERE id = %s AND version <> %s", (rule_id, version)
+            )
+            connection.execute(
+                "UPDATE rules SET active = true, source = %s WHERE id = %s AND version = %s",
+                (source, rule_id, version),
+            )
+        else:
+            connection.execute("UPDATE rules SET active = false WHERE id = %s AND active", (rule_id,))
+            connection.execute(
+                "INSERT INTO rules (id, version, definition, source, active) VALUES (%s, %s, %s, %s, true)",
+                (rule_id, version + 1, Jsonb(definition), source),
+            )
+        changed += 1
+    ended = connection.execute(
+        "UPDATE rules SET active = false WHERE active AND NOT id = ANY(%s)", ([rule[0] for rule in wanted],)
+    ).rowcount
+    return changed, ended
+
+
+def active_rules(connection: Connection[TupleRow]) -> list[tuple[str, int, dict[str, object], str]]:
+    """Id, version, definition and source of every active rule, by id."""
+    return connection.execute(
+        "SELECT id, version, definition, source FROM rules WHERE active ORDER BY id"
+    ).fetchall()
+
+
+# ── read back for an export ──────────────────────────────────────────────────────────────────────────
+
+
+def listed_devices(connection: Connection[TupleRow]) -> list[ListedDevice]:
+    """Every registered device as a line of devices.csv, in the order of their ids."""
+    return (
+        connection.cursor(row_factory=class_row(ListedDevice))
+        .execute(
+            """SELECT '' AS "where", d.code, d.kind, d.name, a.code AS cell, d.longitude, d.latitude, d.model,
+                   d.owner_unit, d.maintainer_unit, d.gateway, d.expected_interval_s, d.address
+               FROM devices d
+               LEFT JOIN areas a ON a.id = d.cell_id AND a.valid_to IS NULL AND a.origin = 'import'
+               WHERE d.registration = 'registered' ORDER BY d.id"""
+        )
+        .fetchall()
+    )
+
+
+def listed_stations(connection: Connection[TupleRow]) -> list[ListedStation]:
+    """Every station as a line of stations.csv."""
+    return (
+        connection.cursor(row_factory=class_row(ListedStation))
+        .execute(
+            """SELECT '' AS "where", d.code, s.station_kind, s.river, s.datum_m,
+                   s.warning_level_m AS warning_m, s.guaranteed_level_m AS guaranteed_m,
+                   s.highest_level_m AS highest_m, s.upstream, s.travel_minutes
+               FROM stations s JOIN devices d ON d.id = s.device_id ORDER BY d.id"""
+        )
+        .fetchall()
+    )

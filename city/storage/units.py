@@ -1,0 +1,134 @@
+"""Units and the list of responsibilities."""
+
+import secrets
+from collections.abc import Sequence
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, class_row
+
+from city.district_files import ListedResponsibility
+from city.units import Responsibility, Unit, UnitLoad
+
+
+def load_units(connection: Connection[TupleRow]) -> dict[int, Unit]:
+    """Every active unit by its id."""
+    cursor = connection.cursor(row_factory=class_row(Unit))
+    cursor.execute(
+        "SELECT id, code, name, name_en, kind, parent, lead, phone, lead_phone, email, lead_email,"
+        " webhook_url FROM units WHERE active ORDER BY code"
+    )
+    return {unit.id: unit for unit in cursor}
+
+
+def list_units(connection: Connection[TupleRow]) -> list[UnitLoad]:
+    """Every active unit with its number of open incidents, ordered by code."""
+    units = load_units(connection)
+    rows = connection.execute(
+        "SELECT unit_id, count(*) FROM incidents WHERE closed_at IS NULL AND unit_id IS NOT NULL GROUP BY 1"
+    )
+    load: dict[int, int] = dict(rows.fetchall())
+    return [UnitLoad(unit=unit, open_incidents=load.get(unit.id, 0)) for unit in units.values()]
+
+
+def load_responsibilities(connection: Connection[TupleRow]) -> list[Responsibility]:
+    """Every responsibility valid now whose unit is active."""
+    return (
+        connection.cursor(row_factory=class_row(Responsibility))
+        .execute(
+            'SELECT r.category, r.area_id, r.unit_id, r."class" AS incident_class, r.limit_minutes, r.clock'
+            " FROM responsibilities r JOIN units u ON u.id = r.unit_id AND u.active"
+            " WHERE r.valid_to IS NULL ORDER BY r.id"
+        )
+        .fetchall()
+    )
+
+
+# ── written by an import ─────────────────────────────────────────────────────────────────────────────
+
+
+def write_units(connection: Connection[TupleRow], units: Sequence[Unit]) -> tuple[int, int]:
+    """Make the active units those listed; return how many changed and were deactivated.
+
+    A unit that is called over the network gets a secret to sign with, made here and kept.
+    """
+    cursor = connection.cursor()
+    cursor.executemany(
+        """INSERT INTO units AS known (code, name, name_en, kind, parent, lead, phone, lead_phone, email,
+               lead_email, webhook_url, webhook_secret)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (code) DO UPDATE SET name = excluded.name, name_en = excluded.name_en,
+               kind = excluded.kind, parent = excluded.parent, lead = excluded.lead, phone = excluded.phone,
+               lead_phone = excluded.lead_phone, email = excluded.email, lead_email = excluded.lead_email,
+               webhook_url = excluded.webhook_url, active = true,
+               webhook_secret = CASE WHEN known.webhook_secret = '' THEN excluded.webhook_secret
+                                     ELSE known.webhook_secret END
+           WHERE NOT known.active OR (known.name, known.name_en, known.kind, known.parent, known.lead,
+                   known.phone, known.lead_phone, known.email, known.lead_email, known.webhook_url)
+               IS DISTINCT FROM (excluded.name, excluded.name_en, excluded.kind, excluded.parent,
+                   excluded.lead, excluded.phone, excluded.lead_phone, excluded.email, excluded.lead_email,
+                   excluded.webhook_url)""",
+        [
+            (
+                unit.code,
+                unit.name,
+                unit.name_en,
+                unit.kind,
+                unit.parent,
+                unit.lead,
+                unit.phone,
+                unit.lead_phone,
+                unit.email,
+                unit.lead_email,
+                unit.webhook_url,
+                secrets.token_urlsafe(32) if unit.webhook_url else "",
+            )
+            for unit in units
+        ],
+    )
+    changed = max(cursor.rowcount, 0)
+    ended = connection.execute(
+        "UPDATE units SET active = false WHERE active AND NOT code = ANY(%s)",
+        ([unit.code for unit in units],),
+    ).rowcount
+    return changed, ended
+
+
+def write_responsibilities(
+    connection: Connection[TupleRow], listed: Sequence[ListedResponsibility]
+) -> tuple[int, int]:
+    """Make the valid responsibilities those listed (areas and units first); return begun and ended."""
+    connection.execute(
+        "CREATE TEMP TABLE listed (category text, area_layer text, area text, unit text, class text,"
+        " limit_minutes integer, clock text) ON COMMIT DROP"
+    )
+    with connection.cursor().copy("COPY listed FROM STDIN") as copy:
+        for line in listed:
+            copy.write_row(
+                (
+                    line.category,
+                    line.area_layer,
+                    line.area,
+                    line.unit,
+                    line.incident_class,
+                    line.limit_minutes,
+                    line.clock,
+                )
+            )
+    connection.execute(
+        """CREATE TEMP TABLE wanted ON COMMIT DROP AS
+           SELECT l.category, a.id AS area_id, u.id AS unit_id, l.class, l.limit_minutes, l.clock
+           FROM listed l JOIN units u ON u.code = l.unit
+           LEFT JOIN areas a ON a.layer = l.area_layer AND a.code = l.area AND a.valid_to IS NULL"""
+    )
+    ended = connection.execute(
+        """UPDATE responsibilities r SET valid_to = now()
+           WHERE valid_to IS NULL AND NOT EXISTS (SELECT FROM wanted w WHERE
+               (w.category, w.area_id, w.unit_id, w.class, w.limit_minutes, w.clock) IS NOT DISTINCT FROM
+               (r.category, r.area_id, r.unit_id, r.class, r.limit_minutes, r.clock))"""
+    ).rowcount
+    began = connection.execute(
+        """INSERT INTO responsibilities (category, area_id, unit_id, class, limit_minutes, clock)
+           SELECT w.* FROM wanted w WHERE NOT EXISTS (SELECT FROM responsibilities r WHERE r.valid_to IS NULL
+               AND (w.category, w.area_id) IS NOT DISTINCT FROM (r.category, r.area_id))"""
+    ).rowcount
+    return began, ended
