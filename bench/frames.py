@@ -83,8 +83,8 @@ class Template:
             rows.append(b"\x32" + _remaining(len(body)) + body)
         self.frames: Bytes = np.frombuffer(b"".join(rows), np.uint8).reshape(fleet.devices, -1)
         first = rows[0]
-        self._packet_id = len(first) - len(payload) - 2
-        start = self._packet_id + 2
+        self.packet_id_at = len(first) - len(payload) - 2
+        start = self.packet_id_at + 2
         self._times = start + np.array([i for i in range(len(payload)) if payload.startswith('"ts":', i)]) + 5
         self._values = (
             start + np.array([i for i in range(len(payload)) if payload.startswith('"value":', i)]) + 8
@@ -101,8 +101,8 @@ class Template:
     ) -> Bytes:
         """One frame for each row: the reading `tenths`/10 (0-99.9) at `ts_ms`, as an array (rows, length)."""
         out = self.frames[device]
-        out[:, self._packet_id] = packet_id >> 8
-        out[:, self._packet_id + 1] = packet_id & 255
+        out[:, self.packet_id_at] = packet_id >> 8
+        out[:, self.packet_id_at + 1] = packet_id & 255
         for i, (time_at, value_at) in enumerate(zip(self._times, self._values, strict=True)):
             digits = str(ts_ms - self.pack + 1 + i).encode()
             out[:, time_at : time_at + 13] = np.frombuffer(digits, np.uint8)

@@ -14,6 +14,7 @@ import paho.mqtt.client as mqtt
 import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.load import ROOT
 from tests.servers.processes import ServerProcess, StartError, free_port
 
 _CITY = Path(sysconfig.get_path("scripts")) / "city"
@@ -32,6 +33,7 @@ class Product:
         self._mqtt_port = int(mqtt_url.rpartition(":")[2])
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("CITY_")},
+            "PYTHONPATH": str(ROOT),  # for a checkout that is not installed
             "CITY_DATABASE_URL": database_url,
             "CITY_MQTT_URL": mqtt_url,
             "CITY_HTTP_PORT": str(self.http_port),
@@ -110,6 +112,20 @@ class Product:
             " WHERE device_id = (SELECT id FROM devices WHERE code = %s))",
             "probe",
         )
+
+    def alarms(self) -> int:
+        """How many alarms were raised by the load's devices."""
+        return len(self.raised())
+
+    def raised(self) -> list[tuple[int, float, bool]]:
+        """(id, epoch seconds of the reading that raised it, whether it is class A) of those alarms."""
+        with psycopg.connect(self.database_url) as connection:
+            rows = connection.execute(
+                "SELECT a.id, extract(epoch FROM a.raised_at)::float8, coalesce(a.class, c.class) = 'A'"
+                " FROM alarms a JOIN devices d ON d.id = a.device_id JOIN categories c ON c.code = a.category"
+                " WHERE d.code <> 'probe' ORDER BY a.id"
+            ).fetchall()
+        return [(int(key), float(at), bool(first)) for key, at, first in rows]
 
     def _number(self, query: str, *parameters: str) -> int:
         with psycopg.connect(self.database_url) as connection:
