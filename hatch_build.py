@@ -4,7 +4,8 @@ The machine needs no Node: it comes from PyPI, and only when there is something 
 sources is stamped into ``dist``, so that the second run of pip (which builds a wheel twice), an unchanged
 checkout and a source archive that carries the built screens all finish at once.
 
-``python hatch_build.py`` builds in place; ``--tools`` also installs what checks and tests the front end.
+``python hatch_build.py`` builds in place; like an editable install it also fetches what checks and tests
+the front end, which a wheel does not need.
 """
 
 from __future__ import annotations
@@ -51,20 +52,20 @@ def up_to_date(web: Path) -> bool:
     return built and stamp.read_text(encoding="ascii").strip() == sources_digest(web)
 
 
-def build(web: Path, *, tools: bool = False) -> bool:
-    """Builds when needed; True when it did. Raises ``FrontEndError``."""
-    if tools and not _installed(web, tools=True):
-        _install(web, tools=True)
+def build(web: Path, *, tools: bool) -> bool:
+    """Builds when needed; True when it did. ``tools``: with linters and tests. Raises ``FrontEndError``."""
     if up_to_date(web):
         return False
-    if not _installed(web, tools=False):
-        _install(web, tools=tools)
+    install(web, tools=tools)
     _run([*_node(), str(web / "node_modules" / "vite" / "bin" / "vite.js"), "build"], web, "vite build")
     (web / "dist" / "sources.sha256").write_text(sources_digest(web) + "\n", encoding="ascii")
     return True
 
 
-def _install(web: Path, *, tools: bool) -> None:
+def install(web: Path, *, tools: bool) -> None:
+    """Fetches the packages of the lock file unless they are there. Raises ``FrontEndError``."""
+    if _installed(web, tools=tools):
+        return
     arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", *([] if tools else ["--omit=dev"])]
     _run([*_npm(), *arguments], web, "npm " + " ".join(arguments))
     mark = web / "node_modules" / ".installed"
@@ -128,13 +129,14 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # generic 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         web = Path(self.root) / "command_centre" / "web"
         if (web / "package.json").is_file():
-            build(web)
+            build(web, tools=version == "editable")
 
 
 def main() -> int:
     """The exit code: 0 built or nothing to do, 1 with the reason on standard error."""
     try:
-        built = build(WEB, tools="--tools" in sys.argv[1:])
+        install(WEB, tools=True)
+        built = build(WEB, tools=True)
     except FrontEndError as error:
         sys.stderr.write(f"{error}\n")
         return 1

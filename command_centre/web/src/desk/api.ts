@@ -26,6 +26,7 @@ export interface IncidentDetail {
   unit_phone?: string | null;
   unit_lead_phone?: string | null;
   reason: string | null;
+  reason_en?: string | null;
   opened_at: string;
   due_at: string | null;
   acknowledged_at?: string | null;

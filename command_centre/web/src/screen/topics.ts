@@ -35,6 +35,7 @@ export interface Incident {
   unit_name: string | null;
   unit_name_en: string | null;
   reason: string;
+  reason_en?: string;
   opened_at: string;
   due_at: string | null;
   acknowledged_at: string | null;

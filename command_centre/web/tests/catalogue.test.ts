@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest";
+import { catalogue, text, type Key } from "../src/i18n/catalogue";
+
+const keys = Object.keys(catalogue) as Key[];
+const places = (words: string) => [...words.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
+
+describe("the catalogue", () => {
+  it.each(keys)("%s has words in both languages with the same places", (key) => {
+    const [zh, en] = catalogue[key];
+    expect(zh.trim()).not.toBe("");
+    expect(en.trim()).not.toBe("");
+    expect(places(en)).toEqual(places(zh));
+  });
+
+  it("has Chinese in the Chinese column and none in the English one", () => {
+    const han = /\p{Script=Han}/u;
+    const exempt = new Set<Key>(["app.language"]); // names the other language in its own script
+    for (const key of keys.filter((one) => !exempt.has(one))) {
+      expect(han.test(catalogue[key][0]), key).toBe(true);
+      expect(han.test(catalogue[key][1]), key).toBe(false);
+    }
+  });
+
+  it("fills places and leaves an unknown one visible", () => {
+    expect(text("app.more", "zh", { n: 3 })).toBe("另有 3 件");
+    expect(text("app.more", "en", {})).toBe("{n} more");
+  });
+});

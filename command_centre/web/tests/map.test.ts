@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import { centroid, fit } from "../src/map/projection";
+import { levelRange } from "../src/wall/hydrograph";
+import { aligned } from "../src/wall/series";
+
+describe("the projection", () => {
+  it("keeps the district inside its margin, north up, true to proportion", () => {
+    const projection = fit([114, 22, 114.2, 22.1], 800, 600, 20);
+    expect(projection.x(114)).toBeCloseTo(20);
+    expect(projection.x(114.2)).toBeCloseTo(780);
+    expect(projection.y(22.1)).toBeLessThan(projection.y(22));
+    const wide = (projection.x(114.2) - projection.x(114)) / (0.2 * Math.cos((22.05 * Math.PI) / 180));
+    const high = (projection.y(22) - projection.y(22.1)) / 0.1;
+    expect(wide).toBeCloseTo(high);
+  });
+  it("stays finite for a district of one point", () => {
+    const projection = fit([114, 22, 114, 22], 800, 600, 20);
+    expect(Number.isFinite(projection.x(114))).toBe(true);
+    expect(Number.isFinite(projection.y(22))).toBe(true);
+  });
+});
+
+describe("the centre of a ring", () => {
+  it("is the centre of mass, and the mean of a ring without area", () => {
+    expect(centroid([[0, 0], [4, 0], [4, 2], [0, 2]])).toEqual([2, 1]);
+    expect(centroid([[0, 0], [2, 2]])).toEqual([1, 1]);
+  });
+});
+
+describe("a hydrograph", () => {
+  it("has one time axis and holes where a curve has no point", () => {
+    const [times, seen, expected] = aligned({ observed: [[1, 3.1], [2, 3.2]], forecast: [[2, 3.2], [3, 3.4]] });
+    expect(times).toEqual([1, 2, 3]);
+    expect(seen).toEqual([3.1, 3.2, null]);
+    expect(expected).toEqual([null, 3.2, 3.4]);
+  });
+  it("reaches the warning level, but a far guaranteed level does not flatten the curve", () => {
+    const [low, high] = levelRange(1, 2, { warning: 3, guaranteed: 30 });
+    expect(low).toBeLessThan(1);
+    expect(high).toBeGreaterThan(3);
+    expect(high).toBeLessThan(4);
+    expect(levelRange(1, 2, { warning: 3, guaranteed: 4 })[1]).toBeGreaterThan(4);
+  });
+});
