@@ -126,7 +126,7 @@ class Engine:
             silence.grow(size)
 
     def decide(self, readings: Readings, detections: Sequence[Detection], *, now_us: int) -> Decision:
-        """What newly stored observations change, in any order. Event time decides; no rule needs ``now_us``."""
+        """What newly stored observations change, in any order; all event time, no rule needs ``now_us``."""
         self._refuse_unknown(readings, detections)
         transitions: list[Transition] = []
         states: list[StateRow] = []
