@@ -1,0 +1,131 @@
+"""Working time: deadlines written in working hours (工作时) and working days (工作日).
+
+Pure. ``calendar`` maps dates to whether people work, above everything else known: a district's own decision,
+or the yearly arrangement before a new release of the holiday library carries it. Published years come from
+``chinese_calendar`` (the State Council's yearly notice). For a year not published yet, Monday to Friday less
+the statutory days stand in, and whatever rests on them is provisional.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from chinese_calendar import constants
+
+Calendar = Mapping[date, bool]
+Hours = Sequence[tuple[time, time]]  # spans of one day, in order, not overlapping
+
+WORK_HOURS: Hours = ((time(9), time(12)), (time(14), time(18)))
+_LONGEST_SEARCH_DAYS = 20 * 366
+
+# First day of the lunar year, Dragon Boat and Mid-Autumn. A lunar month begins close to midnight now and then,
+# and a library's arithmetic is a day off (2027 and 2030 in ICU): hence a table.
+_LUNAR_DAYS = {
+    2027: ((2, 6), (6, 9), (9, 15)),
+    2028: ((1, 26), (5, 28), (10, 3)),
+    2029: ((2, 13), (6, 16), (9, 22)),
+    2030: ((2, 3), (6, 5), (9, 12)),
+    2031: ((1, 23), (6, 24), (10, 1)),
+    2032: ((2, 11), (6, 12), (9, 19)),
+    2033: ((1, 31), (6, 1), (9, 8)),
+    2034: ((2, 19), (6, 20), (9, 27)),
+    2035: ((2, 8), (6, 10), (9, 16)),
+    2036: ((1, 28), (5, 30), (10, 4)),
+}
+_FIXED_DAYS = ((1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3))
+
+
+def is_working_day(day: date, calendar: Calendar) -> bool:
+    """Whether people work on this day, as far as it is known."""
+    if day in calendar:
+        return calendar[day]
+    if is_published(day.year):
+        return day in constants.workdays or (day.weekday() < 5 and day not in constants.holidays)
+    return day.weekday() < 5 and day not in _statutory_days(day.year)
+
+
+def is_published(year: int) -> bool:
+    """Whether the holiday library carries the arrangement of this year."""
+    first, last = _published_years()
+    return first <= year <= last
+
+
+def is_provisional(start: datetime, end: datetime, calendar: Calendar, zone: ZoneInfo) -> bool:
+    """Whether a stretch touches days of a year not published yet: a deadline there may move."""
+    day, last = start.astimezone(zone).date(), end.astimezone(zone).date()
+    while day <= last:
+        if not is_published(day.year) and day not in calendar:
+            return True
+        day += timedelta(days=1)
+    return False
+
+
+def add_working_minutes(
+    start: datetime, minutes: float, calendar: Calendar, zone: ZoneInfo, hours: Hours = WORK_HOURS
+) -> datetime:
+    """The instant (UTC) at which so many working minutes have passed since ``start``.
+
+    A deadline that falls on the end of the day stays there and does not move to the next morning. Raises
+    ValueError when twenty years do not hold enough working time: the calendar or the hours are wrong.
+    """
+    left = timedelta(minutes=minutes)
+    if left <= timedelta(0):
+        return start.astimezone(UTC)
+    for begin, end in _spans(start, calendar, zone, hours):
+        if end - begin >= left:
+            return begin + left
+        left -= end - begin
+    raise ValueError(f"{minutes:g} working minutes after {start.isoformat()} lie beyond twenty years")
+
+
+def working_minutes_between(
+    start: datetime, end: datetime, calendar: Calendar, zone: ZoneInfo, hours: Hours = WORK_HOURS
+) -> float:
+    """Working minutes from ``start`` to ``end``; 0 when ``end`` is not later."""
+    passed = timedelta(0)
+    for begin, finish in _spans(start, calendar, zone, hours):
+        if begin >= end:
+            break
+        passed += min(finish, end) - begin
+    return passed / timedelta(minutes=1)
+
+
+def _spans(
+    start: datetime, calendar: Calendar, zone: ZoneInfo, hours: Hours
+) -> Iterator[tuple[datetime, datetime]]:
+    """Stretches of working time from ``start`` on, in UTC: a zone's clock change lengthens no day."""
+    first = start.astimezone(zone).date()
+    for number in range(_LONGEST_SEARCH_DAYS):
+        day = first + timedelta(days=number)
+        if not is_working_day(day, calendar):
+            continue
+        for opens, closes in hours:
+            begin = max(datetime.combine(day, opens, zone).astimezone(UTC), start.astimezone(UTC))
+            end = datetime.combine(day, closes, zone).astimezone(UTC)
+            if begin < end:
+                yield begin, end
+
+
+@lru_cache(maxsize=1)
+def _published_years() -> tuple[int, int]:
+    years = [day.year for day in constants.holidays]
+    return min(years), max(years)
+
+
+@lru_cache(maxsize=64)
+def _statutory_days(year: int) -> frozenset[date]:
+    """The days off by law alone (since 2025: thirteen), without the shifts of a yearly notice."""
+    days = {date(year, month, day) for month, day in _FIXED_DAYS}
+    days.add(_clear_and_bright(year))
+    if year in _LUNAR_DAYS:
+        new_year, dragon_boat, mid_autumn = (date(year, *month_day) for month_day in _LUNAR_DAYS[year])
+        days |= {new_year + timedelta(days=offset) for offset in (-1, 0, 1, 2)}
+        days |= {dragon_boat, mid_autumn}
+    return frozenset(days)
+
+
+def _clear_and_bright(year: int) -> date:
+    """Qingming; the rule of thumb holds for the years 2000 to 2099."""
+    short = year - 2000
+    return date(year, 4, int(short * 0.2422 + 4.81) - short // 4)
