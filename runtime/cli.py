@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +28,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
+
+
+class Shift(Enum):
+    """What becomes of a recorded series' times."""
+
+    ORIGINAL = "original"
+    NOW = "now"
 
 
 @app.command()
@@ -86,6 +95,54 @@ def simulate(
 
 
 @app.command()
+def replay(  # noqa: PLR0917 - typer reads the options from the signature
+    file: Annotated[Path, typer.Argument(metavar="CSV", help="Recorded series, .csv or .csv.gz.")],
+    speed: Annotated[
+        float, typer.Option(help="Times faster than recorded; 0 = as fast as possible.", min=0)
+    ] = 0.0,
+    cell: Annotated[str | None, typer.Option(help="Cell of the topic.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of device, when the columns do not tell.")] = None,
+    device: Annotated[str | None, typer.Option(help="One device for all rows.")] = None,
+    device_column: Annotated[str | None, typer.Option(help="Column with the device's code.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="Column with the time.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=METRIC, once for each column to publish.")
+    ] = None,
+    start: Annotated[datetime | None, typer.Option(help="Leave out rows before this time.")] = None,
+    end: Annotated[datetime | None, typer.Option(help="Leave out rows from this time on.")] = None,
+    origin: Annotated[datetime | None, typer.Option(help="When a series in relative seconds began.")] = None,
+    shift: Annotated[Shift, typer.Option(help="Keep the original times, or end now.")] = Shift.ORIGINAL,
+    as_json: AsJson = False,
+) -> None:
+    """回放 · Send a recorded series to the broker with its original times; naive times are UTC."""
+    from runtime import connections
+
+    chosen = settings.load()
+    logs.configure("replay", chosen.log_level, chosen.log_format)
+    from simulators import replay as room
+
+    more: dict[str, Any] = {} if cell is None else {"cell": cell}
+    raise typer.Exit(
+        room.run(
+            file,
+            mqtt_url=connections.broker(chosen),
+            speed=speed,
+            kind=kind,
+            device=device,
+            device_column=device_column,
+            time_column=time_column,
+            metrics=_pairs("--metric", metric) if metric else None,
+            start=start,
+            end=end,
+            origin=origin,
+            shift=shift.value,
+            as_json=as_json,
+            **more,
+        )
+    )
+
+
+@app.command()
 def bench(
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to bench/run.py.")] = None,
 ) -> None:
@@ -93,7 +150,7 @@ def bench(
     script = Path(__file__).resolve().parent.parent / "bench" / "run.py"
     if not script.exists():
         raise CityError(
-            "the bench is part of a source checkout, not of the installed package; clone it, `make bench`"
+            "the bench is part of a source checkout, not of the package; clone it, then `make bench`"
         )
     raise typer.Exit(
         subprocess.run([sys.executable, str(script), *(arguments or [])], check=False).returncode
@@ -155,6 +212,13 @@ def _worker(name: str) -> Settings:
     chosen = settings.load()
     logs.configure(name, chosen.log_level, chosen.log_format)
     return connections.complete(chosen)
+
+
+def _pairs(option: str, given: list[str]) -> dict[str, str]:
+    pairs = dict(one.split("=", 1) for one in given if "=" in one)
+    if len(pairs) != len(given):
+        raise CityError(f"{option} = {given}: write COLUMN=METRIC, each column once")
+    return pairs
 
 
 def _say(as_json: bool, result: object, text: str) -> None:

@@ -19,9 +19,9 @@ def database(settings: Settings) -> Iterator[str]:
         yield settings.database_url
         return
     folder = data_dir.prepare(settings.data_dir)
-    running = _running(settings)
-    if running is not None:
-        yield running
+    already = running(settings)
+    if already is not None:
+        yield already
         return
     with data_dir.hold(folder):
         postgres = EmbeddedPostgres(folder)
@@ -35,7 +35,7 @@ def database(settings: Settings) -> Iterator[str]:
 
 def complete(settings: Settings) -> Settings:
     """The settings of a worker with both addresses filled in; CityError when there is no database."""
-    url = settings.database_url or _running(settings)
+    url = settings.database_url or running(settings)
     if url is None:
         raise CityError(
             "CITY_DATABASE_URL is empty and no `city up` is running on "
@@ -49,6 +49,7 @@ def broker(settings: Settings) -> str:
     return settings.mqtt_url or f"mqtt://127.0.0.1:{settings.mqtt_port}"
 
 
-def _running(settings: Settings) -> str | None:
+def running(settings: Settings) -> str | None:
+    """The embedded database's address when it is up, else None."""
     access = read_access(settings.data_dir / "postgres.json")
     return access.url() if access is not None and answers(access.url()) else None

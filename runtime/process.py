@@ -46,7 +46,7 @@ def launcher(identity: Identity, parent_death: signal.Signals) -> list[str]:
 
 
 class Process:
-    """A started program. ``stop_signal`` asks it to end well; ``parent_death`` reaches it if we are killed."""
+    """A started program: ``stop_signal`` asks it to end, ``parent_death`` reaches it if we are killed."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Process:
             self._popen.send_signal(self._stop_signal)
 
     def end_by(self, deadline: float, last_resort: signal.Signals = signal.SIGKILL) -> bool:
-        """Wait for the end until ``deadline`` (monotonic seconds), then force it; True if it went by itself."""
+        """Wait for the end until ``deadline`` (monotonic seconds), then force it; True if it just went."""
         try:
             self._popen.wait(max(0.0, deadline - time.monotonic()))
             return True
