@@ -19,7 +19,7 @@ Hours = Sequence[tuple[time, time]]  # spans of one day, in order, not overlappi
 WORK_HOURS: Hours = ((time(9), time(12)), (time(14), time(18)))
 _LONGEST_SEARCH_DAYS = 20 * 366
 
-# First day of the lunar year, Dragon Boat and Mid-Autumn. A lunar month begins close to midnight now and then,
+# First day of the lunar year, Dragon Boat and Mid-Autumn. A lunar month may begin within minutes of midnight,
 # and a library's arithmetic is a day off (2027 and 2030 in ICU): hence a table.
 _LUNAR_DAYS = {
     2027: ((2, 6), (6, 9), (9, 15)),
