@@ -1,8 +1,8 @@
 """What transmits: devices with their kinds, and the stations among them that measure water.
 
 The register travels in columns where there are many (``Register``) and in rows where there are few
-(``DeviceRow``). Instants of the register are microseconds since 1970 UTC, as in ``city.observations``; 0 stands
-for never.
+(``DeviceRow``). Instants of the register are microseconds since 1970 UTC, as in ``city.observations``;
+0 stands for never.
 """
 
 from dataclasses import dataclass
@@ -129,35 +129,6 @@ class DeviceState:
     def online(self, now: datetime) -> bool:
         """Heard within three expected intervals and not signed off by its last will."""
         return self.link != "offline" and not silent(self.last_heard_at, self.expected_interval_s, now)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Station:
-    """A water station with its latest level. Levels are metres above the station's datum, None = not set."""
-
-    code: str
-    name: str
-    station_kind: str
-    river: str
-    cell: str | None
-    longitude: float | None
-    latitude: float | None
-    datum_m: float
-    warning_m: float | None
-    guaranteed_m: float | None
-    highest_m: float | None
-    upstream: str | None
-    travel_minutes: int | None
-    level_m: float | None
-    observed_at: datetime | None
-    state: StationState
-
-    @property
-    def margin_m(self) -> float | None:
-        """Metres left to the warning level, negative above it; None when unset or silent."""
-        if self.state in ("unset", "silent") or self.warning_m is None or self.level_m is None:
-            return None
-        return self.warning_m - self.level_m
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
