@@ -107,6 +107,16 @@ def log_in(connection: Connection[Any], name: str, password: str, now: datetime)
     return LoggedIn(token=token, user=user)
 
 
+def check_current(connection: Connection[Any], name: str, password: str, now: datetime) -> users.User | None:
+    """The user when the password is right; a wrong one counts as a failed log-in."""
+    user = users.begin_try(connection, name, now)
+    connection.commit()
+    if user is None or not verified(user.password_hash, password[:LONGEST_PASSWORD]):
+        return None
+    users.succeeded(connection, user.id, user.password_hash)
+    return user
+
+
 def verified(password_hash: str, password: str) -> bool:
     """Whether the password belongs to the hash; a hash that cannot be read belongs to none."""
     try:

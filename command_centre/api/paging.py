@@ -26,7 +26,8 @@ def read(cursor: str | None, shape: type[tuple[Any, ...]]) -> tuple[Any, ...] | 
         return None
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=shape)
+        keys: tuple[Any, ...] = msgspec.json.decode(raw, type=shape)
+        return keys
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise field_problem(
             "cursor", cursor, "use `next` of the page before, unchanged", "请原样使用上一页的 next"
@@ -34,7 +35,7 @@ def read(cursor: str | None, shape: type[tuple[Any, ...]]) -> tuple[Any, ...] | 
 
 
 def page(rows: Sequence[Row], limit: int, keys: Callable[[Row], Sequence[Any]]) -> dict[str, Any]:
-    """``{"items", "next"}`` of at most ``limit`` rows; callers ask the database for one row more than that."""
+    """``{"items", "next"}`` of at most ``limit`` rows; callers ask the database for one row more."""
     shown = rows[:limit]
     more = len(rows) > limit
     return {"items": shown, "next": write(keys(shown[-1])) if more and shown else None}

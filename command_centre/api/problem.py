@@ -27,6 +27,7 @@ TITLES_ZH: Mapping[int, str] = {
     405: "不支持该方法",
     409: "与当前状态冲突",
     412: "已被他人修改",
+    411: "缺少内容长度",
     413: "请求过大",
     415: "不支持的媒体类型",
     422: "内容不可用",
@@ -145,21 +146,20 @@ def _city(request: Request, error: Exception) -> Response:
 def _database(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatabaseError)  # noqa: S101  # registered for nothing else
     _log.error("database refused", path=request.url.path, error=str(error))
-    return (
-        _unavailable().response(request.url.path) if error.retry else _internal().response(request.url.path)
-    )
+    return unavailable().response(request.url.path) if error.retry else _internal().response(request.url.path)
 
 
 def _busy(request: Request, error: Exception) -> Response:
     _log.error("no database connection", path=request.url.path, error=str(error))
-    return _unavailable().response(request.url.path)
+    return unavailable().response(request.url.path)
 
 
 def _unexpected(request: Request, _error: Exception) -> Response:
     return _internal().response(request.url.path)
 
 
-def _unavailable() -> Problem:
+def unavailable() -> Problem:
+    """503 while the database does not answer."""
     return Problem(
         503,
         "the database does not answer; try again in a moment",

@@ -1,7 +1,7 @@
-"""What the routes work with, made once in ``command_centre.main`` and found at ``request.app.state.services``."""
+"""What the routes work with: made once in ``command_centre.main``, found in the application's state."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,18 @@ AsyncPool = AsyncConnectionPool[AsyncConnection[Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
-    """``restarts`` tells how often each supervised loop was started again, by its name."""
+    """``token`` is the administrator's bearer token, if there is one.
+
+    ``restarts`` tells how often each supervised loop was started again, ``failing`` why those fail that do.
+    """
 
     settings: Settings
+    token: str | None
     pool: Pool
     async_pool: AsyncPool
     hub: Hub
-    restarts: Callable[[], dict[str, int]]
+    restarts: Callable[[], Mapping[str, int]]
+    failing: Callable[[], Mapping[str, str]]
     missing_migrations: Callable[[], list[str]]
 
 
@@ -40,3 +45,11 @@ def transaction(request: Request) -> Iterator[Connection[Any]]:
     """A connection whose work is committed at the end, or undone by an exception; errors come translated."""
     with translated(), services(request).pool.connection() as connection:
         yield connection
+
+
+@asynccontextmanager
+async def async_transaction(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
+    """The same for routes that wait without a thread."""
+    with translated():
+        async with services(request).async_pool.connection() as connection, connection.transaction():
+            yield connection

@@ -170,15 +170,15 @@ def health(ingest: Row | None, refused: int) -> dict[str, object]:
     figures: Mapping[str, Any] = ingest["figures"] if ingest else {}
     seen: datetime | None = ingest["alive_at"] if ingest else None
     silent = ingest is None or (ingest["now"] - ingest["alive_at"]).total_seconds() > INGEST_SILENT_S
-    connected = bool(figures.get("connected", ingest["listening"] if ingest else False))
-    lag = figures.get("lag_s")
-    behind = isinstance(lag, int | float) and lag > INGEST_LAGGING_S
+    connected = bool(figures.get("broker_connected", ingest["listening"] if ingest else False))
+    lag_s = float(figures["lag_ms"]) / 1000 if "lag_ms" in figures else None
+    behind = lag_s is not None and lag_s > INGEST_LAGGING_S
     state = "down" if silent else "lagging" if behind or not connected else "ok"
     return {
         "ingest": state,
         "broker": "ok" if connected and not silent else "down",
         "database": "ok",
-        "lag_s": lag,
+        "lag_s": lag_s,
         "ingest_seen_at": seen,
         "quarantined_1h": refused,
         "broker_dropped": int(figures.get("broker_dropped") or 0),

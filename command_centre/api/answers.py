@@ -1,0 +1,23 @@
+"""How answers are written: JSON by msgspec (RFC 3339 times with offset), entity tags where they pay."""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON of dictionaries, dataclasses and datetimes."""
+    return Response(msgspec.json.encode(data), status, dict(headers or {}), "application/json")
+
+
+def tagged(request: Request, data: object) -> Response:
+    """JSON with a strong tag over its bytes; 304 when the caller has them already."""
+    body = msgspec.json.encode(data)
+    tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers, "application/json")

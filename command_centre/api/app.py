@@ -1,0 +1,68 @@
+"""The HTTP side put together: routers, the gate before them, problems for every failure."""
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp
+
+from command_centre.api import (
+    alarms,
+    cells,
+    devices,
+    directory,
+    docs,
+    health,
+    incidents,
+    pages,
+    problem,
+    quarantine,
+    session,
+    stations,
+    users,
+)
+from command_centre.api.access import Gate
+from command_centre.api.headers import Headers
+from command_centre.api.screen import socket
+from command_centre.api.services import Services
+
+ROUTERS = (
+    health.router,
+    session.router,
+    users.router,
+    cells.router,
+    devices.router,
+    stations.router,
+    alarms.router,
+    incidents.router,
+    directory.router,
+    quarantine.router,
+    docs.router,
+    pages.router,
+    socket.router,
+)
+
+
+def routes() -> FastAPI:
+    """The routes alone, as the API's description is made from them."""
+    app = FastAPI(
+        title="City command centre",
+        version="1",
+        description="Incidents, alarms, devices and stations of one district. Errors are RFC 9457 problems.",
+        openapi_url=None,  # served behind the gate, see docs
+        docs_url=None,  # the framework's own page loads from another host
+        redoc_url=None,
+        redirect_slashes=False,
+        responses={"default": {"description": "A problem (RFC 9457)", "content": {problem.MEDIA_TYPE: {}}}},
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    problem.install(app)
+    return app
+
+
+def create(services: Services) -> ASGIApp:
+    """Everything a server needs; the services are made and ended by the caller."""
+    app = routes()
+    app.state.services = services
+    app.state.door = session.Door()
+    gate = Gate(app, pool=services.pool, token=services.token, public_url=services.settings.public_url)
+    return Headers(GZipMiddleware(gate, minimum_size=2048))

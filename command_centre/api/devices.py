@@ -1,0 +1,123 @@
+"""The register with its live state: look, claim, put under test or on the shelf."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BaseModel, Field
+from starlette.responses import Response
+
+from city.devices import DeviceState
+from city.storage import devices
+from command_centre.api import paging
+from command_centre.api.answers import answer
+from command_centre.api.problem import Problem, not_found
+from command_centre.api.services import transaction
+from command_centre.api.session import Known
+
+router = APIRouter(prefix="/api/devices", tags=["devices"])
+
+
+class Service(BaseModel):
+    state: Literal["in_service", "under_test", "shelved", "out_of_service"]
+    until: AwareDatetime | None = Field(None, description="end of the test or shelf, with offset")
+    reason: str = Field("", max_length=500)
+
+
+class Claim(BaseModel):
+    reason: str = Field("", max_length=500)
+
+
+Filter = Annotated[str | None, Query(max_length=100)]
+
+
+@router.get("", summary="Devices with their live state", operation_id="list_devices")
+def list_devices(  # noqa: PLR0917  # each is one parameter of the query
+    request: Request,
+    kind: Filter = None,
+    cell: Filter = None,
+    registration: Literal["registered", "unclaimed", "retired"] | None = None,
+    service_state: Literal["in_service", "under_test", "shelved", "out_of_service"] | None = None,
+    q: Annotated[str | None, Query(max_length=100, description="part of code, name or address")] = None,
+    limit: paging.Limit = 100,
+    cursor: paging.Cursor = None,
+) -> Response:
+    """By code."""
+    after = paging.read(cursor, tuple[str])
+    with transaction(request) as connection:
+        rows = devices.list_devices(
+            connection,
+            kind=kind,
+            cell=cell,
+            registration=registration,
+            service_state=service_state,
+            containing=q,
+            after=after[0] if after else None,
+            limit=limit + 1,
+        )
+    found = paging.page(rows, limit, lambda device: [device.code])
+    now = datetime.now(UTC)
+    return answer({**found, "items": [shown(device, now) for device in found["items"]]})
+
+
+@router.get("/{code}", summary="One device", operation_id="get_device")
+def get_device(request: Request, code: str) -> Response:
+    """Its entry in the register and its live state."""
+    with transaction(request) as connection:
+        return answer(_one(devices.get_device(connection, code), code))
+
+
+@router.post(
+    "/{code}/service", summary="Put under test, shelve, return to service", operation_id="set_service"
+)
+def set_service(request: Request, code: str, body: Service, known: Known) -> Response:
+    """Under test and shelved need an end and a reason; its alarms are recorded and nobody is sent."""
+    now = datetime.now(UTC)
+    with transaction(request) as connection:
+        try:
+            devices.set_service(
+                connection,
+                code,
+                body.state,
+                until=body.until,
+                reason=body.reason,
+                actor=known.actor,
+                now=now,
+            )
+        except devices.UnknownDeviceError as error:
+            raise not_found("device", "设备", code) from error
+        except devices.ServiceStateError as error:
+            raise Problem(422, str(error), f"无法这样设置：{error}") from error
+        return answer(_one(devices.get_device(connection, code), code))
+
+
+@router.post(
+    "/{code}/claim", summary="Claim a device that was heard and is in no list", operation_id="claim_device"
+)
+def claim_device(request: Request, code: str, known: Known, body: Claim | None = None) -> Response:
+    """Makes an unclaimed device registered."""
+    with transaction(request) as connection:
+        try:
+            devices.claim(connection, code, actor=known.actor, reason=body.reason if body else "")
+        except devices.UnknownDeviceError as error:
+            raise not_found("device", "设备", code) from error
+        return answer(_one(devices.get_device(connection, code), code))
+
+
+def _one(device: DeviceState | None, code: str) -> dict[str, Any]:
+    if device is None:
+        raise not_found("device", "设备", code)
+    return shown(device, datetime.now(UTC))
+
+
+def shown(device: DeviceState, now: datetime) -> dict[str, Any]:
+    """A device as the contract names it; an end of service that has passed counts as in service."""
+    over = device.service_until is not None and device.service_until <= now
+    fields = {name: getattr(device, name) for name in DeviceState.__dataclass_fields__}
+    place = {"lon": fields.pop("longitude"), "lat": fields.pop("latitude")}
+    return {
+        **fields,
+        **place,
+        "service_state": "in_service" if over else device.service_state,
+        "online": device.online(now),
+    }

@@ -1,0 +1,62 @@
+"""Who answers for what: units with their load, categories, and the rules that raise alarms."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from city.storage import categories, district, units
+from command_centre.api.answers import answer, tagged
+from command_centre.api.services import transaction
+
+router = APIRouter(prefix="/api", tags=["directory"])
+
+
+@router.get("/units", summary="Units and how many incidents each has open", operation_id="list_units")
+def list_units(request: Request) -> Response:
+    """Every active unit, by code."""
+    with transaction(request) as connection:
+        loads = units.list_units(connection)
+    items = [
+        {
+            "code": load.unit.code,
+            "name": load.unit.name,
+            "name_en": load.unit.name_en,
+            "kind": load.unit.kind,
+            "parent": load.unit.parent,
+            "phone": load.unit.phone,
+            "open_incidents": load.open_incidents,
+        }
+        for load in loads
+    ]
+    return answer({"items": items, "next": None})
+
+
+@router.get("/categories", summary="The category catalogue", operation_id="list_categories")
+def list_categories(request: Request) -> Response:
+    """Dotted codes with class, time limit and clock."""
+    with transaction(request) as connection:
+        known = categories.load_categories(connection)
+    items = [
+        {
+            "code": category.code,
+            "parent": category.parent,
+            "name": category.name,
+            "name_en": category.name_en,
+            "class": category.incident_class,
+            "limit_minutes": category.limit_minutes,
+            "clock": category.clock,
+        }
+        for category in known.values()
+    ]
+    return tagged(request, {"items": items, "next": None})
+
+
+@router.get("/rules", summary="Rules in force", operation_id="list_rules")
+def list_rules(request: Request) -> Response:
+    """The active version of each rule, as it was written."""
+    with transaction(request) as connection:
+        active = district.active_rules(connection)
+    items = [
+        {"id": rule, "version": version, "definition": definition, "source": source}
+        for rule, version, definition, source in active
+    ]
+    return tagged(request, {"items": items, "next": None})

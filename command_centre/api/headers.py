@@ -1,0 +1,69 @@
+"""What every answer carries so that a browser asks nobody else and runs nothing that is not ours."""
+
+from collections.abc import Iterable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from command_centre.api.problem import Problem
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "connect-src 'self' ws: wss:",
+        "img-src 'self' data:",
+        "style-src 'self'",
+        "script-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+ALWAYS: Iterable[tuple[str, str]] = (
+    ("Content-Security-Policy", POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+)
+LARGEST_BODY = 1024 * 1024
+
+
+class Headers:
+    """ASGI middleware, the outermost: adds the headers, and turns away bodies nobody here wants."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in ALWAYS:
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refused = _too_large(scope)
+        if refused is not None:
+            await refused.response(scope["path"])(scope, receive, with_headers)
+            return
+        await self._app(scope, receive, with_headers)
+
+
+def _too_large(scope: Scope) -> Problem | None:
+    given = {
+        name: value for name, value in scope["headers"] if name in {b"content-length", b"transfer-encoding"}
+    }
+    if b"transfer-encoding" in given:
+        return Problem(411, "send the body with a Content-Length", "请附带 Content-Length 发送内容")
+    length = given.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > LARGEST_BODY:
+        return Problem(413, f"a body may have {LARGEST_BODY} bytes", f"内容最多 {LARGEST_BODY} 字节")
+    return None

@@ -1,0 +1,55 @@
+"""The front end's files: one page for every view, assets that never change under their name."""
+
+import mimetypes
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+import command_centre
+from command_centre.api.problem import not_found
+
+router = APIRouter(include_in_schema=False)
+
+BUILT = Path(command_centre.__file__).parent / "web" / "dist"
+_NOT_BUILT = """<!doctype html><html lang="zh"><meta charset="utf-8">
+<title>City command centre</title>
+<h1>前端尚未构建 / The front end is not built</h1>
+<p>请在仓库目录运行 <code>make setup</code>（或 <code>python hatch_build.py</code>），然后刷新本页。</p>
+<p>Run <code>make setup</code> (or <code>python hatch_build.py</code>) in the checkout,
+then reload this page.</p>
+<p>API: <a href="/docs">/docs</a>, <a href="/readyz">/readyz</a></p></html>"""
+_YEAR = "public, max-age=31536000, immutable"
+
+
+@router.get("/")
+@router.get("/wall")
+@router.get("/desk")
+@router.get("/login")
+def page(_request: Request) -> Response:
+    """The one page; it draws the view that its address names."""
+    index = BUILT / "index.html"
+    if not index.is_file():
+        return HTMLResponse(_NOT_BUILT, status_code=503, headers={"Cache-Control": "no-store"})
+    return FileResponse(index, headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/assets/{path:path}")
+def asset(path: str) -> Response:
+    """A built file; its name carries a digest of its content, so it may be kept for ever."""
+    return _file("assets", path, _YEAR)
+
+
+@router.get("/favicon.svg")
+def icon() -> Response:
+    """The sign in the browser's tab."""
+    return _file("", "favicon.svg", "public, max-age=86400")
+
+
+def _file(folder: str, name: str, keep: str) -> Response:
+    root = (BUILT / folder).resolve()
+    wanted = (root / name).resolve()
+    if not wanted.is_relative_to(root) or not wanted.is_file():
+        raise not_found("file", "文件", name)
+    kind = mimetypes.guess_type(wanted.name)[0] or "application/octet-stream"
+    return FileResponse(wanted, media_type=kind, headers={"Cache-Control": keep})
