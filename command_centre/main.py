@@ -63,7 +63,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def wait_for_schema(url: str, patience_s: float = SCHEMA_PATIENCE_S) -> None:
-    """Until every migration is there; the centre migrates nothing itself. Raises CentreError after a while."""
+    """Until every migration is there; the centre migrates nothing. Raises CentreError after a while."""
     deadline = time.monotonic() + patience_s
     said = ""
     while True:

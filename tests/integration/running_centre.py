@@ -90,13 +90,14 @@ INSERT INTO areas (layer, code, name, parent_id)
     SELECT 'community', 'M1', '一社区', id FROM areas WHERE code = 'S1';
 INSERT INTO areas (layer, code, name, parent_id, geometry)
     SELECT 'cell', 'C' || n, '网格' || n, (SELECT id FROM areas WHERE code = 'M1'),
-        format('{"type": "Polygon", "coordinates": [[[%s, 0], [%s, 0], [%s, 1], [%s, 0]]]}', n, n + 1, n + 1, n)::jsonb
+        format('{"type": "Polygon", "coordinates": [[[%s, 0], [%s, 0], [%s, 1], [%s, 0]]]}',
+               n, n + 1, n + 1, n)::jsonb
     FROM generate_series(1, 4) AS n;
 INSERT INTO metrics (code) VALUES ('smoke'), ('level');
 INSERT INTO device_kinds (code, name, name_en, main_metric, expected_interval_s)
     VALUES ('smoke', '烟感', 'Smoke detector', 'smoke', 300), ('water', '水位', 'Water level', 'level', 60);
 INSERT INTO devices (code, kind, cell_id, longitude, latitude)
-    SELECT 'D' || n, 'smoke', (SELECT id FROM areas WHERE layer = 'cell' AND code = 'C' || (1 + n % 2)), 114.0, 22.5
+    SELECT 'D' || n, 'smoke', (SELECT id FROM areas WHERE code = 'C' || (1 + n % 2)), 114.0, 22.5
     FROM generate_series(1, 20) AS n;
 INSERT INTO devices (code, kind, cell_id) SELECT 'W1', 'water', id FROM areas WHERE code = 'C3';
 INSERT INTO stations (device_id, station_kind, warning_level_m, guaranteed_level_m, highest_level_m)
