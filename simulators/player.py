@@ -26,7 +26,10 @@ TICK_S = 0.1
 
 @dataclass(kw_only=True)
 class Player:
-    """One run of a scenario. `play` returns when `stop` is set or `duration_s` of the clock have passed."""
+    """One run of a scenario.
+
+    `play` waits for the broker, then returns when `stop` is set or `duration_s` of the clock have passed.
+    """
 
     scenario: Scenario
     fleet: Sequence[Device]
@@ -49,8 +52,12 @@ class Player:
         for number, device in enumerate(self.fleet):
             interval = self.scenario.interval(device)
             heapq.heappush(self._due, (device.salt % 10_000 / 10_000 * interval, number))
-        begun, before = time.monotonic(), 0.0
         try:
+            # The scenario begins when the broker is there: a fire nobody could report is no demonstration.
+            while not all(each.connected for each in (line, *self._own_lines.values())):
+                if stop.wait(TICK_S):
+                    return
+            begun, before = time.monotonic(), 0.0
             while not stop.is_set():
                 elapsed = time.monotonic() - begun
                 if duration_s is not None and elapsed >= duration_s:
