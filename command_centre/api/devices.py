@@ -1,6 +1,6 @@
 """The register with its live state: look, claim, put under test or on the shelf."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from starlette.responses import Response
 
 from city.devices import DeviceState
-from city.storage import devices
+from city.storage import devices, series
 from command_centre.api import paging
 from command_centre.api.answers import answer
 from command_centre.api.problem import Problem, not_found
@@ -65,6 +65,42 @@ def get_device(request: Request, code: str) -> Response:
     """Its entry in the register and its live state."""
     with transaction(request) as connection:
         return answer(_one(devices.get_device(connection, code), code))
+
+
+@router.get("/{code}/readings", summary="What a device has read, thinned", operation_id="readings")
+def readings(  # noqa: PLR0917  # each is one parameter of the query
+    request: Request,
+    code: str,
+    start: Annotated[AwareDatetime | None, Query(alias="from", description="with offset; a day ago")] = None,
+    end: Annotated[AwareDatetime | None, Query(alias="to", description="with offset; now")] = None,
+    step: Annotated[str | None, Query(pattern=r"^[0-9]{1,9}[smhd]?$", description="30s, 5m, 1h, 1d")] = None,
+    metric: Annotated[str | None, Query(max_length=64, description="the kind's main one")] = None,
+) -> Response:
+    """Minimum, mean and maximum of each step; steps without readings are left out."""
+    until = end or datetime.now(UTC)
+    since = start or until - timedelta(days=1)
+    with transaction(request) as connection:
+        try:
+            points = series.read_series(
+                connection, code, metric=metric, start=since, end=until, step=_span(step)
+            )
+        except devices.UnknownDeviceError as error:
+            raise not_found("device", "设备", code) from error
+        except series.SeriesError as error:
+            raise Problem(422, str(error), f"无法这样查询：{error}") from error
+    items = [
+        {"at": p.at, "min": p.minimum, "mean": p.mean, "max": p.maximum, "readings": p.readings}
+        for p in points
+    ]
+    return answer({"device": code, "from": since, "to": until, "items": items, "next": None})
+
+
+def _span(step: str | None) -> timedelta | None:
+    if step is None:
+        return None
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    seconds = int(step[:-1]) * unit[step[-1]] if step[-1] in unit else int(step)
+    return timedelta(seconds=seconds)
 
 
 @router.post(
