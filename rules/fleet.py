@@ -49,14 +49,11 @@ class Fleet:
             "highest": np.zeros(0),
         }
         self._kind_codes: dict[str, int] = {}
+        self._picked: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)  # all False between calls
 
     def kind_code(self, kind: str) -> int:
         """The number that stands for a kind in the columns; the same for the life of the process."""
         return self._kind_codes.setdefault(kind, UNKNOWN_KIND + 1 + len(self._kind_codes))
-
-    def kind_name(self, device_id: int) -> str:
-        code = int(self.kind[device_id])
-        return next((name for name, known in self._kind_codes.items() if known == code), "")
 
     def grow(self, size: int) -> None:
         """Room for ids below ``size``; doubles, so that a million registrations copy little."""
@@ -71,6 +68,7 @@ class Fleet:
         self.station_levels = {
             name: grown(column, size, np.nan) for name, column in self.station_levels.items()
         }
+        self._picked = grown(self._picked, size)
         self.size = size
 
     def know(self, facts: Sequence[DeviceFacts]) -> NDArray[np.int64]:
@@ -93,6 +91,14 @@ class Fleet:
         self.station_levels["guaranteed"][ids] = [_or_nan(fact.guaranteed_m) for fact in facts]
         self.station_levels["highest"][ids] = [_or_nan(fact.highest_m) for fact in facts]
         return ids
+
+    def with_all_rows(self, device: NDArray[np.int32], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """``chosen`` widened to every row of the devices that have one in it, without sorting or sets."""
+        devices = device[chosen]
+        self._picked[devices] = True
+        widened: NDArray[np.bool_] = self._picked[device]
+        self._picked[devices] = False
+        return widened
 
     def heard(self, device_ids: NDArray[np.int32], received_us: NDArray[np.int64]) -> None:
         np.maximum.at(self.heard_us, device_ids, received_us)

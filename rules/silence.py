@@ -91,7 +91,7 @@ class SilenceBook:
             fleet.in_service & (fleet.interval_us > 0) & (fleet.kind != UNKNOWN_KIND)
         )
         if self._kinds:
-            expected &= np.isin(fleet.kind, list(self._kinds))
+            expected &= np.logical_or.reduce([fleet.kind == code for code in self._kinds])
         return expected
 
     def _raised(self, device_id: int, raised_us: int, limit_us: int) -> Raised:

@@ -135,8 +135,7 @@ class ThresholdBook:
         can_change &= applies
         if not can_change.any():
             return
-        concerned = np.isin(rows.device, np.unique(rows.device[can_change])) & applies
-        index = np.flatnonzero(concerned)
+        index = np.flatnonzero(self._fleet.with_all_rows(rows.device, can_change) & applies)
         index = index[np.lexsort((rows.observed_us[index], rows.device[index]))]
         device = rows.device[index]
         bounds = [0, *(np.flatnonzero(np.diff(device)) + 1).tolist(), len(index)]
