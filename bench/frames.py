@@ -99,7 +99,10 @@ class Template:
         tenths: NDArray[np.int64],
         seq: NDArray[np.int64],
     ) -> Bytes:
-        """One frame for each row: the reading `tenths`/10 (10.0-99.9: no leading 0) at `ts_ms`, as an array (rows, length)."""
+        """One frame for each row, as an array (rows, length): the reading `tenths`/10 at `ts_ms`.
+
+        `tenths` from 100 to 999, since JSON numbers must not begin with 0.
+        """
         out = self.frames[device]
         out[:, self.packet_id_at] = packet_id >> 8
         out[:, self.packet_id_at + 1] = packet_id & 255

@@ -56,7 +56,8 @@ def _store(connection: psycopg.Connection, number: int, at: datetime) -> None:
 def _raise(connection: psycopg.Connection, raised: datetime, cleared: datetime | None) -> None:
     connection.execute(
         "INSERT INTO alarms (rule_id, rule_version, device_id, category, level, raised_at, cleared_at,"
-        " evidence) SELECT 'smoke-high', 1, id, 'fire.smoke', 'red', %s, %s, '{}' FROM devices WHERE code = 'b000003'",
+        " evidence) SELECT 'smoke-high', 1, id, 'fire.smoke', 'red', %s, %s, '{}'"
+        " FROM devices WHERE code = 'b000003'",
         [raised, cleared],
     )
 
