@@ -1,0 +1,218 @@
+"""What keeps the database bounded and honest: retention, services that end, our own outage; asynchronous."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+
+from city.storage import changes
+
+Connection = AsyncConnection[Any]
+
+_UPKEEP_LOCK = 7235_0010  # advisory: of several centres one cleans at a time
+
+# Table, its column of age. Rows are found through an index on that column, deleted in bounded bites.
+_AGED: dict[str, LiteralString] = {
+    "detections": "observed_at",
+    "changes": "at",
+    "recent_sequences": "observed_at",
+    "quarantine": "received_at",
+    "idempotency_keys": "created_at",
+    "ingest_sessions": "alive_at",
+    "sessions": "expires_at",
+    "observation_revisions": "observed_at",
+    "rollups": "bucket",
+}
+
+
+async def try_alone(connection: Connection) -> bool:
+    """Whether this session may clean now; the right ends with ``done_alone`` or the connection."""
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_UPKEEP_LOCK,))
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def done_alone(connection: Connection) -> None:
+    """Let another centre clean."""
+    await connection.execute("SELECT pg_advisory_unlock(%s)", (_UPKEEP_LOCK,))
+
+
+async def drop_observations(connection: Connection, before: datetime, bite: int) -> int:
+    """Remove observations older than ``before``: whole chunks where TimescaleDB keeps them, else up to
+    ``bite`` rows.
+
+    Returns rows or chunks removed; call again while it is not 0. A chunk goes when all of it is old enough.
+    """
+    cursor = await connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
+    if await cursor.fetchone() is not None:
+        dropped = await connection.execute("SELECT drop_chunks('observations', older_than => %s)", (before,))
+        return len(await dropped.fetchall())
+    deleted = await connection.execute(
+        """
+        DELETE FROM observations WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM observations WHERE observed_at < %s LIMIT %s))
+        """,
+        (before, bite),
+    )
+    return deleted.rowcount
+
+
+async def delete_older(connection: Connection, table: str, before: datetime, bite: int) -> int:
+    """Delete up to ``bite`` rows of an aged table; returns how many. Raises KeyError for another table."""
+    column = _AGED[table]
+    deleted = await connection.execute(
+        # Both names come from the table above, never from outside.
+        f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {column} < %s LIMIT %s))",  # noqa: S608
+        (before, bite),
+    )
+    return deleted.rowcount
+
+
+async def cut_quarantine(connection: Connection, keep: int, bite: int) -> int:
+    """Delete the oldest quarantined messages above ``keep``; they stay counted by hour and reason."""
+    deleted = await connection.execute(
+        """
+        DELETE FROM quarantine WHERE id IN (
+            SELECT id FROM quarantine ORDER BY id
+            LIMIT least(%(bite)s, greatest(0, (SELECT count(*) FROM quarantine) - %(keep)s)))
+        """,
+        {"keep": keep, "bite": bite},
+    )
+    return deleted.rowcount
+
+
+async def end_services(connection: Connection, now: datetime) -> list[str]:
+    """Put devices whose test or shelf has ended back into service, on the record; their codes."""
+    cursor = await connection.execute(
+        """
+        WITH ended AS (
+            UPDATE devices SET service_state = 'in_service', service_until = NULL, service_reason = '',
+            service_by = ''
+            WHERE service_until <= %(now)s AND service_state IN ('under_test', 'shelved')
+            RETURNING id, code
+        ), noted AS (
+            INSERT INTO audit (at, actor, action, object, reason)
+            SELECT %(now)s, 'system', 'device.service', code, 'its time had ended' FROM ended
+        )
+        SELECT code FROM ended ORDER BY code
+        """,
+        {"now": now},
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+# ── our own outage ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def ingest_alive_at(connection: Connection) -> datetime | None:
+    """When any ingest process last said that it listens; None when none ever did."""
+    cursor = await connection.execute("SELECT max(alive_at) FROM ingest_sessions")
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def broker_dropped(connection: Connection, since: datetime) -> int | None:
+    """Messages the broker threw away since it started, as a live session reports; None = unknown."""
+    cursor = await connection.execute(
+        """
+        SELECT (figures ->> 'broker_dropped')::numeric::bigint FROM ingest_sessions
+        WHERE alive_at > %s AND jsonb_typeof(figures -> 'broker_dropped') = 'number'
+        ORDER BY alive_at DESC LIMIT 1
+        """,
+        (since,),
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else None
+
+
+async def last_evidence(connection: Connection, rule_id: str) -> tuple[dict[str, Any], bool] | None:
+    """Evidence of the newest system alarm of this rule, and whether it stands; None = there never was one."""
+    cursor = await connection.execute(
+        "SELECT evidence, cleared_at IS NULL FROM alarms WHERE rule_id = %s AND device_id IS NULL"
+        " ORDER BY id DESC LIMIT 1",
+        (rule_id,),
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None
+
+
+async def raise_system_alarm(
+    connection: Connection, rule_id: str, category: str, now: datetime, evidence: dict[str, object]
+) -> bool:
+    """Raise an alarm about ourselves; one that stands gets the new evidence. True when it is new."""
+    async with connection.transaction():
+        cursor = await connection.execute(
+            """
+            INSERT INTO alarms AS a (rule_id, rule_version, category, level, raised_at, evidence)
+            VALUES (%(rule)s, 1, %(category)s, 'red', %(now)s, %(evidence)s)
+            ON CONFLICT (rule_id, device_id, cell_id, metric_id) WHERE cleared_at IS NULL
+                DO UPDATE SET evidence = excluded.evidence, repeats = a.repeats + 1
+            RETURNING id, repeats = 0
+            """,
+            {"rule": rule_id, "category": category, "now": now, "evidence": Jsonb(evidence)},
+        )
+        row = await cursor.fetchone()
+        new = bool(row and row[1])
+        if row and new:
+            await changes.append(connection, [("alarm.raised", str(row[0]))])
+        return new
+
+
+async def clear_system_alarm(connection: Connection, rule_id: str, now: datetime) -> bool:
+    """Clear an alarm about ourselves; True when one stood."""
+    async with connection.transaction():
+        cursor = await connection.execute(
+            "UPDATE alarms SET cleared_at = greatest(%s, raised_at)"
+            " WHERE rule_id = %s AND device_id IS NULL AND cleared_at IS NULL RETURNING id",
+            (now, rule_id),
+        )
+        cleared = [str(row[0]) for row in await cursor.fetchall()]
+        await changes.append(connection, [("alarm.cleared", alarm_id) for alarm_id in cleared])
+        return bool(cleared)
+
+
+async def last_raised_at(connection: Connection, rule_ids: Sequence[str]) -> dict[str, datetime]:
+    """When a standing system alarm of these rules was raised."""
+    cursor = await connection.execute(
+        "SELECT rule_id, raised_at FROM alarms"
+        " WHERE rule_id = ANY(%s) AND device_id IS NULL AND cleared_at IS NULL",
+        (list(rule_ids),),
+    )
+    return {row[0]: row[1] for row in await cursor.fetchall()}
+
+
+# ── rollups ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def roll_up(connection: Connection, step_s: int, since: datetime, until: datetime) -> int:
+    """Write minimum, mean and maximum of each step between two instants on the step's grid; returns rows
+    written.
+
+    Repeatable: late readings change a step when its time is rolled up again. Readings with a wrong clock
+    (quality bits 4) are left out.
+    """
+    cursor = await connection.execute(
+        """
+        INSERT INTO rollups AS known (step_s, device_id, metric_id, bucket, readings, minimum, mean, maximum)
+        SELECT %(step)s, device_id, metric_id,
+               date_bin(make_interval(secs => %(step)s), observed_at, 'epoch'::timestamptz) AS bucket,
+               count(*), min(value), avg(value), max(value)
+        FROM observations
+        WHERE observed_at >= %(since)s AND observed_at < %(until)s AND quality & 4 = 0
+        GROUP BY device_id, metric_id, bucket
+        ON CONFLICT (step_s, device_id, metric_id, bucket) DO UPDATE
+        SET readings = excluded.readings, minimum = excluded.minimum, mean = excluded.mean, maximum =
+        excluded.maximum
+        WHERE known.readings <> excluded.readings
+        """,
+        {"step": step_s, "since": since, "until": until},
+    )
+    return cursor.rowcount
+
+
+def on_grid(at: datetime, step: timedelta) -> datetime:
+    """The beginning of the step that holds ``at``."""
+    epoch = datetime(1970, 1, 1, tzinfo=at.tzinfo)
+    return at - (at - epoch) % step

@@ -1,0 +1,38 @@
+"""The directory of dispatch as a loop keeps it: read again only when the register moved."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from psycopg import AsyncConnection
+
+from city.directory import Directory
+from city.storage import directory as stored
+
+_AGAIN_AFTER = timedelta(
+    seconds=5
+)  # cells that only a topic named do not move the version: not every one is worth a read
+
+
+class KnownDirectory:
+    """Process memory is a cache: built at the first ``fresh``."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._directory: Directory | None = None
+        self._read_at: datetime | None = None
+
+    async def fresh(
+        self, connection: AsyncConnection[Any], now: datetime, cells: Collection[int] = ()
+    ) -> Directory:
+        """The directory as the database has it now; ``cells`` are those about to be looked up."""
+        known = self._directory
+        if known is not None and self._read_at is not None:
+            strangers = any(cell not in known.places for cell in cells)
+            rested = now - self._read_at >= _AGAIN_AFTER
+            if known.version == await stored.version(connection) and not (strangers and rested):
+                return known
+        self._directory = await stored.load(connection, self._zone)
+        self._read_at = now
+        return self._directory

@@ -1,0 +1,305 @@
+"""Alarms to incidents: a fire seen by three detectors and a camera is one incident, a fire across town
+another.
+
+A further alarm joins an open incident of the same family when it comes from a place the incident already
+has, or
+from a cell beside one, within the family's window of event time. Drills never mix with the real thing. The
+spread
+of one incident is bounded, so that neighbours of neighbours do not swallow the district. docs/incidents.md
+says
+why each of these is as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from city.alarms import IncidentClass
+from city.incidents import Change, Happening, Incident, Tell, more_urgent, raised_class
+
+JOIN_WINDOW = timedelta(minutes=30)
+TELL_AGAIN_AFTER = timedelta(minutes=2)
+MOST_CELLS = 25  # one incident spreads no further by neighbourhood
+CORROBORATING_DEVICES = 3
+CORROBORATING_KINDS = 2
+SILENT = "device.silent"
+
+# Leaves that are matters of their own; all other leaves of a top-level category are signs of one event.
+_OWN_TOP_LEVELS = frozenset({"facility", "building", "environment", "system"})
+_OWN_LEAVES = frozenset({"fire.electrical", "fire.exit_blocked", "fire.hydrant", "flood.slope"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewAlarm:
+    """An alarm that waits for triage, and its device; ``neighbours`` are the cells beside its own."""
+
+    id: int
+    rule_id: str = ""
+    category: str
+    incident_class: IncidentClass  # its own, else its category's
+    raised_at: datetime
+    cleared_at: datetime | None = None
+    late: bool = False
+    page_after: datetime | None = None
+    exercise: bool = False
+    device_id: int | None = None
+    device_code: str = ""
+    kind: str = ""
+    gateway: str | None = None
+    unclaimed: bool = False
+    service_state: str = "in_service"
+    cell_id: int | None = None
+    neighbours: frozenset[int] = frozenset()
+    longitude: float | None = None
+    latitude: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Footprint:
+    """Where an open incident has alarms, and when; ``standing`` are cells with one not yet cleared."""
+
+    cells: frozenset[int] = frozenset()
+    standing: frozenset[int] = frozenset()
+    devices: frozenset[int] = frozenset()
+    kinds: frozenset[str] = frozenset()
+    gateways: frozenset[str] = frozenset()
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenIncident:
+    """An incident that an alarm may join."""
+
+    incident: Incident
+    footprint: Footprint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Open:
+    """No open incident fits: a new one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Join:
+    """It belongs to an open incident. ``also_fits`` could have been joined too: a person may look."""
+
+    incident_id: int
+    why: Literal["device", "cell", "neighbour", "gateway", "system"]
+    raise_class_to: IncidentClass | None = None
+    reopen_acknowledgement: bool = False
+    tell_again: bool = False
+    also_fits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """History only: it was over before anybody could act. Nobody is paged."""
+
+    why: Literal["late_and_over", "silence_ended", "not_in_service", "cleared_while_held"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hold:
+    """Its device is under test or shelved: kept until that ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """A late one waits for the rest of its backlog."""
+
+    until: datetime
+
+
+Verdict = Open | Join | Record | Hold | Wait
+
+_NEARNESS = ("device", "gateway", "cell", "system", "neighbour")
+
+
+def family(category: str) -> str:
+    """Categories of one family are signs of one event: fire.smoke, fire.detection, not fire.hydrant."""
+    top = category.partition(".")[0]
+    if top in _OWN_TOP_LEVELS or category in _OWN_LEAVES:
+        return category
+    return top
+
+
+def decide(
+    alarm: NewAlarm,
+    candidates: Sequence[OpenIncident],
+    now: datetime,
+    windows: Mapping[str, int] | None = None,
+) -> Verdict:
+    """What becomes of one alarm. ``windows`` are minutes by category where a district set its own."""
+    if alarm.page_after is not None and alarm.page_after > now:
+        return Wait(until=alarm.page_after)
+    if (over := _over_or_held(alarm)) is not None:
+        return over
+    minutes = (windows or {}).get(alarm.category)
+    window = JOIN_WINDOW if minutes is None else timedelta(minutes=minutes)
+    fits = []
+    for candidate in candidates:
+        why = _fits(alarm, candidate, window)
+        if why is not None:
+            nearness = _NEARNESS.index(why)
+            fits.append(
+                (nearness, -candidate.footprint.last_at.timestamp(), candidate.incident.id, why, candidate)
+            )
+    if not fits:
+        return Open()
+    fits.sort(key=lambda fit: fit[:3])
+    _, _, _, why, chosen = fits[0]
+    return _join(alarm, chosen, why, now, also_fits=tuple(sorted(fit[2] for fit in fits[1:])))
+
+
+def _over_or_held(alarm: NewAlarm) -> Record | Hold | None:
+    if alarm.service_state in ("under_test", "shelved"):
+        return Hold() if alarm.cleared_at is None else Record(why="cleared_while_held")
+    if alarm.service_state == "out_of_service":
+        return Record(why="not_in_service")
+    if alarm.cleared_at is not None and alarm.late:
+        return Record(why="late_and_over")
+    if alarm.cleared_at is not None and alarm.category == SILENT:
+        return Record(why="silence_ended")
+    return None
+
+
+Why = Literal["device", "cell", "neighbour", "gateway", "system"]
+
+
+def _fits(alarm: NewAlarm, candidate: OpenIncident, window: timedelta) -> Why | None:
+    incident, seen = candidate.incident, candidate.footprint
+    if incident.closed_at is not None or incident.exercise != alarm.exercise:
+        return None
+    if family(incident.category) != family(alarm.category):
+        return None
+    why = _nearness(alarm, seen)
+    if why is None:
+        return None
+    if alarm.cell_id is not None and alarm.cell_id in seen.standing:
+        return why  # the condition still stands there: however long ago it began, this is the same event
+    return why if seen.first_at - window <= alarm.raised_at <= seen.last_at + window else None
+
+
+def _nearness(alarm: NewAlarm, seen: Footprint) -> Why | None:
+    """How an alarm touches an incident, nearest first; None when it does not."""
+    if alarm.device_id is None and alarm.cell_id is None:
+        return "system" if not seen.cells and not seen.devices else None
+    if alarm.device_id is not None and alarm.device_id in seen.devices:
+        return "device"
+    silent = family(alarm.category) == "device"
+    if silent and alarm.gateway is not None and alarm.gateway in seen.gateways:
+        return "gateway"
+    narrow = len(seen.cells) < MOST_CELLS
+    if alarm.cell_id in seen.cells:
+        # Silence travels along gateways: without a bound, two gateways sharing a cell would chain on and on.
+        return "cell" if narrow or not silent else None
+    if not silent and narrow and alarm.neighbours & seen.cells:
+        return "neighbour"
+    return None
+
+
+def _join(alarm: NewAlarm, chosen: OpenIncident, why: Why, now: datetime, also_fits: tuple[int, ...]) -> Join:
+    incident, seen = chosen.incident, chosen.footprint
+    deserved = _deserved_class(alarm, chosen)
+    rose = deserved < incident.incident_class
+    more = footprint_of(alarm)
+    new_place = not (more.cells <= seen.cells and more.devices <= seen.devices)
+    reopen = incident.state == "handled" or (incident.acknowledged_at is not None and (rose or new_place))
+    rested = incident.told_at is None or now - incident.told_at >= TELL_AGAIN_AFTER
+    return Join(
+        incident_id=incident.id,
+        why=why,
+        raise_class_to=deserved if rose else None,
+        reopen_acknowledgement=reopen,
+        tell_again=rested or rose or reopen,
+        also_fits=also_fits,
+    )
+
+
+def _deserved_class(alarm: NewAlarm, chosen: OpenIncident) -> IncidentClass:
+    """The most urgent of what it has and of its alarms, one step more when several detectors agree."""
+    base = more_urgent(chosen.incident.base_class, alarm.incident_class)
+    seen = chosen.footprint
+    devices = seen.devices | ({alarm.device_id} if alarm.device_id is not None else set())
+    kinds = seen.kinds | ({alarm.kind} if alarm.kind else set())
+    several = len(devices) >= CORROBORATING_DEVICES or len(kinds) >= CORROBORATING_KINDS
+    if several and family(alarm.category) != "device":  # a dead gateway silences many: one fault, not proof
+        base = raised_class(base)
+    return more_urgent(chosen.incident.incident_class, base)
+
+
+def footprint_of(alarm: NewAlarm) -> Footprint:
+    """Where an incident stands that this alarm opened."""
+    return Footprint(
+        cells=frozenset() if alarm.cell_id is None else frozenset({alarm.cell_id}),
+        standing=frozenset() if alarm.cell_id is None or alarm.cleared_at else frozenset({alarm.cell_id}),
+        devices=frozenset() if alarm.device_id is None else frozenset({alarm.device_id}),
+        kinds=frozenset({alarm.kind} if alarm.kind else ()),
+        gateways=frozenset({alarm.gateway} if alarm.gateway else ()),
+        first_at=alarm.raised_at,
+        last_at=alarm.raised_at,
+    )
+
+
+def join(alarm: NewAlarm, chosen: OpenIncident, verdict: Join, now: datetime) -> tuple[OpenIncident, Change]:
+    """The incident with the alarm in it, and what that writes on the timeline and tells people."""
+    before, more = chosen.footprint, footprint_of(alarm)
+    footprint = Footprint(
+        cells=before.cells | more.cells,
+        standing=before.standing | more.standing,
+        devices=before.devices | more.devices,
+        kinds=before.kinds | more.kinds,
+        gateways=before.gateways | more.gateways,
+        first_at=min(before.first_at, alarm.raised_at),
+        last_at=max(before.last_at, alarm.raised_at),
+    )
+    old = chosen.incident
+    incident = replace(
+        old,
+        incident_class=verdict.raise_class_to or old.incident_class,
+        base_class=more_urgent(old.base_class, alarm.incident_class),
+        last_alarm_at=footprint.last_at,
+    )
+    if verdict.reopen_acknowledgement:
+        incident = replace(
+            incident,
+            state="dispatched" if old.unit_id is not None else "filed",
+            acknowledged_at=None,
+            acknowledged_by=None,
+            awaiting_since=now,
+            urged_at=None,
+            urged_level=0,
+        )
+    tells: tuple[Tell, ...] = ()
+    if verdict.tell_again and incident.unit_id is not None:
+        incident = replace(incident, told_at=now)
+        tells = (Tell(purpose="again"),)
+    change = Change(incident=incident, happenings=_join_happenings(alarm, old, verdict), tells=tells)
+    return OpenIncident(incident=incident, footprint=footprint), change
+
+
+def _join_happenings(alarm: NewAlarm, old: Incident, verdict: Join) -> tuple[Happening, ...]:
+    detail: dict[str, object] = {**alarm_detail(alarm), "why": verdict.why, "told_again": verdict.tell_again}
+    if other := [incident_id for incident_id in verdict.also_fits if incident_id > 0]:
+        detail["also_fits"] = other
+    happenings = [Happening(kind="joined", detail=detail)]
+    if verdict.raise_class_to is not None:
+        step: dict[str, object] = {"from": old.incident_class, "to": verdict.raise_class_to}
+        happenings.append(Happening(kind="class_raised", detail=step))
+    if verdict.reopen_acknowledgement:
+        happenings.append(Happening(kind="acknowledgement_reopened", detail={"from": old.state}))
+    return tuple(happenings)
+
+
+def alarm_detail(alarm: NewAlarm) -> dict[str, object]:
+    """What the timeline says of an alarm."""
+    return {
+        "alarm": alarm.id,
+        "category": alarm.category,
+        "device": alarm.device_code or None,
+        "cell_id": alarm.cell_id,
+        "raised_at": alarm.raised_at.isoformat(),
+        "late": alarm.late,
+    }

@@ -1,0 +1,133 @@
+"""The centre's housekeeping: what ended goes back, what is old goes, and our own outage is an incident like
+another.
+
+One alarm covers an ingest that is silent, not one for each of five thousand devices it no longer hears.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from psycopg import AsyncConnection
+
+from city.settings import Settings
+from city.storage import alarms, maintenance
+from city.storage.changes import open_connection
+
+SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that it listens
+CALM_AFTER = timedelta(minutes=5)  # without further drops the broker's alarm clears
+CLEAN_EVERY = timedelta(hours=1)
+KEPT_QUARANTINE = 100_000  # messages of at most 64 KiB each: a flood of rubbish must not fill the disk
+BITE = 20_000  # rows in one DELETE: seconds, not minutes, and nobody waits behind it
+
+INGEST_RULE = "system.ingest_silent"
+BROKER_RULE = "system.broker_dropped"
+CATEGORY = "system.ingest"
+
+KEPT: Mapping[str, timedelta] = {
+    "changes": timedelta(days=1),
+    "recent_sequences": timedelta(days=1),
+    "quarantine": timedelta(days=90),
+    "idempotency_keys": timedelta(days=2),
+    "ingest_sessions": timedelta(days=30),
+    "sessions": timedelta(0),  # by their own end
+}
+AS_OBSERVATIONS = ("detections", "observation_revisions", "rollups")
+
+log = structlog.get_logger(__name__)
+Connection = AsyncConnection[Any]
+
+
+async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
+    """Look after things until ``stop``; raises DatabaseError when the database is lost."""
+    started = datetime.now(UTC)
+    cleaned = started - CLEAN_EVERY + timedelta(minutes=1)  # not in the first minute: a start has other work
+    connection = await open_connection(url, "city centre upkeep", autocommit=True)
+    async with connection:
+        while not stop.is_set():
+            now = datetime.now(UTC)
+            await back_in_service(connection, now)
+            await watch_ingest(connection, now, started)
+            await watch_broker(connection, now)
+            if now - cleaned >= CLEAN_EVERY:
+                cleaned = now
+                await clean(connection, now, settings.retention_days, stop)
+            try:
+                await asyncio.wait_for(stop.wait(), 1.0)
+            except TimeoutError:
+                continue
+
+
+async def back_in_service(connection: Connection, now: datetime) -> None:
+    """End tests and shelves whose time is over; their alarms that still stand go to triage."""
+    async with connection.transaction():
+        ended = await maintenance.end_services(connection, now)
+        await alarms.release_held(connection, now)
+    if ended:
+        log.info("devices back in service", devices=len(ended))
+
+
+async def watch_ingest(connection: Connection, now: datetime, started: datetime) -> None:
+    """Raise when no ingest has said for 30 s that it listens, clear when one does.
+
+    ``started`` is when we did: an ingest that starts beside us gets the same 30 s.
+    """
+    alive_at = await maintenance.ingest_alive_at(connection)
+    standing = INGEST_RULE in await maintenance.last_raised_at(connection, [INGEST_RULE])
+    heard = max(alive_at, started) if alive_at is not None else started
+    if now - heard > SILENT_AFTER:
+        if not standing:
+            evidence: dict[str, object] = {
+                "alive_at": alive_at.isoformat() if alive_at else None,
+                "silent_after_s": int(SILENT_AFTER.total_seconds()),
+            }
+            await maintenance.raise_system_alarm(connection, INGEST_RULE, CATEGORY, now, evidence)
+            log.error("no ingest is listening", alive_at=evidence["alive_at"])
+    elif standing and alive_at is not None and now - alive_at <= SILENT_AFTER:
+        await maintenance.clear_system_alarm(connection, INGEST_RULE, now)
+        log.info("ingest is listening again")
+
+
+async def watch_broker(connection: Connection, now: datetime) -> None:
+    """Raise when the broker's count of dropped messages grows; clear when it has not for five minutes.
+
+    What was last seen stands in the newest alarm's evidence, so a restart of ours forgets nothing. A count
+    that
+    fell belongs to a broker that was restarted.
+    """
+    dropped = await maintenance.broker_dropped(connection, now - SILENT_AFTER)
+    last = await maintenance.last_evidence(connection, BROKER_RULE)
+    before = int(last[0].get("broker_dropped", 0)) if last else 0
+    if dropped is not None and (dropped > before or 0 < dropped < before):
+        evidence: dict[str, object] = {"broker_dropped": dropped, "before": before, "at": now.isoformat()}
+        if await maintenance.raise_system_alarm(connection, BROKER_RULE, CATEGORY, now, evidence):
+            log.error("the broker drops messages", dropped=dropped, before=before)
+    elif last is not None and last[1]:
+        grown_at = datetime.fromisoformat(str(last[0].get("at", now.isoformat())))
+        if now - grown_at > CALM_AFTER:
+            await maintenance.clear_system_alarm(connection, BROKER_RULE, now)
+
+
+async def clean(connection: Connection, now: datetime, retention_days: int, stop: asyncio.Event) -> None:
+    """Remove what is older than its time, bite by bite, unless another centre is at it."""
+    if not await maintenance.try_alone(connection):
+        return
+    try:
+        oldest = now - timedelta(days=retention_days)
+        removed = {"observations": 0}
+        while not stop.is_set() and (gone := await maintenance.drop_observations(connection, oldest, BITE)):
+            removed["observations"] += gone
+        ages = {table: now - kept for table, kept in KEPT.items()} | dict.fromkeys(AS_OBSERVATIONS, oldest)
+        for table, before in ages.items():
+            removed[table] = 0
+            while not stop.is_set() and (
+                gone := await maintenance.delete_older(connection, table, before, BITE)
+            ):
+                removed[table] += gone
+        while not stop.is_set() and await maintenance.cut_quarantine(connection, KEPT_QUARANTINE, BITE):
+            pass
+        log.info("cleaned", **{table: gone for table, gone in removed.items() if gone})
+    finally:
+        await maintenance.done_alone(connection)
