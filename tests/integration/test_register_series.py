@@ -42,7 +42,8 @@ def connection(any_migrated_url: str) -> Iterator[Connection[TupleRow]]:
 def store(connection: Connection[TupleRow], at: datetime, value: float, quality: int = 0) -> None:
     connection.execute(
         "INSERT INTO observations (device_id, metric_id, quality, observed_at, received_at, value)"
-        " SELECT d.id, m.id, %s, %s, %s, %s FROM devices d, metrics m WHERE d.code = 'w1' AND m.code = 'level'",
+        " SELECT d.id, m.id, %s, %s, %s, %s FROM devices d, metrics m"
+        " WHERE d.code = 'w1' AND m.code = 'level'",
         (quality, at, at, value),
     )
 
