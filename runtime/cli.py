@@ -159,7 +159,7 @@ def bench(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """体检 · Say what is missing or wrong on this machine, with the remedy. Exit code 1 when something fails."""
+    """体检 · Say what is missing or wrong on this machine, with the remedy; exit code 1 when it matters."""
     from runtime import doctor as room
 
     raise typer.Exit(room.run(Console(), as_json=as_json))
@@ -170,11 +170,12 @@ def migrate(as_json: AsJson = False) -> None:
     """升级结构 · Bring the database to this version: schema, built-in kinds, categories and rules."""
     from city import district
     from city.storage import migrate as schema
+    from rules.definitions import to_rows
     from runtime import connections
 
     with connections.database(settings.load()) as url:
         applied = schema.apply(url)
-        district.import_defaults(url)
+        district.import_defaults(url, parse_rules=to_rows)
     _say(as_json, {"applied": applied}, f"applied {', '.join(applied) if applied else 'nothing: up to date'}")
 
 
@@ -184,11 +185,15 @@ def import_(
 ) -> None:
     """导入 · Take a district's own files (areas, devices, stations, units, rules) into the database."""
     from city import district
+    from city.storage import migrate as schema
+    from rules.definitions import to_rows
     from runtime import connections
 
     with connections.database(settings.load()) as url:
-        result = district.import_folder(url, folder)
-    _say(as_json, result, f"imported {folder}")
+        schema.apply(url)
+        report = district.import_folder(url, folder, parse_rules=to_rows)
+    done = "unchanged, nothing to do" if report.unchanged else f"imported {folder}"
+    _say(as_json, report.as_dict(), "\n".join([*report.warnings, done]))
 
 
 @app.command()
@@ -201,8 +206,8 @@ def export(
     from runtime import connections
 
     with connections.database(settings.load()) as url:
-        result = district.export_folder(url, folder)
-    _say(as_json, result, f"exported to {folder}")
+        files = district.export_folder(url, folder)
+    _say(as_json, {"files": files}, f"wrote {', '.join(files)} to {folder}")
 
 
 def _worker(name: str) -> Settings:

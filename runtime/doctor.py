@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from city import settings
+from city import district, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
 from city.storage import database, migrate
+from rules.definitions import to_rows
 from runtime import connections, data_dir, embedded_broker, embedded_postgres, ports
 
 State = Literal["ok", "warn", "fail"]
@@ -211,13 +212,14 @@ def _district(chosen: Settings) -> Finding:
     folder = chosen.config
     if folder is None:
         return Finding(check="district", state="ok", text="the built-in demonstration district")
-    remedy = "point CITY_CONFIG at the folder with district.toml in it, readable by this user"
-    if not (folder / "district.toml").is_file():
-        return Finding(check="district", state="fail", text=f"{folder} has no district.toml", remedy=remedy)
-    for file in sorted(folder.iterdir()):
-        if file.is_file():
-            file.open("rb").close()
-    return Finding(check="district", state="ok", text=f"{folder} is readable")
+    remedy = "correct these lines; docs/district-files.md describes the files"
+    try:
+        warnings = district.check_folder(folder, parse_rules=to_rows)
+    except CityError as error:
+        return Finding(check="district", state="fail", text=str(error), remedy=remedy)
+    if warnings:
+        return Finding(check="district", state="warn", text="; ".join(warnings), remedy=remedy)
+    return Finding(check="district", state="ok", text=f"{folder} is complete")
 
 
 def _front_end(_: Settings) -> Finding:

@@ -167,7 +167,9 @@ class EmbeddedPostgres:
         still_leaving = "already exists" in said or "still in use" in said
         port_taken = "could not bind" in said
         if not (still_leaving or port_taken) or time.monotonic() > give_up:
-            reason = next((line for line in lines if "FATAL" in line), (lines or ["it said nothing"])[0])
+            reason = next(
+                (line for line in lines if "FATAL" in line), " ".join(lines)[:300] or "it said nothing"
+            )
             raise CityError(f"the embedded PostgreSQL does not start: {reason} (more in {self._log.path})")
         if port_taken and self._access is not None:
             self._access = Access(port=ports.any_free(), password=self._access.password)

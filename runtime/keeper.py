@@ -42,7 +42,8 @@ class Keeper:
             return
         if now - self.process.started > SETTLED_S:
             self.ends = 0
-        self._plan(now, f"{self.name} ended ({_how(code)})")
+        last = (self.process.log.last_lines(1) or [""])[0]
+        self._plan(now, f"{self.name} ended ({_how(code)}){': ' + shown(last) if last else ''}")
 
     def _plan(self, now: float, what: str) -> None:
         delay = min(FIRST_DELAY_S * 2**self.ends, LONGEST_DELAY_S)
@@ -70,6 +71,11 @@ class Keeper:
         more = f" (and {self._hidden} more in {self.process.log.path})" if self._hidden else ""
         self._hidden = 0
         self._report(f"{self.name}: {text}{more}")
+
+
+def shown(line: str, longest: int = 200) -> str:
+    """A log line for the screen: of a JSON one its event, and no longer than a person reads."""
+    return (trouble(line) or line)[:longest]
 
 
 def _how(code: int) -> str:

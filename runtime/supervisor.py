@@ -19,8 +19,12 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
+from city import district
 from city.errors import CityError
 from city.settings import Settings
+from city.storage import migrate
+from command_centre import accounts
+from rules.definitions import to_rows
 from runtime import data_dir, ports
 from runtime.display import Display, address
 from runtime.embedded_broker import EmbeddedBroker
@@ -28,6 +32,7 @@ from runtime.embedded_postgres import EmbeddedPostgres
 from runtime.keeper import Keeper
 from runtime.log_files import LogFile
 from runtime.process import Process
+from simulators import district as demonstration
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVING_S = 5.0  # how long a killed predecessor's servers may hold their ports
@@ -138,24 +143,20 @@ class House:
         self._servers.append(Keeper("postgres", postgres.process, postgres.restart, self._display.report))
 
     def _migrate(self) -> None:
-        from city.storage import migrate
-
         migrate.apply(self._urls["CITY_DATABASE_URL"])
 
     def _import_district(self) -> None:
-        from city import district
-
         if self._settings.config is None:
             _generate_once(self._district)
         url = self._urls["CITY_DATABASE_URL"]
-        district.import_defaults(url)
-        district.import_folder(url, self._district)
+        district.import_defaults(url, parse_rules=to_rows)
+        report = district.import_folder(url, self._district, parse_rules=to_rows)
+        for warning in report.warnings:
+            self._display.report(warning)
 
     def _first_account(self) -> tuple[str, str] | None:
-        from command_centre import accounts
-
         secret = accounts.ensure_administrator(self._urls["CITY_DATABASE_URL"])
-        return None if secret is None else ("admin", secret)
+        return None if secret is None else (accounts.FIRST_ADMINISTRATOR, secret)
 
     def _start_ours(self) -> None:
         commands = [["ingest"], ["centre"]]
@@ -209,11 +210,9 @@ def _generate_once(folder: Path) -> None:
     """Write the demonstration district, whole or not at all."""
     if folder.exists():
         return
-    from simulators import district
-
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    district.generate(fresh)
+    demonstration.generate(fresh)
     fresh.rename(folder)
 
 

@@ -264,7 +264,7 @@ def test_an_ordinary_user_runs_it_in_place() -> None:
             "--clear-groups",
             sys.executable,
             "-c",
-            "import runtime.cli",
+            PROBE,
         ],
         cwd="/",
         env={"PYTHONPATH": str(REPOSITORY)},
