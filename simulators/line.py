@@ -57,8 +57,8 @@ class Line:
         client.connect_async(
             parts.hostname or "127.0.0.1", parts.port or (8883 if parts.scheme == "mqtts" else 1883)
         )
+        self._client = client  # before the thread starts: its first callback publishes
         client.loop_start()
-        self._client = client
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Hand one message over; False (and counted as dropped) when the store is full."""
