@@ -6,9 +6,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_INTERVALS = (
-    4096  # a link that flaps for weeks; the oldest are forgotten, which delays silence, never invents it
-)
+# After a reconnect the broker needs a moment before what it kept begins to flow.
+SETTLE_US = 5_000_000
+# A link that flaps for weeks: the oldest intervals are forgotten, which delays silence and never invents it.
+MAX_INTERVALS = 4096
+_FOREVER = 2**62
 
 
 class Listening:
@@ -16,24 +18,13 @@ class Listening:
 
     def __init__(self, intervals: Iterable[tuple[int, int | None]] = ()) -> None:
         """``intervals`` in any order, overlapping or not; an end of None is still going on."""
-        closed: list[tuple[int, int]] = []
-        open_from: int | None = None
-        for begin, end in intervals:
-            if end is None:
-                open_from = begin if open_from is None else min(open_from, begin)
-            elif end > begin:
-                closed.append((begin, end))
         merged: list[tuple[int, int]] = []
-        for begin, end in sorted(closed):
-            if open_from is not None and end >= open_from:
-                open_from = min(begin, open_from)
-            elif merged and begin <= merged[-1][1]:
+        for begin, end in sorted((begin, _FOREVER if end is None else end) for begin, end in intervals):
+            if merged and begin <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
+            elif end > begin:
                 merged.append((begin, end))
-        if open_from is not None:  # an open interval swallows what reaches into it
-            while merged and merged[-1][1] >= open_from:
-                open_from = min(open_from, merged.pop()[0])
+        open_from = merged.pop()[0] if merged and merged[-1][1] == _FOREVER else None
         merged = merged[-MAX_INTERVALS:]
         self._closed = merged
         self._open_from = open_from
@@ -55,8 +46,11 @@ class Listening:
         return type(self)([*self._closed, (self._open_from, at_us)])
 
     def horizon_us(self, now_us: int) -> int:
-        """Up to when we know all that arrived: now while listening, else the last interval's end, or 0."""
-        if self._open_from is not None and self._open_from <= now_us:
+        """Up to when all that was sent is known: now, once listening has settled, else the end before that.
+
+        0 = never. Without settling, a reconnect would call devices silent whose words are still queued.
+        """
+        if self._open_from is not None and self._open_from + SETTLE_US <= now_us:
             return now_us
         return min(now_us, self._closed[-1][1]) if self._closed else 0
 

@@ -17,7 +17,19 @@ from hypothesis import strategies as st
 from city.alarms import Raised
 from city.observations import LATE_AFTER_US, Detection, Quality
 from rules.definitions import StationLevel, ThresholdRule
-from tests.unit.rules_feed import LEVEL, SMOKE, Desk, Row, at, batch, detection, facts, rule, threshold
+from tests.unit.rules_feed import (
+    LEVEL,
+    SMOKE,
+    UNTIMED,
+    Desk,
+    Row,
+    at,
+    batch,
+    detection,
+    facts,
+    rule,
+    threshold,
+)
 
 AT_ONCE = threshold("at-once", clear_at=60)
 ON_DELAY = threshold("on-delay", clear_at=60, on_delay_s=7)
@@ -114,6 +126,7 @@ def play(arrivals: Sequence[Arrival], cuts: set[int], ticks: set[int], restarts:
 PLACES = st.sets(st.integers(0, 60))
 
 
+@UNTIMED
 @given(series(), PLACES, PLACES, PLACES)
 def test_batches_ticks_and_restarts_never_change_the_alarms(
     arrivals: list[Arrival], cuts: set[int], ticks: set[int], restarts: set[int]
@@ -124,6 +137,7 @@ def test_batches_ticks_and_restarts_never_change_the_alarms(
     assert cut_anyhow.standing_states() == one_by_one.standing_states()
 
 
+@UNTIMED
 @given(series())
 def test_one_batch_equals_one_by_one_before_any_tick(arrivals: list[Arrival]) -> None:
     rows = [arrival.row for arrival in arrivals if arrival.row is not None]
@@ -136,6 +150,7 @@ def test_one_batch_equals_one_by_one_before_any_tick(arrivals: list[Arrival]) ->
     assert together.standing_states() == apart.standing_states()
 
 
+@UNTIMED
 @given(series(), PLACES)
 def test_deciding_again_gives_the_same_answer(arrivals: list[Arrival], cuts: set[int]) -> None:
     desk = Desk(RULES, DEVICES)
@@ -159,6 +174,7 @@ def past_clear(the_rule: ThresholdRule, value: float) -> bool:
     return value < 60 if the_rule.direction == "above" else value > 50
 
 
+@UNTIMED
 @given(series())
 def test_every_alarm_rests_on_a_crossing_and_every_crossing_is_in_an_alarm(arrivals: list[Arrival]) -> None:
     desk = play(arrivals, set(), set(), set())
@@ -189,6 +205,7 @@ def test_every_alarm_rests_on_a_crossing_and_every_crossing_is_in_an_alarm(arriv
                         )
 
 
+@UNTIMED
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 40), VALUES), max_size=40), PLACES)
 def test_in_any_order_there_is_one_open_episode_and_the_newest_reading_decides(
     steps: list[tuple[int, int, float]], cuts: set[int]
@@ -210,6 +227,7 @@ def test_in_any_order_there_is_one_open_episode_and_the_newest_reading_decides(
             assert bool(standing) == (newest.value >= 70)
 
 
+@UNTIMED
 @given(st.lists(st.tuples(st.integers(0, 999), VALUES), min_size=1, max_size=20), VALUES)
 def test_history_pages_nobody(past: list[tuple[int, float]], newest: float) -> None:
     desk = Desk(RULES, DEVICES)

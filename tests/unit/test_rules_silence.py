@@ -104,6 +104,14 @@ def test_our_own_gap_is_nobodys_silence(desk: Desk) -> None:
     assert second(raised.raised_us) == 5200
 
 
+def test_a_reconnect_waits_for_what_the_broker_kept(desk: Desk) -> None:
+    """299 of 300 s were over before our outage; the device's last words come two seconds after it."""
+    back = Listening([(at(-1000), at(299)), (at(4000), None)])
+    assert desk.tick(4002, back) == []
+    desk.read(Row(1, 3990, 5, received=4002))
+    assert desk.tick(4010, back) == []
+
+
 def test_listening_that_never_began_finds_nobody_silent(desk: Desk) -> None:
     assert desk.tick(1e6, Listening()) == []
 
