@@ -94,9 +94,8 @@ def unknown_metrics(decoded: Sequence[Decoded | Rejected], known: Mapping[str, i
     names: dict[str, None] = {}
     for item in decoded:
         for message in item if isinstance(item, list) else (item,):
-            if isinstance(message, Message) and message.metrics:
-                if check(message) is None:
-                    names.update(dict.fromkeys(name for name in message.metrics if name not in known))
+            if isinstance(message, Message) and message.metrics and check(message) is None:
+                names.update(dict.fromkeys(name for name in message.metrics if name not in known))
     return list(names)
 
 
@@ -289,7 +288,9 @@ def _finish(batch: Batch, rows: _Rows, messages: Messages, retention_us: int) ->
     batch.readings, batch.source = readings, source
 
 
-_TIME_REMEDY = "ts is beyond retention or more than a day ahead; set the device's clock, send epoch milliseconds (not seconds)"
+_TIME_REMEDY = (
+    "ts is beyond retention or over a day ahead; set the clock, send epoch milliseconds (not seconds)"
+)
 
 
 def _refuse_impossible_detections(batch: Batch, messages: Messages, retention_us: int) -> None:

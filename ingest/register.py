@@ -123,12 +123,14 @@ class DeviceRegister:
         if kind != topic.kind:
             return Rejected(
                 Rejection.KIND_CONFLICT,
-                f"device {topic.device!r} is of kind {kind!r}, the topic says {topic.kind!r}; use one code a device",
+                f"device {topic.device!r} is of kind {kind!r}, the topic says {topic.kind!r};"
+                " use one code a device",
             )
         if device is None and self.unclaimed + len(wanted) >= self._max_unclaimed:
             return Rejected(
                 Rejection.REGISTRATION_LIMIT,
-                f"{self._max_unclaimed} unclaimed devices are waiting; claim or retire some, or raise CITY_MAX_UNCLAIMED_DEVICES",
+                f"{self._max_unclaimed} unclaimed devices are waiting; claim or retire some,"
+                " or raise CITY_MAX_UNCLAIMED_DEVICES",
             )
         return None
 

@@ -49,8 +49,7 @@ class Worker:
             may_read=self._inbox.has_room,
             stock=settings.stock_paho,
         )
-        self._connection: Connection[Any] | None = None
-        self._pipeline: Pipeline | None = None
+        self._opened: tuple[Connection[Any], Pipeline] | None = None
         self._listening = Listening()
         self._session: int | None = None
         self._session_caught_up = False
@@ -76,6 +75,18 @@ class Worker:
         self.source.stop()
         self._close()
 
+    @property
+    def _connection(self) -> Connection[Any]:
+        if self._opened is None:
+            raise psycopg.InterfaceError("no connection is open")  # the loop opens one and tries again
+        return self._opened[0]
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        if self._opened is None:
+            raise psycopg.InterfaceError("no connection is open")
+        return self._opened[1]
+
     # ── the database comes and goes ───────────────────────────────────────────────────────────────────
 
     def _attempt(self, work: Callable[[], None], stop: threading.Event) -> bool:
@@ -83,7 +94,7 @@ class Worker:
         wait_s = 0.05
         while not stop.is_set():
             try:
-                if self._pipeline is None and work != self._open:
+                if self._opened is None and work != self._open:
                     self._open()
                 work()
                 if self._database_down:
@@ -107,10 +118,8 @@ class Worker:
 
     def _open(self) -> None:
         self._drop_connection()
-        self._connection = connection = connect(
-            self._settings.database_url, application="city ingest", autocommit=True
-        )
-        self._pipeline = Pipeline(
+        connection = connect(self._settings.database_url, application="city ingest", autocommit=True)
+        pipeline = Pipeline(
             connection,
             max_unclaimed=self._settings.max_unclaimed_devices,
             retention_days=self._settings.retention_days,
@@ -120,15 +129,16 @@ class Worker:
             past = ingest_sessions.intervals(connection, instant(now_us - LISTENED_DAYS * 86_400_000_000))
         self._listening = Listening(past)
         self._session = None
-        self._presence = self._pipeline.heard_us.copy()
+        self._presence = pipeline.heard_us.copy()
+        self._opened = (connection, pipeline)
 
     def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._pipeline, self._session = None, None, None
+        if self._opened is not None:
+            self._opened[0].close()
+        self._opened, self._session = None, None
 
     def _close(self) -> None:
-        if self._connection is None:
+        if self._opened is None:
             return
         try:
             self._write_presence()
@@ -142,7 +152,6 @@ class Worker:
     # ── batches ───────────────────────────────────────────────────────────────────────────────────────
 
     def _commit(self, deliveries: list[Delivery]) -> None:
-        assert self._pipeline is not None  # noqa: S101  # _attempt opens it
         self._lag_us = time.time_ns() // 1000 - deliveries[0].received_us
         try:
             self._pipeline.process(deliveries)
@@ -153,7 +162,6 @@ class Worker:
 
     def _commit_singly(self, delivery: Delivery) -> None:
         """One message a transaction: the one that cannot be stored is quarantined, its neighbours are not."""
-        assert self._pipeline is not None and self._connection is not None  # noqa: S101
         for position in range(len(delivery)):
             single = Delivery(
                 topics=[delivery.topics[position]],
@@ -175,7 +183,6 @@ class Worker:
     # ── what time calls for ───────────────────────────────────────────────────────────────────────────
 
     def _chores(self) -> None:
-        assert self._pipeline is not None  # noqa: S101
         moment = time.monotonic()
         self._follow_listening()
         self._pipeline.tick(self._listening)
@@ -191,7 +198,6 @@ class Worker:
 
     def _follow_listening(self) -> None:
         """Listening means connected and caught up; anything else is our gap, not the devices' silence."""
-        assert self._connection is not None  # noqa: S101
         now_us = time.time_ns() // 1000
         caught_up = self.source.connected and not self.source.behind and self._inbox.held < FEW
         if self._session is not None and caught_up == self._session_caught_up:
@@ -201,10 +207,12 @@ class Worker:
                 self._connection, self._settings.mqtt_client_id, instant(now_us), caught_up=caught_up
             )
         self._session, self._session_caught_up = session, caught_up
+        self._next_alive = 0.0
         self._listening = self._listening.opened(now_us) if caught_up else self._listening.closed(now_us)
 
     def _say_alive(self) -> None:
-        assert self._connection is not None and self._session is not None  # noqa: S101
+        if self._session is None:
+            return
         with self._connection.transaction():
             ingest_sessions.alive(
                 self._connection, self._session, instant(time.time_ns() // 1000), self.figures()
@@ -212,7 +220,6 @@ class Worker:
 
     def _write_presence(self) -> None:
         """Last arrivals that changed since the last time."""
-        assert self._connection is not None and self._pipeline is not None  # noqa: S101
         heard = self._pipeline.heard_us
         before = np.zeros(len(heard), dtype=np.int64)
         before[: len(self._presence)] = self._presence[: len(heard)]
@@ -224,7 +231,7 @@ class Worker:
 
     def figures(self) -> dict[str, object]:
         """Counters of this process for health and metrics."""
-        pipeline = self._pipeline
+        pipeline = self._opened[1] if self._opened else None
         return {
             **(dict(pipeline.counters) if pipeline else {}),
             "pending": self._inbox.held,

@@ -21,7 +21,8 @@ def begin(connection: Db, client_id: str, now: datetime, *, caught_up: bool) -> 
         "UPDATE ingest_sessions SET listening = false WHERE client_id = %s AND listening", [client_id]
     )
     row = connection.execute(
-        "INSERT INTO ingest_sessions (client_id, listening_from, alive_at, caught_up) VALUES (%s, %s, %s, %s) RETURNING id",
+        "INSERT INTO ingest_sessions (client_id, listening_from, alive_at, caught_up)"
+        " VALUES (%s, %s, %s, %s) RETURNING id",
         [client_id, now, now, caught_up],
     ).fetchone()
     assert row is not None  # noqa: S101  # RETURNING of one inserted row

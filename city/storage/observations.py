@@ -82,7 +82,10 @@ def _binary(readings: Readings, *, ordinals: bool) -> bytes:
 
 
 def copy_new(connection: Db, readings: Readings) -> None:
-    """Store readings that are all new; raises psycopg.errors.UniqueViolation when one is not (roll back, then insert_new)."""
+    """Store readings that are all new; raises psycopg.errors.UniqueViolation when one is not.
+
+    The caller rolls back then and goes through ``insert_new``.
+    """
     _copy(
         connection,
         "observations (device_id, metric_id, quality, observed_at, received_at, value, seq)",
@@ -158,8 +161,8 @@ def unseen_sequences(connection: Db, readings: Readings) -> NDArray[np.bool_]:
     rows = connection.execute(
         """
         INSERT INTO recent_sequences AS r (device_id, metric_id, seq, value, observed_at)
-        SELECT d, m, s, v, to_timestamp(t / 1e6) FROM unnest(%s::int[], %s::smallint[], %s::bigint[], %s::float8[], %s::bigint[])
-            AS u (d, m, s, v, t)
+        SELECT d, m, s, v, to_timestamp(t / 1e6)
+        FROM unnest(%s::int[], %s::smallint[], %s::bigint[], %s::float8[], %s::bigint[]) AS u (d, m, s, v, t)
         ON CONFLICT (device_id, metric_id, seq) DO UPDATE SET value = excluded.value, observed_at = excluded.observed_at
         WHERE r.value IS DISTINCT FROM excluded.value
         RETURNING device_id, metric_id, seq
@@ -184,7 +187,8 @@ def insert_detections(connection: Db, detections: Sequence[Detection]) -> list[D
     """Store camera events; returns those that were new."""
     rows = connection.execute(
         """
-        INSERT INTO detections (device_id, event_key, state, label, observed_at, received_at, score, zone, url, quality, seq)
+        INSERT INTO detections
+            (device_id, event_key, state, label, observed_at, received_at, score, zone, url, quality, seq)
         SELECT d, k, st, l, to_timestamp(o / 1e6), to_timestamp(r / 1e6), sc, z, u, q, nullif(s, -1)
         FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::float8[], %s::text[],
                     %s::text[], %s::smallint[], %s::bigint[]) AS t (d, k, st, l, o, r, sc, z, u, q, s)

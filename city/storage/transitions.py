@@ -50,8 +50,8 @@ def _raise(connection: Db, raised: Raised, now: datetime) -> None:
     connection.execute(
         """
         WITH raised AS (
-            INSERT INTO alarms AS a (rule_id, rule_version, device_id, cell_id, metric_id, category, level, class, raised_at,
-                                     cleared_at, late, page_after, triage, evidence)
+            INSERT INTO alarms AS a (rule_id, rule_version, device_id, cell_id, metric_id, category, level, class,
+                                     raised_at, cleared_at, late, page_after, triage, evidence)
             SELECT %(rule)s, %(version)s, d.id, d.cell_id, %(metric)s, %(category)s, %(level)s, %(class)s, %(raised)s,
                    %(cleared)s, %(late)s, %(page)s, %(triage)s, %(evidence)s
             FROM devices d WHERE d.id = %(device)s
@@ -84,7 +84,8 @@ def _clear(connection: Db, cleared: Cleared) -> None:
     connection.execute(
         """
         WITH cleared AS (
-            UPDATE alarms SET cleared_at = greatest(%s, raised_at), evidence = evidence || jsonb_build_object('cleared', %s::jsonb)
+            UPDATE alarms SET cleared_at = greatest(%s, raised_at),
+                evidence = evidence || jsonb_build_object('cleared', %s::jsonb)
             WHERE rule_id = %s AND device_id = %s AND metric_id IS NOT DISTINCT FROM %s AND cleared_at IS NULL
             RETURNING id
         )

@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.delivery import Delivery
-from ingest.sources.packets import PacketReader, ProtocolViolation, Published
+from ingest.sources.packets import PacketReader, ProtocolViolationError, Published
 
 READ_SIZE = 256 * 1024
 SMALL_READ = (
@@ -97,7 +97,7 @@ class BatchClient(Client):
 
         try:
             published = self._reader.feed(chunk, pahos_own_way)
-        except ProtocolViolation:
+        except ProtocolViolationError:
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
         if published.topics:
             self._on_batch(published)

@@ -18,7 +18,7 @@ LARGEST = (
 _HEAD = 2 + 65_535 + 2 + KEEP  # enough for the longest topic, the packet id and what is kept
 
 
-class ProtocolViolation(Exception):
+class ProtocolViolationError(Exception):
     """The peer does not speak MQTT (remaining length beyond four bytes, topic longer than its packet)."""
 
 
@@ -33,12 +33,12 @@ class Published:
     cut: dict[int, int] = field(default_factory=dict)
 
     def add(self, first: int, packet: bytes, head: int, end: int) -> None:
-        """Take the packet whose variable header begins at ``head``; raises ProtocolViolation."""
+        """Take the packet whose variable header begins at ``head``; raises ProtocolViolationError."""
         begin = head + 2
         topic_end = begin + ((packet[head] << 8) | packet[head + 1]) if end >= begin else end + 1
         body = topic_end + 2 if first & 0x06 else topic_end
         if body > end:
-            raise ProtocolViolation("a PUBLISH shorter than its own topic")
+            raise ProtocolViolationError("a PUBLISH shorter than its own topic")
         if first & 0x01:
             self.retained.append(len(self.topics))
         self.packet_ids.append((packet[topic_end] << 8) | packet[topic_end + 1] if first & 0x06 else 0)
@@ -114,5 +114,5 @@ def _long_length(data: bytes, at: int) -> tuple[int, int]:
             return length, index + 1
         shift += 7
     if len(data) - at >= 4:
-        raise ProtocolViolation("a remaining length of more than four bytes")
+        raise ProtocolViolationError("a remaining length of more than four bytes")
     return -1, at
