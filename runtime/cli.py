@@ -95,7 +95,7 @@ def simulate(
 
 
 @app.command()
-def replay(  # noqa: PLR0917 - typer reads the options from the signature
+def replay(
     file: Annotated[Path, typer.Argument(metavar="CSV", help="Recorded series, .csv or .csv.gz.")],
     speed: Annotated[
         float, typer.Option(help="Times faster than recorded; 0 = as fast as possible.", min=0)

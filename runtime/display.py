@@ -45,8 +45,18 @@ class Display:
             f"[dim]{datetime.now(UTC):%H:%M:%SZ}[/dim] {escape(text)}", highlight=False, soft_wrap=True
         )
 
-    def way_in(self, settings: Settings, log_folder: Path, administrator: tuple[str, str] | None) -> None:
-        """The addresses and who may log in; ``administrator``: name and secret, at the first start only."""
+    def secret(self, name: str, secret: str) -> None:
+        """Show the first account at once: the database has only its digest, and what follows may fail."""
+        lines = [
+            f"登录 log in as  {name}",
+            f"一次性密码 one-time secret  {secret}",
+            "只显示这一次，登录后请修改 · shown only this once; change it after logging in",
+        ]
+        title = "第一个账号 · the first account"
+        self._console.print(Panel("\n".join(lines), title=title, expand=False), highlight=False)
+
+    def way_in(self, settings: Settings, log_folder: Path, newcomer: str | None) -> None:
+        """The addresses and who may log in; ``newcomer``: the account made at this start, else None."""
         base = address(settings)
         lines = [
             f"大屏 wall  {base}/wall",
@@ -54,16 +64,11 @@ class Display:
             f"接口 API   {base}/docs",
             "",
         ]
-        if administrator is not None:
-            name, secret = administrator
-            lines += [
-                f"登录 log in as  {name}",
-                f"一次性密码 one-time secret  {secret}",
-                "只显示这一次，登录后请修改 · shown only this once; change it after logging in",
-            ]
+        if newcomer is not None:
+            lines.append(f"登录：{newcomer}，密码见上 · log in as {newcomer} with the secret above")
         else:
             lines.append("登录：使用已有账号 · log in with the account you have")
-        lines += ["", f"日志 logs  {log_folder}", "Ctrl-C 停止 · stops everything"]
+        lines += ["", f"日志 logs  {escape(str(log_folder))}", "Ctrl-C 停止 · stops everything"]
         self._console.print(
             Panel("\n".join(lines), title="城市运行指挥中心 · city command centre", expand=False)
         )

@@ -94,11 +94,15 @@ class House:
             self._import_district()
         with show("账号", "accounts"):
             administrator = self._first_account()
+        if administrator is not None:
+            self._display.secret(*administrator)
         with show("采集、指挥与模拟", "ingest, centre and simulators"):
             self._start_ours()
         with show("就绪", "ready"):
             self._wait_until_ready()
-        self._display.way_in(self._settings, self._folder / "log", administrator)
+        self._display.way_in(
+            self._settings, self._folder / "log", administrator[0] if administrator else None
+        )
 
     def keep_running(self) -> None:
         """Restart what ends, show what goes wrong, for ever."""
