@@ -1,0 +1,283 @@
+"""Screens on real sockets against a real database: nothing lost, nothing doubled, nobody waits for the slow."""
+
+import asyncio
+import json
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.integration.running_centre import Centre, lay_ground, raise_alarm, running
+
+
+@pytest.fixture
+def centre(migrated_url: str) -> Iterator[Centre]:
+    lay_ground(migrated_url)
+    with running(migrated_url) as made:
+        yield made
+
+
+class Screen:
+    """A screen as a browser keeps one: resumes where it stood, acknowledges, counts every event."""
+
+    def __init__(self, centre: Centre) -> None:
+        self._address = centre.screens
+        self.epoch = ""
+        self.seq = -1
+        self.topics: dict[str, dict[str, Any]] = {}
+        self.events: Counter[tuple[str, int]] = Counter()
+        self.snapshots = 0
+        self.frames = 0
+
+    def connect(self) -> connect:
+        query = f"?epoch={self.epoch}&since={self.seq}" if self.epoch else ""
+        return connect(self._address + query, compression=None, max_size=None)
+
+    async def take(self, socket_: ClientConnection) -> dict[str, Any]:
+        frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket_.recv(), 30))
+        self.frames += 1
+        if frame["t"] == "snap":
+            self.topics, self.epoch, self.snapshots = frame["set"], frame["epoch"], self.snapshots + 1
+        elif frame["t"] == "d":
+            assert frame["from"] == self.seq
+            self._merge(frame)
+        if frame["t"] != "hello":
+            self.seq = frame["seq"]
+            await socket_.send(json.dumps({"t": "ack", "seq": self.seq}))
+        return frame
+
+    def _merge(self, frame: dict[str, Any]) -> None:
+        for topic, keys in frame["set"].items():
+            held = self.topics.setdefault(topic, {})
+            for key, value in keys.items():
+                if value is None:
+                    held.pop(key, None)
+                else:
+                    held[key] = value
+        self.events.update((event["kind"], event["id"]) for event in frame["ev"])
+
+    async def follow(self, wanted: int, kind: str = "incident.opened") -> None:
+        """Stay connected until ``wanted`` events of a kind were shown."""
+        async with self.connect() as socket_:
+            while self.count(kind) < wanted:
+                await self.take(socket_)
+
+    def count(self, kind: str) -> int:
+        return sum(number for (one, _), number in self.events.items() if one == kind)
+
+
+def test_a_screen_gets_hello_and_a_snapshot_of_every_topic(centre: Centre) -> None:
+    async def look() -> tuple[dict[str, Any], dict[str, Any]]:
+        screen = Screen(centre)
+        async with screen.connect() as socket_:
+            return await screen.take(socket_), await screen.take(socket_)
+
+    hello, snapshot = asyncio.run(look())
+    assert set(hello) == {"t", "epoch", "seq", "now"}
+    assert (snapshot["t"], snapshot["epoch"]) == ("snap", hello["epoch"])
+    topics = snapshot["set"]
+    assert topics["district"]["info"]["name"] == "示范区"
+    assert set(topics["cell"]) == {"C1", "C2", "C3", "C4"}
+    assert topics["cell"]["C1"] == {"state": "blind", "class": None, "open": 0, "devices": 10, "online": 0}
+    assert topics["cell"]["C4"]["state"] == "unset"
+    assert topics["counts"]["open"]["total"] == 0
+    assert topics["station"]["W1"]["state"] == "silent"
+    assert topics["online"]["smoke"]["never"] == 20
+    assert topics["health"]["system"]["database"] == "ok"
+
+
+def test_an_alarm_becomes_an_event_and_an_incident_on_the_screen(centre: Centre) -> None:
+    async def look() -> tuple[Screen, float]:
+        screen = Screen(centre)
+        async with screen.connect() as socket_:
+            while screen.seq < 0:
+                await screen.take(socket_)
+            began = time.monotonic()
+            await asyncio.to_thread(raise_alarm, centre, "D1")
+            while screen.count("incident.opened") < 1:
+                await screen.take(socket_)
+            return screen, time.monotonic() - began
+
+    screen, seconds = asyncio.run(look())
+    print(f"alarm committed to incident on the screen: {seconds * 1000:.0f} ms")
+    assert screen.count("alarm.raised") == 1
+    (shown,) = screen.topics["incident"].values()
+    assert (shown["class"], shown["unit"], shown["cell"], shown["devices"]) == ("A", "U1", "C2", ["D1"])
+    assert not {key for key in shown if "phone" in key or "lead" in key}
+    assert screen.topics["cell"]["C2"]["class"] == "A"
+    assert screen.topics["counts"]["open"]["A"] == 1
+
+
+def test_twenty_screens_some_flapping_lose_and_double_nothing(centre: Centre) -> None:
+    alarms = 16
+    screens = [Screen(centre) for _ in range(20)]
+
+    async def steady(screen: Screen) -> None:
+        async with screen.connect() as socket_:
+            while screen.count("alarm.raised") < alarms:
+                await screen.take(socket_)
+
+    async def flapping(screen: Screen, pause: float) -> None:
+        while screen.count("alarm.raised") < alarms:
+            async with screen.connect() as socket_:
+                for _ in range(3):
+                    await screen.take(socket_)
+                    if screen.count("alarm.raised") >= alarms:
+                        break
+            await asyncio.sleep(pause)
+
+    async def everything() -> None:
+        for screen in screens:  # all stand somewhere before anything happens
+            async with screen.connect() as socket_:
+                while screen.seq < 0:
+                    await screen.take(socket_)
+        followers = [asyncio.create_task(steady(screen)) for screen in screens[:12]]
+        followers += [
+            asyncio.create_task(flapping(screen, 0.05 * n)) for n, screen in enumerate(screens[12:])
+        ]
+        dead = dead_reader(centre)
+        for n in range(1, alarms + 1):
+            await asyncio.to_thread(raise_alarm, centre, f"D{n}")
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*followers)
+        dead.close()
+
+    asyncio.run(everything())
+    for screen in screens:
+        raised = {key: number for key, number in screen.events.items() if key[0] == "alarm.raised"}
+        assert len(raised) == alarms
+        assert set(raised.values()) == {1}
+        assert screen.snapshots == 1
+
+
+def dead_reader(centre: Centre) -> socket.socket:
+    """Connects as a screen, then never reads again."""
+    host, port = centre.base.removeprefix("http://").split(":")
+    peer = socket.create_connection((host, int(port)))
+    peer.sendall(
+        b"GET /ws/screen HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert b"101" in peer.recv(64)
+    return peer
+
+
+def test_a_screen_that_does_not_acknowledge_is_held_and_then_gets_one_merged_frame(centre: Centre) -> None:
+    async def look() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        screen = Screen(centre)
+        async with screen.connect() as socket_:
+            silent: list[dict[str, Any]] = []
+            quiet = False
+            changes = 0
+            while not quiet:  # change things until no more frames come
+                changes += 1
+                centre.execute("INSERT INTO changes (kind, object) VALUES ('test.event', %s)", str(changes))
+                centre.execute("NOTIFY changed")
+                try:
+                    silent.append(json.loads(await asyncio.wait_for(socket_.recv(), 3)))
+                except TimeoutError:
+                    quiet = True
+            await socket_.send(json.dumps({"t": "ack", "seq": silent[-1]["seq"]}))
+            merged = [json.loads(await asyncio.wait_for(socket_.recv(), 10))]
+            return silent, merged
+
+    silent, merged = asyncio.run(look())
+    assert len(silent) == 11  # hello, and ten unacknowledged
+    assert merged[0]["from"] == silent[-1]["seq"]
+    assert merged[0]["ev"]
+
+
+def test_an_old_epoch_gets_a_snapshot(centre: Centre) -> None:
+    async def look() -> str:
+        async with connect(f"{centre.screens}?epoch=another&since=3", compression=None) as socket_:
+            await socket_.recv()
+            frame: dict[str, Any] = json.loads(await socket_.recv())
+            return str(frame["t"])
+
+    assert asyncio.run(look()) == "snap"
+
+
+@pytest.mark.parametrize(
+    "query", ["?since=x", "?epoch=&since=-1", "?epoch=%00&since=99999999999999999999", ""]
+)
+def test_odd_queries_get_a_snapshot(centre: Centre, query: str) -> None:
+    async def look() -> str:
+        async with connect(centre.screens + query, compression=None) as socket_:
+            await socket_.recv()
+            return str(json.loads(await socket_.recv())["t"])
+
+    assert asyncio.run(look()) == "snap"
+
+
+@pytest.mark.parametrize(
+    "said", ["hello", "{}", '{"t":"ack"}', '{"t":"ack","seq":"x"}', '{"t":"drop","seq":1}']
+)
+def test_a_screen_that_talks_nonsense_is_let_go(centre: Centre, said: str) -> None:
+    async def look() -> int:
+        async with connect(centre.screens, compression=None) as socket_:
+            await socket_.recv()
+            await socket_.send(said)
+            with pytest.raises(websockets.ConnectionClosed) as caught:
+                while True:
+                    await asyncio.wait_for(socket_.recv(), 10)
+            return caught.value.rcvd.code if caught.value.rcvd else 0
+
+    assert asyncio.run(look()) == 1008
+
+
+def test_the_heartbeat_carries_the_clock(centre: Centre) -> None:
+    async def look() -> list[dict[str, Any]]:
+        screen = Screen(centre)
+        async with screen.connect() as socket_:
+            frames: list[dict[str, Any]] = []
+            while not any(frame["t"] == "d" and not frame["set"] and not frame["ev"] for frame in frames):
+                frames.append(await screen.take(socket_))
+            return frames
+
+    beat = asyncio.run(look())[-1]
+    assert beat["from"] == beat["seq"]
+    assert beat["now"].endswith("Z")
+
+
+def test_an_id_that_commits_late_is_still_shown(centre: Centre) -> None:
+    """Two transactions: the one that took its id first commits last."""
+    import psycopg
+
+    async def look() -> Counter[tuple[str, int]]:
+        screen = Screen(centre)
+        async with screen.connect() as socket_:
+            while screen.seq < 0:
+                await screen.take(socket_)
+            with psycopg.connect(centre.url) as slow:
+                slow.execute("INSERT INTO changes (kind, object) VALUES ('alarm.raised', '900001')")
+                centre.execute("INSERT INTO changes (kind, object) VALUES ('alarm.raised', '900002')")
+                while ("alarm.raised", 900002) not in screen.events:
+                    await screen.take(socket_)
+            while ("alarm.raised", 900001) not in screen.events:
+                await screen.take(socket_)
+            return screen.events
+
+    assert set(asyncio.run(look()).values()) == {1}
+
+
+def test_health_says_what_ingest_says(centre: Centre) -> None:
+    async def look() -> dict[str, Any]:
+        screen = Screen(centre)
+        async with screen.connect() as socket_:
+            while screen.topics.get("health", {}).get("system", {}).get("ingest") != "ok":
+                await screen.take(socket_)
+            health: dict[str, Any] = screen.topics["health"]["system"]
+            return health
+
+    centre.execute(
+        "INSERT INTO ingest_sessions (client_id, listening_from, alive_at, figures)"
+        """ VALUES ('t', now(), now(), '{"lag_ms": 12, "broker_connected": true, "broker_dropped": 3}')"""
+    )
+    health = asyncio.run(look())
+    assert (health["broker"], health["broker_dropped"], health["lag_s"]) == ("ok", 3, 0.012)
+    assert centre.stranger.get("/readyz").status_code == 200

@@ -1,0 +1,54 @@
+"""One table says who may call what; every route is in it, and it names no route that is not there."""
+
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from command_centre.api.access import TABLE, needed
+from command_centre.api.app import routes
+from command_centre.api.problem import Problem
+
+PUBLIC = {
+    ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"), ("GET", "/login"), ("GET", "/assets/{path:path}"),
+    ("GET", "/favicon.svg"), ("GET", "/api/wall/map"), ("GET", "/api/stations"),
+    ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),
+    ("POST", "/api/session"),
+}  # fmt: skip
+
+
+def registered() -> set[tuple[str, str]]:
+    found = set()
+    for context in iter_route_contexts(routes().routes):
+        for method in getattr(context, "methods", None) or ():
+            found.add((method, str(context.path)))
+    return {(method, path) for method, path in found if method != "HEAD"}
+
+
+def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
+    assert registered() == set(TABLE)
+
+
+def test_only_the_agreed_routes_are_public() -> None:
+    assert {route for route, needs in TABLE.items() if needs == "public"} == PUBLIC
+
+
+def test_an_unknown_path_is_nobodys() -> None:
+    with pytest.raises(Problem) as caught:
+        needed("GET", "/api/secrets")
+    assert caught.value.status == 404
+
+
+def test_an_unknown_method_names_the_known_ones() -> None:
+    with pytest.raises(Problem) as caught:
+        needed("PUT", "/api/incidents")
+    assert caught.value.status == 405
+    assert caught.value.headers["Allow"] == "GET, POST"
+
+
+def test_head_is_judged_as_get() -> None:
+    assert needed("HEAD", "/api/users") == "administrator"
+
+
+@pytest.mark.parametrize("path", ["/api/incidents/1/acknowledge/", "//api/users", "/api/users/../session"])
+def test_no_odd_spelling_opens_a_door(path: str) -> None:
+    with pytest.raises(Problem):
+        needed("DELETE", path)

@@ -1,0 +1,176 @@
+"""What screens show, derived from rows: cells, counts, stations, health."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from command_centre.api.screen import state as derive
+from command_centre.api.screen.log import ScreenLog
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def incident(number: int, **changed: Any) -> dict[str, Any]:
+    row = {
+        "id": number, "number": f"20261121-{number:04d}", "state": "dispatched", "class": "B", "cell": "C1",
+        "unit": "U1", "acknowledged_at": None, "closed_at": None, "lon": None, "lat": None,
+    }  # fmt: skip
+    return {**row, **changed}
+
+
+def square(west: float) -> dict[str, Any]:
+    ring = [[west, 0], [west + 1, 0], [west + 1, 1], [west, 1], [west, 0]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+@pytest.fixture
+def log() -> ScreenLog:
+    return ScreenLog("e")
+
+
+@pytest.fixture
+def state(log: ScreenLog) -> derive.DistrictState:
+    made = derive.DistrictState(log)
+    made.set_cells([{"code": f"C{n}", "name": "", "geometry": square(n)} for n in (1, 2, 3)])
+    made.set_incidents([], every=True)
+    return made
+
+
+def shown(log: ScreenLog, topic: str, key: str) -> Any:
+    log.commit(0.0)
+    raw = log.snapshot().get(topic, {}).get(key)
+    return None if raw is None else msgspec.json.decode(raw)
+
+
+def presence(cell: str | None, kind: str, *, total: int, online: int, never: int = 0) -> dict[str, Any]:
+    return {"cell": cell, "kind": kind, "name": kind, "name_en": "", "total": total, "online": online,
+            "never": never, "unclaimed": 0}  # fmt: skip
+
+
+def test_silence_and_emptiness_are_never_green(log: ScreenLog, state: derive.DistrictState) -> None:
+    state.set_presence(
+        [presence("C1", "smoke", total=3, online=1), presence("C2", "smoke", total=2, online=0)]
+    )
+    assert shown(log, "cell", "C1")["state"] == "normal"
+    assert shown(log, "cell", "C2")["state"] == "blind"
+    assert shown(log, "cell", "C3")["state"] == "unset"
+
+
+def test_online_adds_cells_up_and_tells_never_from_offline(
+    log: ScreenLog, state: derive.DistrictState
+) -> None:
+    state.set_presence(
+        [presence("C1", "smoke", total=5, online=2, never=1), presence(None, "smoke", total=4, online=4)]
+    )
+    row = shown(log, "online", "smoke")
+    assert (row["total"], row["online"], row["offline"], row["never"]) == (9, 6, 2, 1)
+    state.set_presence([])
+    assert shown(log, "online", "smoke") is None
+
+
+def test_a_cell_shows_its_worst_open_incident(log: ScreenLog, state: derive.DistrictState) -> None:
+    state.set_incidents([incident(1), incident(2, **{"class": "A"})], every=False)
+    cell = shown(log, "cell", "C1")
+    assert (cell["class"], cell["open"]) == ("A", 2)
+    state.set_incidents([incident(2, closed_at=NOW, **{"class": "A"})], every=False)
+    cell = shown(log, "cell", "C1")
+    assert (cell["class"], cell["open"]) == ("B", 1)
+    assert shown(log, "incident", "2") is None
+
+
+def test_an_incident_without_a_device_stands_in_the_middle_of_its_cell(
+    log: ScreenLog, state: derive.DistrictState
+) -> None:
+    state.set_incidents([incident(1)], every=False)
+    row = shown(log, "incident", "1")
+    assert (row["lon"], row["lat"]) == (1.5, 0.5)
+
+
+def test_an_incident_that_moves_leaves_its_old_cell(log: ScreenLog, state: derive.DistrictState) -> None:
+    state.set_incidents([incident(1)], every=False)
+    state.set_incidents([incident(1, cell="C2")], every=False)
+    assert shown(log, "cell", "C1")["open"] == 0
+    assert shown(log, "cell", "C2")["open"] == 1
+
+
+def test_counts_follow_and_a_full_list_removes_what_is_gone(
+    log: ScreenLog, state: derive.DistrictState
+) -> None:
+    state.set_incidents([incident(1, unit=None), incident(2, acknowledged_at=NOW)], every=False)
+    counts = shown(log, "counts", "open")
+    assert counts == {"A": 0, "B": 2, "C": 0, "unassigned": 1, "unacknowledged": 1, "total": 2}
+    state.set_incidents([incident(2)], every=True)
+    assert shown(log, "counts", "open")["total"] == 1
+    assert shown(log, "incident", "1") is None
+
+
+def test_a_cell_that_is_no_longer_valid_leaves_the_screen(
+    log: ScreenLog, state: derive.DistrictState
+) -> None:
+    assert shown(log, "cell", "C3") is not None
+    state.set_cells([{"code": "C1", "name": "", "geometry": None}])
+    assert shown(log, "cell", "C3") is None
+    assert shown(log, "cell", "C1") is not None
+
+
+def station(**changed: Any) -> dict[str, Any]:
+    row = {
+        "code": "W1",
+        "warning_m": 3.0,
+        "guaranteed_m": 4.0,
+        "highest_m": 5.0,
+        "level_m": 2.5,
+        "online": True,
+    }
+    return derive.station({**row, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "margin"),
+    [
+        ({}, "normal", 0.5),
+        ({"level_m": 3.0}, "warning", 0.0),
+        ({"level_m": 4.25}, "guaranteed", -1.25),
+        ({"level_m": 5.5}, "record", -2.5),
+        ({"online": False}, "silent", None),
+        ({"level_m": None}, "silent", None),
+        ({"warning_m": None, "guaranteed_m": None}, "unset", None),
+    ],
+)
+def test_stations(changed: dict[str, Any], state: str, margin: float | None) -> None:
+    row = station(**changed)
+    assert (row["state"], row["margin_m"]) == (state, margin)
+    assert "online" not in row
+
+
+def session(**changed: Any) -> dict[str, Any]:
+    figures = {"lag_ms": 20, "broker_connected": True, "broker_dropped": 0}
+    return {
+        "alive_at": NOW,
+        "now": NOW,
+        "listening": True,
+        "figures": {**figures, **changed.pop("figures", {})},
+        **changed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "ingest", "broker"),
+    [
+        (None, "down", "down"),
+        (session(), "ok", "ok"),
+        (session(now=NOW + timedelta(seconds=60)), "down", "down"),
+        (session(figures={"lag_ms": 60_000}), "lagging", "ok"),
+        (session(figures={"broker_connected": False}), "lagging", "down"),
+    ],
+)
+def test_health(row: dict[str, Any] | None, ingest: str, broker: str) -> None:
+    health = derive.health(row, 3)
+    assert (health["ingest"], health["broker"], health["quarantined_1h"]) == (ingest, broker, 3)
+
+
+def test_without_the_database_nothing_is_called_well() -> None:
+    health = derive.blind_health(derive.health(session(), 0))
+    assert (health["ingest"], health["broker"], health["database"]) == ("down", "down", "down")
