@@ -111,7 +111,7 @@ def _fire(devices: Sequence[Device], rng: np.random.Generator) -> Scenario:
         growth_s=50,
         hold_s=200,
         decay_s=150,
-        radius_m=600,
+        radius_m=460,
         peak=97,
     )
     processes: list[Process] = [background, fire]
