@@ -50,7 +50,7 @@ export const catalogue = {
   "incidents.none": ["无未结事件", "No open incidents"],
   "incidents.unassigned": ["未分派 {n}", "Unassigned {n}"],
   "incidents.unacknowledged": ["待签收 {n}", "To acknowledge {n}"],
-  "incident.exercise": ["演练", "Exercise"],
+  "incident.exercise": ["演练", "Drill"],
   "incident.unassigned": ["未分派", "Unassigned"],
   "incident.waiting": ["待签收", "Waiting"],
   "incident.acknowledged": ["已签收", "Acknowledged"],

@@ -27,6 +27,8 @@ class Live {
     },
   });
   private timer: ReturnType<typeof setInterval> | undefined;
+  /** Centre's time of what is shown; heartbeats of a server that sends no state do not move it. */
+  private shownAt: number | null = null;
 
   start(): () => void {
     this.connection.open();
@@ -64,6 +66,7 @@ class Live {
       if (keys === undefined) continue;
       for (const watcher of watchers) watcher(keys);
     }
+    this.shownAt = this.connection.clock.lastHeard;
     if (events.length > 0) for (const watcher of this.eventWatchers) watcher(events);
     this.tick();
   }
@@ -76,7 +79,7 @@ class Live {
     this.now = now === null ? null : Math.floor(now / 1000) * 1000;
     this.ready = this.connection.state.ready;
     this.stale = !this.ready || clock.stale(monotonic);
-    this.staleSince = this.stale ? clock.lastHeard : null;
+    this.staleSince = this.stale ? this.shownAt : null;
     const silence = clock.silenceMs(monotonic);
     this.silenceS = Number.isFinite(silence) ? Math.floor(silence / 1000) : 0;
   }

@@ -1,0 +1,93 @@
+"""A real Chromium, and the mock centre that it looks at."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hatch_build import WEB, up_to_date
+from tests.browser import scenes
+from tests.browser.mock_centre import MockCentre, running
+
+CHROMIUM_ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Canvas text has no box that could be asked, so what is drawn is written down.
+RECORD_CANVAS_TEXT = """
+window.drawn = [];
+const fillText = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  const width = this.measureText(text).width;
+  const before = { left: 0, start: 0, right: width, end: width, center: width / 2 }[this.textAlign];
+  const at = this.getTransform().transformPoint({ x: x - before, y });
+  window.drawn.push({ text, size: parseFloat(this.font.match(/([\\d.]+)px/)[1]), left: at.x, y: at.y,
+    right: at.x + width, width: this.canvas.width, height: this.canvas.height });
+  return fillText.apply(this, arguments);
+};
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _built_screens() -> None:
+    if not up_to_date(WEB):
+        pytest.fail(f"the screens in {WEB}/dist are not built from the present sources: run `make setup`")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: Path) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium_path, args=list(CHROMIUM_ARGUMENTS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def centre() -> Iterator[MockCentre]:
+    """Fire and storm at once; change its state before a page opens or publish afterwards."""
+    made = MockCentre(ground=scenes.ground())
+    made.set_state(scenes.worst())
+    for code, station in made.hub.topics["station"].items():
+        made.answers[f"/api/stations/{code}/hydrograph"] = scenes.hydrograph(station)
+    with running(made):
+        yield made
+
+
+@pytest.fixture
+def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """A function (url, width, height) -> page that has its data. Fails the test on any page error.
+
+    Pictures go to CITY_TEST_PICTURES when that names a folder, for people to look at.
+    """
+    pages: list[Page] = []
+    errors: list[str] = []
+
+    def opened(url: str, width: int = 1920, height: int = 1080) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        pages.append(page)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: _note_policy(said.text, errors))
+        page.add_init_script(RECORD_CANVAS_TEXT)
+        page.goto(url)
+        return page
+
+    yield opened
+    folder = os.environ.get("CITY_TEST_PICTURES")
+    for number, page in enumerate(pages):
+        if folder:
+            page.screenshot(path=Path(folder) / f"{request.node.name}-{number}.png".replace("/", "-"))
+        page.context.close()
+    assert errors == []
+
+
+def _note_policy(text: str, errors: list[str]) -> None:
+    if "Content Security Policy" in text or "Refused to" in text:
+        errors.append(text)
