@@ -6,6 +6,7 @@ Text goes in; rows and tables come out, and every fault becomes one line naming 
 import csv
 import io
 import math
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -14,6 +15,8 @@ from city.errors import CityError
 MOST_SHOWN = 50  # a person mends fifty lines, then looks again
 _SHOWN_VALUE = 60  # characters of a wrong value that are repeated
 _LONGEST_CELL = 2_000  # characters; longer is a quotation mark that was never closed
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 class DistrictFilesError(CityError):
@@ -145,11 +148,10 @@ class Row:
         text = self.text(column)
         if not text:
             return None
-        try:
-            number = float(text)
-        except ValueError:
+        if not _NUMBER.fullmatch(text):
             self.fault(column, "write a number such as 3.42")
             return None
+        number = float(text)
         if not math.isfinite(number) or not low <= number <= high:
             self.fault(
                 column, f"write a number from {low:g} to {high:g}" if math.isfinite(low) else "write a number"
@@ -162,7 +164,7 @@ class Row:
         text = self.text(column)
         if not text:
             return None
-        if not (text.isascii() and text.lstrip("-").isdigit() and low <= int(text) < 2**31):
+        if not (_WHOLE.fullmatch(text) and low <= int(text) < 2**31):
             self.fault(column, f"write a whole number from {low} on")
             return None
         return int(text)

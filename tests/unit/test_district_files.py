@@ -3,13 +3,34 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from city.areas import rings_of
 from city.district_checks import check
 from city.district_files import DistrictFiles, parse, parse_categories, parse_kinds
 from city.district_source import DistrictFilesError, Faults
 
 KINDS, METRICS, CATEGORIES = {"smoke", "water", "gateway"}, {"smoke", "level"}, {"fire", "fire.smoke"}
 
+SHARDS = [
+    b"",
+    b"\x00",
+    b"\xff",
+    b",",
+    b'"',
+    b"\n",
+    b"\r",
+    b"[",
+    b"{",
+    b"]",
+    b"}",
+    b"-1",
+    b"null",
+    b"1e400",
+    b"NaN",
+    b"=",
+]
 TOML = 'code = "440399"\nname = "示范区"\nname_en = "Demo"\ntimezone = "Asia/Shanghai"\n'
 
 
@@ -127,6 +148,9 @@ def test_files_as_spreadsheets_write_them() -> None:
         ({"devices_csv": "code,kind,lon,lat\nS1,smoke,22,115\n"}, ["line 2", "lat = '115'", "-90 to 90"]),
         ({"devices_csv": "code,kind,lon,lat\nS1,smoke,x,1\n"}, ["line 2", "lon = 'x'", "number"]),
         ({"devices_csv": "code,kind,lon,lat\nS1,smoke,nan,1\n"}, ["line 2", "lon = 'nan'"]),
+        ({"devices_csv": "code,kind,lon,lat\nS1,smoke,1e999,1\n"}, ["line 2", "lon = '1e999'"]),
+        ({"devices_csv": "code,kind,lon,lat\nS1,smoke,1_0,1\n"}, ["line 2", "lon = '1_0'", "number"]),
+        ({"devices_csv": "code,kind,expected_interval_s\nS1,smoke,--5\n"}, ["expected_interval_s = '--5'"]),
         (
             {"devices_csv": "code,kind,expected_interval_s\nS1,smoke,0\n"},
             ["expected_interval_s = '0'", "from 1"],
@@ -304,6 +328,46 @@ def test_faults_of_kinds(text: str, words: str) -> None:
 def test_faults_of_categories(line: str, words: str) -> None:
     lines = fault_lines(categories_csv=f"code,parent,name,name_en,class,limit_minutes,clock\n{line}\n")
     assert any(words in found and found.startswith("categories.csv") for found in lines), lines
+
+
+NAMES = ("district.toml", "kinds.toml", "categories.csv", "areas.geojson", "devices.csv", "stations.csv")
+SOUND = folder(
+    categories_csv="code,parent,name,name_en,class,limit_minutes,clock\ngas,,气,Gas,A,30,natural\n"
+)
+
+
+@given(name=st.sampled_from([*NAMES, "units.csv", "responsibilities.csv"]), content=st.binary(max_size=200))
+def test_rubbish_in_a_file_is_a_fault_and_never_a_crash(name: str, content: bytes) -> None:
+    faults = Faults()
+    files = parse(SOUND | {name: content}, faults)
+    check(files, faults, known_kinds=KINDS, known_metrics=METRICS, known_categories=CATEGORIES)
+
+
+@given(data=st.data())
+def test_a_damaged_file_is_a_fault_and_never_a_crash(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(SOUND)))
+    content = bytearray(SOUND[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.sampled_from(SHARDS))
+    faults = Faults()
+    files = parse(SOUND | {name: bytes(content)}, faults)
+    check(files, faults, known_kinds=KINDS, known_metrics=METRICS, known_categories=CATEGORIES)
+
+
+@given(
+    geometry=st.recursive(
+        st.one_of(st.none(), st.booleans(), st.floats(), st.integers(-200, 200), st.text(max_size=3)),
+        lambda inner: st.lists(inner, max_size=5),
+        max_leaves=30,
+    ),
+    kind=st.sampled_from(["Polygon", "MultiPolygon"]),
+)
+def test_any_coordinates_are_read_or_refused(geometry: object, kind: str) -> None:
+    faults = Faults()
+    drawn = collection(feature("cell", "C1") | {"geometry": {"type": kind, "coordinates": geometry}})
+    files = parse(folder(areas_geojson=drawn), faults)
+    assert all(rings_of(area.geometry) or area.geometry is None for area in files.areas)
 
 
 def test_the_built_in_files_are_sound() -> None:
