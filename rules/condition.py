@@ -149,7 +149,7 @@ class Course:
         So a device whose readings travel for three minutes is judged by the same series as one next door.
         """
         if self.state.phase in (Phase.PENDING, Phase.ENDING) and self.state.due_us <= clock_us:
-            self.expire(self.state.began_us + max(self._rule.on_delay_us, self._rule.off_delay_us))
+            self.expire(self.state.due_us)
 
     def backfill(self, rows: Sequence[Row], newest_us: int) -> None:
         """Readings older than the newest known: history, which never changes where the condition stands."""

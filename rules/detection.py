@@ -58,6 +58,10 @@ class DetectionBook:
         self._states: dict[int, Sighting] = {}
         self._standing: set[int] = set()
 
+    def owns(self, state: Mapping[str, object]) -> bool:
+        """Whether a stored state is of this kind of rule."""
+        return not state or "last_us" in state
+
     def load(self, device_id: int, state: Mapping[str, object]) -> None:
         if state:
             self._set(device_id, Sighting.loaded(state))

@@ -93,19 +93,18 @@ class Engine:
             book.facts_changed(ids)
 
     def load(self, states: Iterable[StateRow]) -> None:
-        """What was stored, at start. A state of a rule that is gone is kept until ``tick`` ends its alarm."""
+        """What was stored, at start. A state of a rule that is gone waits for ``tick`` to end its alarm."""
         for row in states:
             self._fleet.grow(row.device_id + 1)
             self._grow()
-            book = (
-                self._thresholds.get(row.rule_id)
-                or self._detections.get(row.rule_id)
-                or self._silences.get(row.rule_id)
-            )
-            if book is not None:
+            book = self._book(row.rule_id)
+            if book is not None and book.owns(row.state):
                 book.load(row.device_id, row.state)
             elif row.state:
                 self._orphans[row.rule_id, row.device_id] = row.state
+
+    def _book(self, rule_id: str) -> ThresholdBook | DetectionBook | SilenceBook | None:
+        return self._thresholds.get(rule_id) or self._detections.get(rule_id) or self._silences.get(rule_id)
 
     def recall(
         self, device_ids: NDArray[np.int32], metric_ids: NDArray[np.int16], observed_us: NDArray[np.int64]
@@ -180,7 +179,8 @@ class Engine:
             states += silence.rows(overlay.silences[rule_id])
         for (rule_id, device_id), state in self._orphans.items():
             transitions += _ended(rule_id, device_id, state, now_us)
-            states.append(StateRow(rule_id=rule_id, device_id=device_id, state={}))
+            if self._book(rule_id) is None:  # else the row is the new rule's to write
+                states.append(StateRow(rule_id=rule_id, device_id=device_id, state={}))
         return Decision(transitions=transitions, states=states, overlay=overlay)
 
     def accept(self, decision: Decision) -> None:
@@ -242,5 +242,5 @@ def _ended(rule_id: str, device_id: int, state: Mapping[str, object], now_us: in
             device_id=device_id,
             metric_id=metric_id,
             cleared_us=max(now_us, raised_us),
-            evidence={"reason": "rule removed"},
+            evidence={"reason": "rule removed or rewritten"},
         )

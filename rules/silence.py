@@ -46,6 +46,10 @@ class SilenceBook:
             self._raised_us = grown(self._raised_us, size)
             self._heard_before = grown(self._heard_before, size, _NOT_RAISED)
 
+    def owns(self, state: Mapping[str, object]) -> bool:
+        """Whether a stored state is of this kind of rule."""
+        return not state or "heard_us" in state
+
     def load(self, device_id: int, state: Mapping[str, object]) -> None:
         if state:
             self._raised_us[device_id] = whole(state, "raised_us")

@@ -15,7 +15,7 @@ from city.alarms import Transition
 from rules.condition import AT_REST, Condition, Course, Limits, Mark, Phase, Row
 from rules.definitions import ThresholdRule
 from rules.fleet import Fleet, grown
-from rules.states import StateRow
+from rules.states import StateRow, whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,11 @@ class ThresholdBook:
     def grow(self, size: int) -> None:
         if size > len(self._marks):
             self._marks = grown(self._marks, size)
+
+    def owns(self, state: Mapping[str, object]) -> bool:
+        """Whether a stored state is of this kind of rule, and of this metric: rules are edited under their id."""
+        of_another_kind = "last_us" in state or "heard_us" in state
+        return not of_another_kind and whole(state, "metric_id") in (0, self.metric_id)
 
     def load(self, device_id: int, state: Mapping[str, object]) -> None:
         self._set(device_id, Condition.loaded(state))

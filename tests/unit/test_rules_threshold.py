@@ -15,6 +15,7 @@ from tests.unit.rules_feed import (
     at,
     batch,
     facts,
+    rule,
     second,
     threshold,
 )
@@ -138,10 +139,33 @@ def test_the_alarm_of_a_removed_rule_ends_at_the_first_tick() -> None:
     desk.rules = []
     desk.restart()
     (cleared,) = desk.tick(5)
-    assert cleared.evidence == {"reason": "rule removed"}
+    assert cleared.evidence == {"reason": "rule removed or rewritten"}
     assert desk.alarms.seconds("smoke-high", 1) == [(1, 5, 0)]
     assert desk.tick(6) == []
     assert desk.standing_states() == {}
+
+
+def test_a_rule_rewritten_for_another_metric_ends_the_alarm_of_the_old_one() -> None:
+    desk = Desk([SMOKE_HIGH], [facts(1)])
+    desk.read(*smoke((1, 99)))
+    desk.rules = [threshold(metric="level", raise_at=3)]
+    desk.restart()
+    desk.read(Row(1, 2, 4, metric=LEVEL))
+    desk.tick(5)
+    assert sorted(desk.alarms.seconds("smoke-high", 1)) == [(1, 5, 0), (2, None, 0)]
+    desk.restart()
+    desk.read(Row(1, 6, 1, metric=LEVEL))
+    assert sorted(desk.alarms.seconds("smoke-high", 1)) == [(1, 5, 0), (2, 6, 0)]
+
+
+def test_a_rule_rewritten_as_another_type_does_not_read_the_old_state() -> None:
+    desk = Desk([SMOKE_HIGH], [facts(1, interval=100, last_heard=0)])
+    desk.read(*smoke((1, 99)))
+    keys = {"type": "silence", "name": "失联", "name_en": "Silent", "category": "device.silent"}
+    desk.rules = [rule("smoke-high", {**keys, "level": "blue"})]
+    desk.restart()
+    (cleared,) = desk.tick(5)
+    assert cleared.metric_id == SMOKE
 
 
 # ── delays ──────────────────────────────────────────────────────────────────────────────────────────────
