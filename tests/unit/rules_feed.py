@@ -1,7 +1,8 @@
 """Shared by the tests of the rules: batches in seconds, and the alarms table as a model that refuses."""
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -144,6 +145,7 @@ class AlarmTable:
         for transition in transitions:
             key = transition.rule_id, transition.device_id, transition.metric_id
             rows = self.episodes.setdefault(key, [])
+            json.dumps(transition.evidence, allow_nan=False)
             standing = [row for row in rows if row.cleared_us is None]
             match transition:
                 case Raised(cleared_us=None):
@@ -206,7 +208,8 @@ class Desk:
     def commit(self, decision: Decision) -> list[Transition]:
         self.alarms.apply(decision.transitions)
         for row in decision.states:
-            self.states[row.rule_id, row.device_id] = row
+            kept = json.loads(json.dumps(row.state))
+            self.states[row.rule_id, row.device_id] = replace(row, state=kept)
         self.engine.accept(decision)
         return decision.transitions
 
