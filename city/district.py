@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from city import district_checks, district_files, district_writing
+from city.areas import neighbour_pairs
 from city.devices import Kind, Metric
 from city.district_files import DistrictFiles
 from city.district_source import DistrictFilesError, Faults, decoded
@@ -31,7 +32,10 @@ _LARGEST_FILE = 256 * 1024 * 1024  # bytes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportReport:
-    """What an import did, in rows; ``unchanged`` when the folder was imported before and nothing was done."""
+    """What an import did, in rows; ``unchanged`` when the folder was imported before and nothing was done.
+
+    ``neighbours`` and ``devices`` are what the folder holds: pairs of cells, and devices.
+    """
 
     unchanged: bool
     areas_changed: int = 0
@@ -65,14 +69,19 @@ def import_folder(url: str, folder: Path, *, parse_rules: ParseRules) -> ImportR
     built_in = _built_in()
     digest = _digest(contents, built_in)
     with connect(url, application="city import") as connection, translated():
+        if stored.source_digest(connection) == digest:
+            return ImportReport(unchanged=True)
+        connection.rollback()  # reading takes seconds in a large district: ingest must not wait for it
+        files, defaults, warnings = _read(contents, built_in, parse_rules)
+        neighbours = _neighbours(files)
         connection.execute("SET LOCAL statement_timeout = '5min'; SET LOCAL lock_timeout = '60s'")
         stored.lock(connection)
         if stored.source_digest(connection) == digest:
             return ImportReport(unchanged=True)
-        files, defaults, warnings = _read(contents, built_in, parse_rules)
-        report = _write(connection, files, defaults, digest, warnings)
+        report = _write(connection, files, defaults, neighbours)
+        stored.write_info(connection, files.info, digest)
         nudge(connection)
-    return report
+    return replace(report, warnings=warnings)
 
 
 def import_defaults(url: str, *, parse_rules: ParseRules) -> None:
@@ -258,6 +267,13 @@ def _check_rules(
                 faults.value(f"{source} rule {rule_id}", key, value, remedy)
 
 
+def _neighbours(files: DistrictFiles) -> list[tuple[str, str]]:
+    """Pairs of cells, by code, that share an edge."""
+    cells = [area for area in files.areas if area.layer == "cell"]
+    pairs = neighbour_pairs([cell.geometry for cell in cells])
+    return [(cells[one].code, cells[other].code) for one, other in pairs]
+
+
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -265,8 +281,7 @@ def _write(
     connection: Connection[TupleRow],
     files: DistrictFiles,
     defaults: _Defaults,
-    digest: str,
-    warnings: list[str],
+    neighbours: list[tuple[str, str]],
 ) -> ImportReport:
     own_metrics = {metric.code for metric in files.metrics}
     own_kinds = {kind.code for kind in files.kinds}
@@ -285,18 +300,18 @@ def _write(
     by_code = district_checks.layers_by_code(files.areas)
     parents = [district_checks.parent_key(area, by_code, files.info.code) for area in files.areas]
     areas = stored_areas.write_areas(connection, files.areas, parents)
-    neighbours = stored_areas.write_neighbours(connection) if any(areas) else 0
+    if any(areas):
+        stored_areas.write_neighbours(connection, neighbours)
     devices = stored.write_devices(connection, files.devices)
     stations = stored.write_stations(connection, files.stations)
     units = stored_units.write_units(connection, files.units)
     responsibilities = stored_units.write_responsibilities(connection, files.responsibilities)
     rules = stored.write_rules(connection, defaults.rules)
-    stored.write_info(connection, files.info, digest)
     return ImportReport(
         unchanged=False,
         areas_changed=areas[0],
         areas_ended=areas[1],
-        neighbours=neighbours,
+        neighbours=len(neighbours),
         devices=len(files.devices),
         devices_changed=devices[0],
         devices_retired=devices[1],
@@ -308,5 +323,4 @@ def _write(
         responsibilities_ended=responsibilities[1],
         rules_changed=rules[0],
         rules_ended=rules[1],
-        warnings=warnings,
     )

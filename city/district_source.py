@@ -195,10 +195,11 @@ def csv_rows(
         if not _header_is_right(name, header, required, optional, faults):
             return
         before = reader.line_num
-        for cells in reader:
+        for line in reader:
             where = f"{name} line {before + 1}"
             before = reader.line_num
-            if not any(cell.strip() for cell in cells):
+            cells = [cell.strip() for cell in line]
+            if not any(cells):
                 continue
             if len(cells) > len(header) or max(map(len, cells)) > _LONGEST_CELL:
                 faults.add(
@@ -207,7 +208,7 @@ def csv_rows(
                     "put texts that hold a comma into quotation marks, and close them",
                 )
                 continue
-            yield Row(where, dict(zip(header, (cell.strip() for cell in cells), strict=False)), faults)
+            yield Row(where, dict(zip(header, cells, strict=False)), faults)
     except csv.Error as error:
         faults.add(f"{name} line {reader.line_num}", f"is not CSV ({error})", "save it as CSV UTF-8")
 

@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 
-from city.areas import Area, DistrictMap, MapArea, Place, bounding_box, neighbour_pairs, places, rings_of
+from city.areas import Area, DistrictMap, MapArea, Place, bounding_box, places, rings_of
 from city.district_files import DrawnArea
 
 Key = tuple[str, str]  # layer, code
@@ -153,13 +153,17 @@ def write_areas(
     return changed, ended
 
 
-def write_neighbours(connection: Connection[TupleRow]) -> int:
-    """Work out anew which valid cells share an edge; return the number of pairs."""
-    cells = [area for area in load_areas(connection, geometry=True) if area.layer == "cell"]
-    pairs = [(cells[i].id, cells[j].id) for i, j in neighbour_pairs([cell.geometry for cell in cells])]
+def write_neighbours(connection: Connection[TupleRow], pairs: Sequence[tuple[str, str]]) -> None:
+    """Make the pairs of valid cells that share an edge those given by their codes."""
+    connection.execute("CREATE TEMP TABLE pairs (one text, other text) ON COMMIT DROP")
+    with connection.cursor().copy("COPY pairs FROM STDIN") as copy:
+        for pair in pairs:
+            copy.write_row(pair)
+            copy.write_row(pair[::-1])
     connection.execute("DELETE FROM area_neighbours")
-    with connection.cursor().copy("COPY area_neighbours FROM STDIN") as copy:
-        for one, other in pairs:
-            copy.write_row((one, other))
-            copy.write_row((other, one))
-    return len(pairs)
+    connection.execute(
+        """INSERT INTO area_neighbours
+           SELECT a.id, b.id FROM pairs
+           JOIN areas a ON a.layer = 'cell' AND a.code = one AND a.valid_to IS NULL
+           JOIN areas b ON b.layer = 'cell' AND b.code = other AND b.valid_to IS NULL"""
+    )
