@@ -5,6 +5,7 @@ Everything is loopback and bounded: under six minutes, with `--quick` about one.
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import sys
@@ -45,6 +46,25 @@ Figures = dict[str, float | int | str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Costs:
+    """CPU seconds of the product's processes and of the database server."""
+
+    ingest: float
+    centre: float
+    database: float
+
+    def since(self, before: "Costs", messages: int) -> Figures:
+        """What was spent since `before`, for each 100,000 messages."""
+        each = 100_000 / messages
+        application = self.ingest - before.ingest + self.centre - before.centre
+        return {
+            "ingest_cpu_s_per_100k": round((self.ingest - before.ingest) * each, 2),
+            "application_cpu_s_per_100k": round(application * each, 2),
+            "database_cpu_s_per_100k": round((self.database - before.database) * each, 2),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Size:
     """How much of everything."""
 
@@ -66,6 +86,7 @@ class Bench:
         """`folder` takes logs and districts."""
         self.server, self.folder, self.size, self.console = server, folder, size, console
         self.figures: dict[str, Figures] = {}
+        self.machine = _machine()
 
     def run(self, chosen: list[str]) -> None:
         """The cases in order; one that fails is named and does not stop the others."""
@@ -133,13 +154,12 @@ class Bench:
             publish(broker.port, Load(fleet=FLEET, total=total, crossing_every=CROSSING)).result(120)
             published = time.monotonic() - began
             seconds = product.wait_stored(total, 180) - began
-            app, database = self._costs(product, before)
+            spent = self._costs(product).since(before, total)
             return {
                 "messages": total,
                 "per_second": round(total / seconds),
                 "publishing_s": round(published, 1),
-                "app_cpu_s_per_100k": round(app / total * 1e5, 2),
-                "database_cpu_s_per_100k": round(database / total * 1e5, 2),
+                **spent,
                 "ingest_rss_mb": round(_ingest_rss(product)),
                 "alarms": product.alarms(),
             }
@@ -178,14 +198,13 @@ class Bench:
             load = Load(fleet=FLEET, total=total, rate=PAGED_RATE, crossing_every=CROSSING)
             publish(broker.port, load).result(120)
             product.wait_stored(total, 60)
-            app, database = self._costs(product, before)
+            spent = self._costs(product).since(before, total)
             time.sleep(2)
             screen.close()
             figures: Figures = {
                 "messages": total,
                 "per_second": PAGED_RATE,
-                "app_cpu_s_per_100k": round(app / total * 1e5, 2),
-                "database_cpu_s_per_100k": round(database / total * 1e5, 2),
+                **spent,
                 "ingest_rss_mb": round(_ingest_rss(product)),
             }
             figures.update(self._latencies(product, screen))
@@ -218,12 +237,11 @@ class Bench:
             began = time.monotonic()
             publish(broker.port, Load(fleet=FLEET, total=self.size.packs, pack=100, window=400)).result(120)
             seconds = product.wait_stored(readings, 120) - began
-            app, database = self._costs(product, before)
+            spent = self._costs(product).since(before, readings)
             return {
                 "readings": readings,
                 "per_second": round(readings / seconds),
-                "app_cpu_s_per_100k": round(app / readings * 1e5, 2),
-                "database_cpu_s_per_100k": round(database / readings * 1e5, 2),
+                **spent,
                 "ingest_rss_mb": round(_ingest_rss(product)),
             }
 
@@ -236,40 +254,61 @@ class Bench:
             product.wait_stored(total, 120)
             return {"devices": fleet.devices, "messages": total, "ingest_rss_mb": round(_ingest_rss(product))}
 
-    def _costs(self, product: Product, before: tuple[float, float] = (0, 0)) -> tuple[float, float]:
-        """CPU seconds of (our processes, the database server) since `before`."""
-        ours = [process.pid for process in (product.ingest, product.centre) if process is not None]
-        return sum(map(cpu_seconds, ours)) - before[0], cpu_seconds(self.server.pid) - before[1]
+    def _costs(self, product: Product) -> Costs:
+        """CPU seconds so far."""
+        return Costs(
+            ingest=cpu_seconds(product.ingest.pid) if product.ingest else 0.0,
+            centre=cpu_seconds(product.centre.pid) if product.centre else 0.0,
+            database=cpu_seconds(self.server.pid),
+        )
 
     def report(self) -> Path:
-        """Print the table and write the JSON; returns its path."""
+        """Print the tables and write the JSON; returns its path."""
         ceiling, stock = (self.figures.get(name, {}).get("per_second") for name in ("raw", "paho"))
-        table = Table("case", "messages/s", "of raw mosquitto", "of stock paho", "more")
+        rates = Table(
+            "case", "messages/s", "of raw", "of paho", "CPU s: ingest/application/database", "RSS MB", "more"
+        )
         for name, figures in self.figures.items():
             rate = figures.get("per_second")
-            more = ", ".join(
+            spent = [str(value) for key, value in figures.items() if key.endswith("_per_100k")]
+            shown = ("per_second", "messages", "readings", "ingest_rss_mb")
+            rest = [
                 f"{key} {value}"
                 for key, value in figures.items()
-                if key not in ("per_second", "messages", "readings")
-            )
-            ratios = [
-                f"{rate / base:.2f}" if isinstance(rate, int) and isinstance(base, int) else ""
-                for base in (ceiling, stock)
+                if key not in shown and not key.endswith("_per_100k") and value is not None
             ]
-            table.add_row(name, f"{rate:,}" if isinstance(rate, int) else "", *ratios, more)
-        self.console.print(table)
+            rates.add_row(
+                name,
+                f"{rate:,}" if isinstance(rate, int) else "",
+                _ratio(rate, ceiling),
+                _ratio(rate, stock),
+                " / ".join(spent),
+                str(figures.get("ingest_rss_mb", "")),
+                "\n".join(rest),
+            )
+        self.console.print(rates)
+        self.console.print(
+            "CPU seconds are for 100,000 messages; load before the run: ", self.machine["load_before"]
+        )
         results = ROOT / "bench" / "results"
         results.mkdir(exist_ok=True)
         path = results / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-        machine = {"machine": platform.machine(), "python": platform.python_version(), "cores": _cores()}
-        path.write_text(json.dumps({"machine": machine, "figures": self.figures}, indent=1) + "\n")
+        path.write_text(json.dumps({"machine": self.machine, "figures": self.figures}, indent=1) + "\n")
         return path
 
 
-def _cores() -> int:
-    return len(
-        [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
-    )
+def _ratio(rate: object, base: object) -> str:
+    return f"{rate / base:.2f}" if isinstance(rate, int) and isinstance(base, int) else ""
+
+
+def _machine() -> Figures:
+    """What the figures belong to; the load, taken before the first case, says whether it had other work."""
+    return {
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 1),
+    }
 
 
 def _ingest_rss(product: Product) -> float:
@@ -295,7 +334,7 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="plain PostgreSQL instead of TimescaleDB")
     parser.add_argument("--json", action="store_true", help="print the JSON instead of the table")
     given = parser.parse_args()
-    console = Console(stderr=given.json)
+    console = Console(stderr=given.json, width=None if sys.stdout.isatty() else 130)
     folder = Path(tempfile.mkdtemp(prefix="city-bench-"))
     try:
         with started_server(plain=given.plain) as server:
