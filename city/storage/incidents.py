@@ -22,13 +22,21 @@ Row = dict[str, Any]
 
 _INCIDENT = """
     SELECT i.id, i.number, i.state, i.class AS incident_class, i.base_class, i.category, i.title, i.area_id,
-    i.unit_id,
-    i.reason, i.reason_en, i.source, i.due_at, i.opened_at, i.last_alarm_at, i.acknowledged_at,
-    i.acknowledged_by,
-    i.told_at, i.awaiting_since, i.urged_at, i.urged_level, i.overdue_at, i.closed_at, i.exercise, i.version,
-    i.last_seq, i.head
+    i.unit_id, i.reason, i.reason_en, i.source, i.due_at, i.opened_at, i.last_alarm_at, i.acknowledged_at,
+    i.acknowledged_by, i.told_at, i.awaiting_since, i.urged_at, i.urged_level, i.overdue_at,
+    i.closed_at, i.exercise, i.version, i.last_seq, i.head
     FROM incidents i
 """
+_NEAR = """
+    SELECT i.id FROM incidents i
+    WHERE i.closed_at IS NULL AND split_part(i.category, '.', 1) = ANY(%(families)s)
+      AND (i.area_id IS NULL OR i.area_id = ANY(%(cells)s) OR EXISTS (
+          SELECT FROM alarms a LEFT JOIN devices d ON d.id = a.device_id
+          WHERE a.incident_id = i.id
+            AND (a.cell_id = ANY(%(cells)s) OR a.device_id = ANY(%(devices)s)
+                 OR d.gateway = ANY(%(gateways)s))))
+"""
+_THESE = _INCIDENT + " WHERE i.id = ANY(%s) AND i.closed_at IS NULL ORDER BY i.id FOR NO KEY UPDATE OF i"
 _ONE = _INCIDENT + " WHERE i.id = %s FOR NO KEY UPDATE"
 
 
@@ -46,30 +54,22 @@ async def lock_open_near(
     devices: Sequence[int],
     gateways: Sequence[str],
 ) -> list[Incident]:
-    """Open incidents of these top-level categories that touch the cells, devices or gateways, or have no
-    place.
+    """Open incidents of these top-level categories that touch cells, devices or gateways, or have no place.
 
     Locked by id; call it after ``lock_ground``, so that it sees what others there have just opened.
     """
+    near = await connection.execute(
+        _NEAR,
+        {
+            "families": list(families),
+            "cells": list(cells),
+            "devices": list(devices),
+            "gateways": list(gateways),
+        },
+    )
+    ids = [row[0] for row in await near.fetchall()]
     async with connection.cursor(row_factory=class_row(Incident)) as cursor:
-        await cursor.execute(
-            _INCIDENT
-            + """
-            WHERE i.closed_at IS NULL AND split_part(i.category, '.', 1) = ANY(%(families)s)
-              AND (i.area_id IS NULL OR i.area_id = ANY(%(cells)s) OR i.id IN (
-                  SELECT a.incident_id FROM alarms a LEFT JOIN devices d ON d.id = a.device_id
-                  WHERE a.incident_id IN (SELECT id FROM incidents WHERE closed_at IS NULL)
-                    AND (a.cell_id = ANY(%(cells)s) OR a.device_id = ANY(%(devices)s)
-                         OR d.gateway = ANY(%(gateways)s))))
-            ORDER BY i.id FOR NO KEY UPDATE OF i
-            """,
-            {
-                "families": list(families),
-                "cells": list(cells),
-                "devices": list(devices),
-                "gateways": list(gateways),
-            },
-        )
+        await cursor.execute(_THESE, (ids,))
         return await cursor.fetchall()
 
 
