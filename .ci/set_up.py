@@ -87,7 +87,7 @@ def starts_pip(folder: Path) -> bool:
 def install_locked() -> None:
     total = LOCK.read_text(encoding="utf-8").count("==")
     say(f"[2/4] 依赖包 · {total} packages, checked by hash")
-    pip(["install", "--require-hashes", "-r", str(LOCK)], total)
+    pip(["install", "--no-deps", "--require-hashes", "-r", str(LOCK)], total)  # the lock names every one
 
 
 def install_ourselves() -> None:

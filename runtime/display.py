@@ -50,7 +50,7 @@ class Display:
         lines = [
             f"登录 log in as  {name}",
             f"一次性密码 one-time secret  {secret}",
-            "只显示这一次，登录后请修改 · shown only this once; change it after logging in",
+            "只显示这一次，登录后请修改 · shown only once; change it at log-in",
         ]
         title = "第一个账号 · the first account"
         self._console.print(Panel("\n".join(lines), title=title, expand=False), highlight=False)

@@ -37,8 +37,8 @@ from simulators import district as demonstration
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVING_S = 5.0  # how long a killed predecessor's servers may hold their ports
 READY_S = 90.0
-OURS_STOP_S = 2.0  # then the servers have the rest of the five seconds
-SERVERS_STOP_S = 2.0
+OURS_STOP_S = 2.7  # then the servers have the rest of the five seconds
+SERVERS_STOP_S = 1.8
 TICK_S = 0.2
 FAULTY_SETTINGS = 2  # exit code of our commands: a person must put something right, restarting does not help
 
@@ -120,10 +120,12 @@ class House:
                 self._display.report(
                     f"{keeper.name} did not stop in time and was killed; nothing is lost by that"
                 )
-        if self._broker is not None:
-            self._broker.stop(SERVERS_STOP_S / 2)
-        if self._postgres is not None:
-            self._postgres.stop(SERVERS_STOP_S)
+        deadline = time.monotonic() + SERVERS_STOP_S
+        for keeper in self._servers:
+            keeper.process.ask_to_stop()  # both at once, then wait for each
+        for server in (self._broker, self._postgres):
+            if server is not None:
+                server.stop(max(0.1, deadline - time.monotonic()))
 
     def _start_broker(self) -> None:
         if self._settings.mqtt_url:
