@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/alarms", tags=["alarms"])
 
 
 @router.get("", summary="Alarms", operation_id="list_alarms")
-async def list_alarms(  # noqa: PLR0917  # each is one parameter of the query
+async def list_alarms(  # each is one parameter of the query
     request: Request,
     state: Literal["open", "cleared", "all"] = "all",
     incident: Annotated[int | None, Query(ge=1)] = None,

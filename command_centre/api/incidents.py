@@ -54,7 +54,7 @@ class Act(BaseModel):
 
 
 @router.get("", summary="Incidents", operation_id="list_incidents")
-async def list_incidents(  # noqa: PLR0917  # each is one parameter of the query
+async def list_incidents(  # each is one parameter of the query
     request: Request,
     known: Known,
     state: Annotated[
@@ -147,7 +147,7 @@ async def timeline(request: Request, incident_id: int, known: Known) -> Response
 
 
 @router.post("/{incident_id}/{action}", summary="Act on an incident", operation_id="act_on_incident")
-async def act(  # noqa: PLR0917  # path, body, caller and one header
+async def act(  # path, body, caller and one header
     request: Request,
     incident_id: int,
     action: str,

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import psycopg
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -96,6 +97,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(DatabaseError, _database)
     app.add_exception_handler(PoolTimeout, _busy)
+    app.add_exception_handler(UnicodeEncodeError, _text)
     app.add_exception_handler(CityError, _city)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -145,8 +147,22 @@ def _city(request: Request, error: Exception) -> Response:
 
 def _database(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatabaseError)  # noqa: S101  # registered for nothing else
+    if isinstance(error.__cause__, psycopg.DataError):
+        return _unstorable().response(request.url.path)
     _log.error("database refused", path=request.url.path, error=str(error))
     return unavailable().response(request.url.path) if error.retry else _internal().response(request.url.path)
+
+
+def _text(request: Request, _error: Exception) -> Response:
+    return _unstorable().response(request.url.path)
+
+
+def _unstorable() -> Problem:
+    return Problem(
+        422,
+        "a value cannot be stored: a number is too large, or a text holds a NUL or half a character",
+        "有内容无法保存：数字过大，或文字中含有无效字符",
+    )
 
 
 def _busy(request: Request, error: Exception) -> Response:

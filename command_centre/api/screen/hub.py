@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -253,7 +254,7 @@ def _is(row: tables.Row, noun: str) -> bool:
 
 
 async def _either(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return
+    # asyncio.timeout, not wait_for: before Python 3.12 wait_for may swallow a cancellation.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

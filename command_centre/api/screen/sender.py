@@ -96,7 +96,8 @@ class Screen:
 
     async def _wait(self) -> None:
         with suppress(TimeoutError):  # nothing to send; but look at the acknowledgements
-            await asyncio.wait_for(self._wake.wait(), SILENT_S)
+            async with asyncio.timeout(SILENT_S):  # not wait_for, which may swallow a cancellation
+                await self._wake.wait()
         self._wake.clear()
         if self._unacknowledged and time.monotonic() - self._unacknowledged[0][1] > SILENT_S:
             raise SlowScreenError(f"acknowledged nothing for {SILENT_S:.0f} s")
@@ -120,7 +121,8 @@ class Screen:
 
     async def _send(self, frame: str) -> None:
         try:
-            await asyncio.wait_for(self._socket.send_text(frame), SEND_S)
+            async with asyncio.timeout(SEND_S):
+                await self._socket.send_text(frame)
         except TimeoutError as error:
             self._abort()
             raise SlowScreenError(f"took no bytes for {SEND_S:.0f} s") from error
@@ -137,7 +139,8 @@ class Screen:
             self._hub.counted["let_go"] += 1
             _log.info("screen let go", why=str(outcome), client=str(self._socket.client))
             try:
-                await asyncio.wait_for(self._socket.close(code=1008, reason=str(outcome)), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._socket.close(code=1008, reason=str(outcome))
             except (TimeoutError, RuntimeError, WebSocketDisconnect):
                 self._abort()
         elif outcome is not None and not isinstance(

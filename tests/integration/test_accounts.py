@@ -1,0 +1,242 @@
+"""Log-in, roles, sessions and pauses, against a centre that really serves."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+import pytest
+
+from city.storage import users
+from command_centre import accounts
+from command_centre.api.access import COOKIE
+from tests.integration.running_centre import Centre, lay_ground, running
+
+PASSWORD = "a-long-enough-word"
+
+
+@pytest.fixture
+def secret(migrated_url: str) -> str:
+    lay_ground(migrated_url)
+    made = accounts.ensure_administrator(migrated_url)
+    assert made is not None
+    return made
+
+
+@pytest.fixture
+def centre(migrated_url: str, secret: str) -> Iterator[Centre]:
+    with running(migrated_url) as made:
+        yield made
+
+
+@pytest.fixture
+def browser(centre: Centre) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=centre.base, timeout=20) as client:
+        yield client
+
+
+def log_in(client: httpx.Client, name: str, password: str, **headers: str) -> httpx.Response:
+    return client.post("/api/session", json={"name": name, "password": password}, headers=headers)
+
+
+@contextmanager
+def person(centre: Centre, role: str) -> Iterator[httpx.Client]:
+    """Somebody with a role, logged in and past the first change of password."""
+    name = f"{role}-1"
+    made = centre.client.post("/api/users", json={"name": name, "role": role})
+    assert made.status_code == 201
+    once = made.json()["one_time_secret"]
+    with httpx.Client(base_url=centre.base, timeout=20) as client:
+        assert log_in(client, name, once).status_code == 200
+        changed = client.post("/api/session/password", json={"current": once, "new": PASSWORD})
+        assert changed.status_code == 204
+        yield client
+
+
+def test_the_first_administrator_is_made_once(migrated_url: str) -> None:
+    first = accounts.ensure_administrator(migrated_url)
+    assert first is not None
+    assert accounts.ensure_administrator(migrated_url) is None
+    with psycopg.connect(migrated_url) as connection:
+        user = users.get(connection, accounts.FIRST_ADMINISTRATOR)
+    assert user is not None
+    assert user.password_hash.startswith("$argon2id$")
+    assert first not in user.password_hash
+    assert user.must_change
+
+
+def test_the_one_time_secret_opens_only_its_own_change(browser: httpx.Client, secret: str) -> None:
+    answer = log_in(browser, "admin", secret)
+    assert answer.json()["user"] == {
+        "name": "admin", "display_name": "管理员", "role": "administrator", "must_change": True,
+    }  # fmt: skip
+    assert browser.get("/api/session").json()["user"]["must_change"] is True
+    refused = browser.get("/api/incidents")
+    assert refused.status_code == 403
+    assert "change" in refused.json()["detail"]
+    assert refused.json()["must_change"] is True
+    short = browser.post("/api/session/password", json={"current": secret, "new": "short"})
+    assert short.status_code == 422
+    same = browser.post("/api/session/password", json={"current": secret, "new": secret})
+    assert same.status_code == 422
+    wrong = browser.post("/api/session/password", json={"current": "wrong-one", "new": PASSWORD})
+    assert wrong.status_code == 403
+    changed = browser.post("/api/session/password", json={"current": secret, "new": PASSWORD})
+    assert changed.status_code == 204
+    assert browser.get("/api/incidents").status_code == 200
+    assert log_in(browser, "admin", secret).status_code == 401
+    assert log_in(browser, "admin", PASSWORD).json()["user"]["must_change"] is False
+
+
+def test_the_cookie_is_for_this_site_and_no_script(browser: httpx.Client, secret: str) -> None:
+    cookie = log_in(browser, "admin", secret).headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "secure" not in cookie  # plain http; over TLS it is
+    over_tls = log_in(browser, "admin", secret, **{"X-Forwarded-Proto": "https"})
+    assert "secure" in over_tls.headers["set-cookie"].lower()
+
+
+def test_the_table_holds_no_token_that_opens_anything(
+    centre: Centre, browser: httpx.Client, secret: str
+) -> None:
+    log_in(browser, "admin", secret)
+    ((digest,),) = centre.execute("SELECT token_digest FROM sessions")
+    assert bytes(digest) == accounts.digest(browser.cookies[COOKIE])  # type: ignore[arg-type]  # bytea
+
+
+def test_logging_out_ends_the_session_for_good(centre: Centre, browser: httpx.Client, secret: str) -> None:
+    log_in(browser, "admin", secret)
+    token = browser.cookies[COOKIE]
+    assert browser.delete("/api/session").status_code == 204
+    again = httpx.get(f"{centre.base}/api/session", cookies={COOKIE: token})
+    assert again.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("column", "age"), [("seen_at", "13 hours"), ("expires_at", "1 second")], ids=["idle", "too old"]
+)
+def test_sessions_end_by_themselves(
+    centre: Centre, browser: httpx.Client, secret: str, column: str, age: str
+) -> None:
+    log_in(browser, "admin", secret)
+    assert browser.get("/api/session").status_code == 200
+    centre.execute(f"UPDATE sessions SET {column} = now() - interval '{age}'")
+    assert browser.get("/api/session").status_code == 401
+
+
+def test_wrong_passwords_pause_the_account_and_nobody_learns_names(
+    centre: Centre, browser: httpx.Client, secret: str
+) -> None:
+    unknown = log_in(browser, "nobody", "x")
+    for _ in range(users.FREE_TRIES):
+        wrong = log_in(browser, "admin", "x")
+        assert wrong.status_code == 401
+        assert {key: wrong.json()[key] for key in ("detail", "status")} == {
+            key: unknown.json()[key] for key in ("detail", "status")
+        }
+    paused = log_in(browser, "admin", secret)
+    assert paused.status_code == 429
+    assert 0 < int(paused.headers["retry-after"]) <= users.FIRST_PAUSE_S + 1
+    centre.execute("UPDATE users SET locked_until = now() - interval '1 second'")
+    assert log_in(browser, "admin", "x").status_code == 401
+    longer = log_in(browser, "admin", secret)
+    assert int(longer.headers["retry-after"]) > users.FIRST_PAUSE_S
+    centre.execute("UPDATE users SET locked_until = now() - interval '1 second'")
+    assert log_in(browser, "admin", secret).status_code == 200
+    assert centre.execute("SELECT failed_count, locked_until FROM users WHERE name = 'admin'") == [(0, None)]
+
+
+def test_roles_open_what_the_table_says(centre: Centre) -> None:
+    with person(centre, "viewer") as viewer, person(centre, "dispatcher") as dispatcher:
+        for client, allowed in ((viewer, False), (dispatcher, True)):
+            assert client.get("/api/incidents").status_code == 200
+            made = client.post("/api/incidents", json={"category": "fire.smoke", "cell": "C1"})
+            assert made.status_code == (201 if allowed else 403)
+            assert client.get("/api/users").status_code == 403
+            assert client.post("/api/quarantine/replay", json={"ids": [1]}).status_code == 403
+        refused = viewer.post("/api/incidents/1/acknowledge")
+        assert "dispatcher" in refused.json()["detail"]
+
+
+def test_a_changed_role_holds_at_once_and_disabling_ends_sessions(centre: Centre) -> None:
+    with person(centre, "dispatcher") as client:
+        centre.client.patch("/api/users/dispatcher-1", json={"role": "viewer"})
+        assert client.post("/api/incidents", json={"category": "fire.smoke"}).status_code == 403
+        centre.client.patch("/api/users/dispatcher-1", json={"disabled": True})
+        assert client.get("/api/session").status_code == 401
+        assert log_in(client, "dispatcher-1", PASSWORD).status_code == 401
+        centre.client.patch("/api/users/dispatcher-1", json={"disabled": False})
+        assert log_in(client, "dispatcher-1", PASSWORD).status_code == 200
+
+
+def test_the_last_administrator_cannot_be_lost(centre: Centre) -> None:
+    for change in ({"disabled": True}, {"role": "viewer"}):
+        refused = centre.client.patch("/api/users/admin", json=change)
+        assert refused.status_code == 409
+    centre.client.post("/api/users", json={"name": "second", "role": "administrator"})
+    assert centre.client.patch("/api/users/admin", json={"role": "viewer"}).status_code == 200
+
+
+def test_a_reset_gives_a_fresh_secret_and_ends_sessions(centre: Centre) -> None:
+    with person(centre, "viewer") as client:
+        fresh = centre.client.post("/api/users/viewer-1/reset").json()["one_time_secret"]
+        assert client.get("/api/session").status_code == 401
+        assert log_in(client, "viewer-1", PASSWORD).status_code == 401
+        assert log_in(client, "viewer-1", fresh).json()["user"]["must_change"] is True
+    assert centre.client.post("/api/users/nobody/reset").status_code == 404
+
+
+def test_a_name_is_taken_once(centre: Centre) -> None:
+    assert centre.client.post("/api/users", json={"name": "admin"}).status_code == 409
+    bad = centre.client.post("/api/users", json={"name": "with space"})
+    assert bad.status_code == 422
+    assert bad.json()["errors"][0]["field"] == "name"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 204),
+        ({}, 204),
+    ],
+)
+def test_another_sites_page_cannot_use_the_cookie(
+    browser: httpx.Client, secret: str, headers: dict[str, str], status: int
+) -> None:
+    log_in(browser, "admin", secret)
+    assert browser.delete("/api/session", headers=headers).status_code == status
+
+
+def test_another_sites_page_cannot_log_somebody_in(browser: httpx.Client, secret: str) -> None:
+    refused = log_in(browser, "admin", secret, **{"Sec-Fetch-Site": "cross-site"})
+    assert refused.status_code == 403
+    assert COOKIE not in browser.cookies
+
+
+@pytest.mark.parametrize("authorization", ["Bearer wrong", "Bearer", "Basic YTpi", "Bearer \xe9"])
+def test_a_wrong_token_is_nobody(centre: Centre, authorization: str) -> None:
+    refused = centre.stranger.get(
+        "/api/incidents", headers={"Authorization": authorization.encode("latin-1")}
+    )  # type: ignore[dict-item]  # bytes, as a hostile client sends them
+    assert refused.status_code == 401
+
+
+def test_the_token_is_an_administrator(centre: Centre) -> None:
+    assert centre.client.get("/api/users").status_code == 200
+    assert centre.client.get("/api/session").json()["user"]["role"] == "administrator"
+    refused = centre.client.post("/api/session/password", json={"current": "x", "new": PASSWORD})
+    assert refused.status_code == 403
+
+
+def test_every_change_of_an_account_is_on_record(centre: Centre) -> None:
+    centre.client.post("/api/users", json={"name": "someone"})
+    centre.client.patch("/api/users/someone", json={"role": "dispatcher"})
+    rows = centre.execute("SELECT actor, action, object FROM audit ORDER BY id")
+    assert ("system", "user.created", "user:admin") in rows
+    assert ("api-token", "user.created", "user:someone") in rows
+    assert ("api-token", "user.changed", "user:someone") in rows
