@@ -22,7 +22,8 @@ class Line:
     """Connects at once in the background and keeps trying; `publish` never waits.
 
     `will_topic` gets `offline` from the broker when the connection dies without a goodbye (and `online` from
-    us whenever it is made). `on_acknowledged` is called from the connection's thread for each PUBACK.
+    us whenever it is made). `on_heard` is called from the connection's thread with each payload on
+    the topic `listen_to`.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Line:
         client_id: str,
         *,
         will_topic: str | None = None,
-        on_acknowledged: Callable[[], None] | None = None,
+        listen_to: str | None = None,
+        on_heard: Callable[[bytes], None] | None = None,
     ) -> None:
         self._will_topic = will_topic
-        self._on_acknowledged = on_acknowledged
+        self._listen_to = listen_to
+        self._on_heard = on_heard
         self._lock = threading.Lock()
         self.published = self.acknowledged = self.dropped = 0
         self.refusal = ""  # the broker's reason for refusing the connection, until it accepts one
@@ -54,6 +57,7 @@ class Line:
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_publish = self._acknowledge
+        client.on_message = self._heard
         client.connect_async(
             parts.hostname or "127.0.0.1", parts.port or (8883 if parts.scheme == "mqtts" else 1883)
         )
@@ -108,6 +112,8 @@ class Line:
             return
         self.refusal = ""
         log.info("broker.connected", client=client._client_id.decode())
+        if self._listen_to is not None:
+            client.subscribe(self._listen_to)
         if self._will_topic is not None:
             self.publish(self._will_topic, b"online")
 
@@ -127,5 +133,7 @@ class Line:
     ) -> None:
         with self._lock:
             self.acknowledged += 1
-        if self._on_acknowledged is not None:
-            self._on_acknowledged()
+
+    def _heard(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        if self._on_heard is not None:
+            self._on_heard(bytes(message.payload))

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from simulators import turns
 from simulators.fleet import Device
 from simulators.line import Line
 from simulators.scenarios import URGENT_INTERVAL_S, Scenario
+from simulators.turns import Turns
 from simulators.weather import Detection, Outage, noise
 
 log = structlog.get_logger("simulators")
@@ -38,6 +40,7 @@ class Player:
     published: int = 0
     acknowledged: int = 0
     dropped: int = 0
+    _muted: bool = False
     _due: list[tuple[float, int]] = field(default_factory=list)
     _last: dict[str, float] = field(default_factory=dict)
     _seq: dict[str, int] = field(default_factory=dict)
@@ -45,8 +48,8 @@ class Player:
 
     def play(self, stop: threading.Event, duration_s: float | None) -> None:
         self._client_id = f"simulator-{secrets.token_hex(4)}"
-        self._first_seq = int(time.time())  # higher than any number of an earlier run
-        line = Line(self.url, self._client_id)
+        self._turns = Turns(self._client_id, time.time())
+        line = Line(self.url, self._client_id, listen_to=turns.TOPIC, on_heard=self._turns.hear)
         for outage in self.scenario.outages():
             self._own_lines[outage.gateway.code] = self._gateway_line(outage)
         for number, device in enumerate(self.fleet):
@@ -63,6 +66,7 @@ class Player:
                 if duration_s is not None and elapsed >= duration_s:
                     break
                 t = elapsed * self.speed
+                self._take_turns(line)
                 self._tick(line, before, t)
                 before = t
                 stop.wait(TICK_S)
@@ -70,6 +74,17 @@ class Player:
             for each in [line, *self._own_lines.values()]:
                 each.close()
                 self._count(each)
+
+    def _take_turns(self, line: Line) -> None:
+        """Say that we play; hold our tongue while somebody who began later does."""
+        now = time.monotonic()
+        announcement = self._turns.announcement(now)
+        if announcement is not None:
+            line.publish(turns.TOPIC, announcement)
+        silent = self._turns.silent(now)
+        if silent != self._muted:
+            log.info("simulate.yielded" if silent else "simulate.resumed", to="a simulator that began later")
+        self._muted = silent
 
     def _tick(self, line: Line, before: float, t: float) -> None:
         self._switch_gateways(t)
@@ -84,17 +99,19 @@ class Player:
             if t - self._last.get(device.code, -1e9) >= URGENT_INTERVAL_S:
                 self._report(line, device, t)
         for detection in self.scenario.detections(before, t):
-            self._line(line, detection.camera).publish(detection.camera.topic, _detection(detection))
+            if not self._muted:
+                self._line(line, detection.camera).publish(detection.camera.topic, _detection(detection))
 
     def _report(self, line: Line, device: Device, t: float) -> None:
-        if self.scenario.silent(device, t):
+        if self._muted or self.scenario.silent(device, t):
             return
         since = min(t - self._last.get(device.code, 0.0), self.scenario.interval(device))
         self._last[device.code] = t
         if device.kind in ("camera", "gateway"):
             self._line(line, device).publish(f"{device.topic}/status", b"online")
             return
-        seq = self._seq[device.code] = self._seq.get(device.code, self._first_seq) + 1
+        # Rising over restarts and from one player to the next, as a device's own counter would.
+        seq = self._seq[device.code] = max(self._seq.get(device.code, 0) + 1, int(time.time()))
         self._line(line, device).publish(device.topic, self._reading(device, t, seq, since))
 
     def _reading(self, device: Device, t: float, seq: int, since: float) -> bytes:

@@ -87,9 +87,9 @@ def compose(name: str, devices: Sequence[Device], seed: int) -> Scenario:
 
 
 def _background(devices: Sequence[Device], rng: np.random.Generator) -> Background:
-    """One detector in five hundred and one camera in a hundred have never been heard."""
+    """A few devices have never been heard: one detector in 1,500, one camera in 400."""
     absent = []
-    for kind, share in (("smoke", 500), ("camera", 100)):
+    for kind, share in (("smoke", 1500), ("camera", 400)):
         codes = [d.code for d in devices if d.kind == kind]
         absent += (
             [str(code) for code in rng.choice(codes, len(codes) // share, replace=False)] if codes else []

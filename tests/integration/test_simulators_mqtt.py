@@ -205,6 +205,31 @@ def test_a_broker_that_is_late_is_waited_for(mosquitto: MosquittoServer, folder:
     assert codes == [0]
 
 
+def test_the_simulator_that_began_last_has_the_word(mosquitto: MosquittoServer, folder: Path) -> None:
+    """Otherwise a detector would burn in one and be calm in the other."""
+
+    def burning(since: int) -> int:
+        said = [json.loads(m[1]) for m in heard.messages[since:] if "/smoke/" in m[0] and m[1][:1] == b"{"]
+        return sum(s.get("value", 0) >= 60 for s in said)
+
+    def count() -> int:
+        return len(heard.messages)
+
+    with listening(mosquitto.port) as heard, playing(mosquitto.url, folder, "flap", speed=20):
+        assert heard.until(lambda: burning(0) > 10)
+        with playing(mosquitto.url, folder, "calm", speed=20):
+            mark = [count()]
+
+            def calm_for_a_while() -> bool:
+                if burning(mark[0]):
+                    mark[0] = count()
+                return count() > mark[0] + 300
+
+            assert heard.until(calm_for_a_while)
+        mark = [count()]
+        assert heard.until(lambda: burning(mark[0]) > 10)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_good_order(
     mosquitto: MosquittoServer, folder: Path, number: int
