@@ -92,7 +92,8 @@ class MockCentre:
         self.answers: dict[str, Any] = {}  # GET path -> JSON body
         self.asked: list[tuple[str, str, Any]] = []  # method, path, body of what changes something
         self.refuse: dict[str, tuple[int, dict[str, Any]]] = {}  # path -> status, problem
-        self.user: dict[str, str] | None = None
+        self.versions: list[str | None] = []  # If-Match of each of them
+        self.user: dict[str, Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         config = uvicorn.Config(
             self._app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1
@@ -189,6 +190,7 @@ class MockCentre:
         if where == "/api/session":
             return await self._session(request)
         if request.method != "GET":
+            self.versions.append(request.headers.get("If-Match"))
             self.asked.append((request.method, where, json.loads(await request.body() or b"null")))
             status, problem = self.refuse.get(where, (0, {}))
             if status:

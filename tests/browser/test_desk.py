@@ -63,7 +63,18 @@ def desk(centre: MockCentre) -> MockCentre:
         },
         "/api/devices": {
             "items": [
-                {"code": "smoke-0008", "kind": "smoke", "cell": "C1", "claimed": False, "last_seen_at": None}
+                {
+                    "code": "smoke-0008",
+                    "kind": "smoke",
+                    "cell": "C1",
+                    "name": "",
+                    "registration": "unclaimed",
+                    "service_state": "in_service",
+                    "service_until": None,
+                    "service_reason": "",
+                    "last_heard_at": None,
+                    "online": False,
+                }
             ],
             "next": None,
         },
@@ -74,7 +85,10 @@ def desk(centre: MockCentre) -> MockCentre:
                     "topic": "city/C1/smoke/x",
                     "reason": "not JSON",
                     "received_at": scenes.at(-1),
-                    "payload": "{",
+                    "text": "{",
+                    "replay_requested_at": None,
+                    "replayed_at": None,
+                    "outcome": None,
                 }
             ],
             "next": None,
@@ -83,8 +97,14 @@ def desk(centre: MockCentre) -> MockCentre:
     return centre
 
 
-def logged_in(centre: MockCentre, open_page: OpenPage, width: int = 1600, height: int = 900) -> Page:
-    centre.user = {"name": "zhang", "display_name": "张值班", "role": "dispatcher"}
+def logged_in(
+    centre: MockCentre,
+    open_page: OpenPage,
+    width: int = 1600,
+    height: int = 900,
+    role: str = "dispatcher",
+) -> Page:
+    centre.user = {"name": "zhang", "display_name": "张值班", "role": role}
     page = open_page(f"{centre.url}/desk", width, height)
     page.wait_for_selector("[data-row]")
     return page
@@ -109,6 +129,23 @@ def test_a_wrong_password_is_explained_and_a_right_one_lets_in(desk: MockCentre,
 
     page.get_by_role("button", name="退出").click()
     expect(page.get_by_label("用户名")).to_be_visible()
+
+
+def test_a_password_set_by_somebody_else_must_be_changed_first(desk: MockCentre, open_page: OpenPage) -> None:
+    desk.user = {"name": "zhang", "display_name": "张值班", "role": "administrator", "must_change": True}
+    page = open_page(f"{desk.url}/desk")
+    expect(page.locator("form")).to_contain_text("请先设置自己的密码")
+    page.get_by_label("当前密码").fill("one-time-secret")
+    page.get_by_label("新密码（至少").fill("long enough 1")
+    page.get_by_label("再输入一次").fill("long enough 2")
+    page.get_by_role("button", name="确定").click()
+    expect(page.get_by_role("alert")).to_contain_text("两次输入的新密码不同")
+    page.get_by_label("再输入一次").fill("long enough 1")
+    desk.user.pop("must_change")
+    page.get_by_role("button", name="确定").click()
+    expect(page.locator("[data-row]")).to_have_count(14)
+    changed = {"current": "one-time-secret", "new": "long enough 1"}
+    assert desk.asked == [("POST", "/api/session/password", changed)]
 
 
 def test_sorting(desk: MockCentre, open_page: OpenPage) -> None:
@@ -161,16 +198,22 @@ def test_dispatch_names_unit_and_reason(desk: MockCentre, open_page: OpenPage) -
     page.get_by_role("button", name="确定").click()
     expect(page.locator("form")).to_have_count(0)
     assert desk.asked == [("POST", "/api/incidents/8/dispatch", {"unit": "U2", "reason": "火势扩大"})]
+    assert desk.versions == ['"1"']  # refused by the centre if somebody else was faster
 
 
 def test_a_refusal_is_readable_and_keeps_what_was_typed(desk: MockCentre, open_page: OpenPage) -> None:
     page = opened(logged_in(desk, open_page))
-    conflict = {"title": "Conflict", "status": 409, "detail": "事件已归档 · the incident is archived"}
+    conflict = {
+        "title": "Conflict",
+        "title_zh": "与当前状态冲突",
+        "detail": "the incident is archived",
+        "detail_zh": "事件已归档",
+    }
     desk.refuse["/api/incidents/8/comment"] = (409, conflict)
     page.get_by_role("button", name="备注").click()
     page.get_by_label("备注").fill("现场已核实")
     page.get_by_role("button", name="确定").click()
-    expect(page.get_by_role("alert")).to_contain_text("the incident is archived")
+    expect(page.get_by_role("alert")).to_contain_text("与当前状态冲突: 事件已归档")
     expect(page.get_by_label("备注")).to_have_value("现场已核实")
 
 
@@ -229,7 +272,7 @@ def test_a_device_is_put_under_test_with_end_and_reason(desk: MockCentre, open_p
 
 
 def test_quarantine_is_shown_and_replayed(desk: MockCentre, open_page: OpenPage) -> None:
-    page = logged_in(desk, open_page)
+    page = logged_in(desk, open_page, role="administrator")
     page.get_by_role("navigation").get_by_role("button", name="隔离消息").click()
     expect(page.locator("table")).to_contain_text("not JSON")
     page.get_by_role("checkbox").check()

@@ -5,6 +5,8 @@ export interface User {
   name: string;
   display_name: string;
   role: "viewer" | "dispatcher" | "administrator";
+  /** The password was set by somebody else: nothing but changing it is let through. */
+  must_change?: boolean;
 }
 
 export interface IncidentDetail {
@@ -32,6 +34,7 @@ export interface IncidentDetail {
   acknowledged_at?: string | null;
   devices: string[];
   exercise?: boolean;
+  version?: number;
   allowed?: string[];
 }
 
@@ -42,6 +45,8 @@ export interface TimelineItem {
   actor: string | null;
   reason: string | null;
   detail: unknown;
+  /** A typed text that was taken out since it named persons. */
+  erased?: boolean;
 }
 
 export interface Alarm {
@@ -50,7 +55,7 @@ export interface Alarm {
   device: string | null;
   cell?: string | null;
   metric?: string | null;
-  value?: number | null;
+  evidence?: unknown;
   raised_at: string;
   cleared_at: string | null;
   acknowledged_at?: string | null;
@@ -68,21 +73,26 @@ export interface Unit {
 export interface Device {
   code: string;
   kind: string;
-  name?: string | null;
-  cell?: string | null;
-  state?: string | null;
-  service?: string | null;
-  service_until?: string | null;
-  claimed?: boolean;
-  last_seen_at?: string | null;
+  name: string;
+  cell: string | null;
+  registration: "registered" | "unclaimed" | "retired";
+  service_state: "in_service" | "under_test" | "shelved" | "out_of_service";
+  service_until: string | null;
+  service_reason: string;
+  last_heard_at: string | null;
+  online: boolean;
 }
 
 export interface Quarantined {
-  id: string | number;
+  id: number;
   topic: string;
   reason: string;
   received_at: string;
-  payload?: string | null;
+  /** A readable beginning of the bytes. */
+  text: string;
+  replay_requested_at: string | null;
+  replayed_at: string | null;
+  outcome: string | null;
 }
 
 interface Page<T> {
@@ -90,41 +100,47 @@ interface Page<T> {
   next: string | null;
 }
 
-/** A refusal that a person can read: the centre's own words when it gave any. */
+/** A refusal that a person can read: the centre's own words, in both languages, when it gave any. */
 export class Problem extends Error {
   constructor(
     readonly status: number,
-    readonly title: string,
-    readonly detail: string,
+    readonly zh: string,
+    readonly en: string,
   ) {
-    super(detail || title || `HTTP ${status}`);
+    super(en || `HTTP ${status}`);
   }
 }
 
-/** Reads a refusal; bodies that are no problem+json (a proxy's page) count as without words. */
+/** Reads a refusal; a body that is no problem+json (a proxy's page) counts as without words. */
 export async function problemOf(answer: Response): Promise<Problem> {
-  let body: { title?: unknown; detail?: unknown } = {};
+  let body: Record<string, unknown> = {};
   try {
     body = (await answer.json()) as typeof body;
   } catch {
     // No JSON: the status alone must do.
   }
-  const title = typeof body.title === "string" ? body.title : "";
-  const detail =
-    typeof body.detail === "string" ? body.detail : body.detail === undefined ? "" : JSON.stringify(body.detail);
-  return new Problem(answer.status, title, detail);
+  const words = (...fields: string[]) =>
+    fields
+      .map((field) => body[field])
+      .filter((part): part is string => typeof part === "string" && part !== "")
+      .join(": ");
+  const en = words("title", "detail");
+  return new Problem(answer.status, words("title_zh", "detail_zh") || en, en);
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+async function call<T>(method: string, path: string, body?: unknown, version?: number): Promise<T> {
   let answer: Response;
   try {
     answer = await fetch(path, {
       method,
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      headers: {
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...(version === undefined ? {} : { "If-Match": `"${version}"` }),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   } catch {
-    throw new Problem(0, "", "");
+    throw new Problem(0, "", ""); // no answer at all
   }
   if (!answer.ok) throw await problemOf(answer);
   return answer.status === 204 ? (null as T) : ((await answer.json()) as T);
@@ -135,15 +151,18 @@ const seg = (part: string | number) => encodeURIComponent(String(part));
 export const api = {
   session: () => call<{ user: User }>("GET", "/api/session"),
   logIn: (name: string, password: string) => call<{ user: User }>("POST", "/api/session", { name, password }),
+  changePassword: (current: string, fresh: string) =>
+    call<unknown>("POST", "/api/session/password", { current, new: fresh }),
   logOut: () => call<unknown>("DELETE", "/api/session"),
 
   incident: (id: string | number) => call<IncidentDetail>("GET", `/api/incidents/${seg(id)}`),
   timeline: (id: string | number) => call<Page<TimelineItem>>("GET", `/api/incidents/${seg(id)}/timeline`),
   alarmsOf: (id: string | number) => call<Page<Alarm>>("GET", `/api/alarms?state=all&incident=${seg(id)}`),
-  act: (id: string | number, action: string, body: Record<string, string>) =>
-    call<IncidentDetail>("POST", `/api/incidents/${seg(id)}/${seg(action)}`, body),
+  /** With `version` it is refused when the incident has changed since it was read. */
+  act: (id: string | number, action: string, body: Record<string, string>, version?: number) =>
+    call<IncidentDetail>("POST", `/api/incidents/${seg(id)}/${seg(action)}`, body, version),
 
-  units: () => call<Page<Unit>>("GET", "/api/units?limit=500"),
+  units: () => call<Page<Unit>>("GET", "/api/units"),
   acknowledgeAlarm: (id: string | number) => call<unknown>("POST", `/api/alarms/${seg(id)}/acknowledge`, {}),
 
   devices: (query: string, cursor: string | null) =>
@@ -157,5 +176,5 @@ export const api = {
 
   quarantine: (cursor: string | null) =>
     call<Page<Quarantined>>("GET", `/api/quarantine?limit=50${cursor ? `&cursor=${seg(cursor)}` : ""}`),
-  replay: (ids: (string | number)[]) => call<unknown>("POST", "/api/quarantine/replay", { ids }),
+  replay: (ids: number[]) => call<unknown>("POST", "/api/quarantine/replay", { ids }),
 };

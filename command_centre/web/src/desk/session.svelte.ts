@@ -1,4 +1,4 @@
-import { t } from "../i18n/language.svelte";
+import { named, t } from "../i18n/language.svelte";
 import { api, Problem, type User } from "./api";
 
 class Session {
@@ -18,6 +18,16 @@ class Session {
     this.user = (await api.logIn(name, password)).user;
   }
 
+  async changePassword(current: string, fresh: string): Promise<void> {
+    await api.changePassword(current, fresh);
+    await this.find();
+  }
+
+  may(role: User["role"]): boolean {
+    const ranks = ["viewer", "dispatcher", "administrator"];
+    return this.user !== null && ranks.indexOf(this.user.role) >= ranks.indexOf(role);
+  }
+
   async logOut(): Promise<void> {
     await api.logOut();
     this.user = null;
@@ -31,8 +41,7 @@ class Session {
       this.user = null;
       return t("login.expired");
     }
-    const words = [error.title, error.detail].filter((part) => part !== "").join(": ");
-    return words || t("error.status", { status: error.status });
+    return named(error.zh, error.en) || t("error.status", { status: error.status });
   }
 }
 
