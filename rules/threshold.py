@@ -140,7 +140,7 @@ class ThresholdBook:
         can_change &= applies
         if not can_change.any():
             return
-        index = np.flatnonzero(self._fleet.with_all_rows(rows.device, can_change) & applies)
+        index = np.flatnonzero(self._fleet.with_all_rows(rows.device, can_change))
         index = index[np.lexsort((rows.observed_us[index], rows.device[index]))]
         device = rows.device[index]
         bounds = [0, *(np.flatnonzero(np.diff(device)) + 1).tolist(), len(index)]
