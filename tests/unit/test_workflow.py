@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import get_args
 
 from hypothesis import given, settings
@@ -207,3 +208,14 @@ def test_whatever_is_asked_the_rules_of_the_table_hold(
         assert after.version == before.version + 1
         assert len(result.happenings) == 1
         assert result.happenings[0].actor == "user:1"
+
+
+def test_the_page_for_people_says_what_the_table_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text(encoding="utf-8")
+    for state in STATES:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{state}` |")]
+        named = {
+            word.split(" ")[0]
+            for word in row.split("|")[3].replace(" (seen; the sound stops)", "").strip().split(", ")
+        }
+        assert named == {entry.action for entry in TABLE.values() if state in entry.states}, state
