@@ -25,8 +25,8 @@ PROBE = "city/n00000/smoke/probe"
 class Product:
     """Ingest (and the centre) on a given database and broker; each can be killed and started again."""
 
-    def __init__(self, folder: Path, database_url: str, mqtt_url: str) -> None:
-        """`folder` takes logs and working data."""
+    def __init__(self, folder: Path, database_url: str, mqtt_url: str, **settings: str) -> None:
+        """`folder` takes logs and working data; `settings` are further CITY_ variables without the prefix."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.database_url = folder, database_url
         self.http_port = free_port()
@@ -42,23 +42,34 @@ class Product:
             "CITY_LOG_LEVEL": "info",
             "CITY_LOG_FORMAT": "json",
             "CITY_SIMULATE": "",
+            **{f"CITY_{name.upper()}": value for name, value in settings.items()},
         }
         self.ingest: ServerProcess | None = None
         self.centre: ServerProcess | None = None
 
     def prepare(self, district: Path) -> None:
         """Schema, built-in defaults, and the district's folder."""
-        for arguments in (["migrate"], ["import", str(district)]):
-            done = subprocess.run(
-                [*_RUN, *arguments],
-                env=self._env,
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=self.folder,
-            )
-            if done.returncode != 0:
-                raise StartError(f"city {arguments[0]}: {done.stderr[-2000:] or done.stdout[-2000:]}")
+        self.command("migrate")
+        self.command("import", str(district))
+
+    def command(self, *arguments: str) -> str:
+        """Run a `city` command to its end and return what it printed; raises StartError when it failed."""
+        done = subprocess.run(
+            [*_RUN, *arguments],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+        )
+        if done.returncode != 0:
+            raise StartError(f"city {arguments[0]}: {done.stderr[-2000:] or done.stdout[-2000:]}")
+        return done.stdout
+
+    @property
+    def token(self) -> str:
+        """The administrator's bearer token of this run."""
+        return self._env["CITY_API_TOKEN"]
 
     def start_ingest(self) -> None:
         """Start ingest without waiting."""
