@@ -79,65 +79,28 @@ def district(folder: Path) -> Path:
         for layer, code, parent, west, east in outline + cells
     ]
     (folder / "areas.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    headers = {
+        "devices": "code,kind,name,cell,lon,lat,model,owner_unit,maintainer_unit,gateway,expected_interval_s,address",
+        "stations": "code,station_kind,river,datum_m,warning_m,guaranteed_m,highest_m,upstream,travel_min",
+        "units": "code,name,name_en,kind,parent,lead,phone,lead_phone,email,lead_email,webhook_url",
+        "responsibilities": "category,area_layer,area,unit,class,limit_minutes,clock",
+    }
     tables: dict[str, list[list[object]]] = {
         "devices": [
-            [
-                "code",
-                "kind",
-                "name",
-                "cell",
-                "lon",
-                "lat",
-                "model",
-                "owner_unit",
-                "maintainer_unit",
-                "gateway",
-                "expected_interval_s",
-                "address",
-            ],
-            *([code, "water", name, cell, *[""] * 6, 600, ""] for code, name, _, cell, _, _ in STATIONS),
+            [code, "water", name, cell, *[""] * 6, 600, ""] for code, name, _, cell, _, _ in STATIONS
         ],
         "stations": [
-            [
-                "code",
-                "station_kind",
-                "river",
-                "datum_m",
-                "warning_m",
-                "guaranteed_m",
-                "highest_m",
-                "upstream",
-                "travel_min",
-            ],
-            *([code, "river", "汉江", 0, low, high, "", "", ""] for code, _, _, _, low, high in STATIONS),
+            [code, "river", "汉江", 0, low, high, "", "", ""] for code, _, _, _, low, high in STATIONS
         ],
-        "units": [
-            [
-                "code",
-                "name",
-                "name_en",
-                "kind",
-                "parent",
-                "lead",
-                "phone",
-                "lead_phone",
-                "email",
-                "lead_email",
-                "webhook_url",
-            ],
-            ["u1", "三防办", "Flood office", "office", *[""] * 7],
-        ],
+        "units": [["u1", "三防办", "Flood office", "office", *[""] * 7]],
         "responsibilities": [
-            ["category", "area_layer", "area", "unit", "class", "limit_minutes", "clock"],
-            *(
-                [category, "", "", "u1", "", "", ""]
-                for category in ("flood", "fire", "public", "device", "system")
-            ),
+            [category, "", "", "u1", "", "", ""]
+            for category in ("flood", "fire", "public", "device", "system")
         ],
     }
     for name, rows in tables.items():
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(rows)
+            csv.writer(file).writerows([headers[name].split(","), *rows])
     return folder
 
 
