@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
+from city.observations import Quality
 from city.settings import Settings
 from city.storage import alarms, maintenance
 from city.storage.changes import open_connection
@@ -20,6 +21,9 @@ SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that 
 CALM_AFTER = timedelta(minutes=5)  # without further drops the broker's alarm clears
 CLEAN_EVERY = timedelta(hours=1)
 KEPT_QUARANTINE = 100_000  # messages of at most 64 KiB each: a flood of rubbish must not fill the disk
+ROLLED_UP_AFTER = timedelta(days=2)  # by then a backlog is in; what comes later has its day rolled up again
+UNBELIEVED = int(Quality.CLOCK_AHEAD)  # as city.storage.series leaves them out of charts
+MOST_DAYS = 40  # rolled up in one round
 BITE = 20_000  # rows in one DELETE: seconds, not minutes, and nobody waits behind it
 
 INGEST_RULE = "system.ingest_silent"
@@ -54,6 +58,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
             if now - cleaned >= CLEAN_EVERY:
                 cleaned = now
                 await clean(connection, now, settings.retention_days, stop)
+                await roll_up(connection, now, stop)
             try:
                 await asyncio.wait_for(stop.wait(), 1.0)
             except TimeoutError:
@@ -131,3 +136,33 @@ async def clean(connection: Connection, now: datetime, retention_days: int, stop
         log.info("cleaned", **{table: gone for table, gone in removed.items() if gone})
     finally:
         await maintenance.done_alone(connection)
+
+
+async def roll_up(connection: Connection, now: datetime, stop: asyncio.Event) -> int:
+    """Roll up whole days into hours, the missing ones and those that late readings changed; returns days done.
+
+    Each day is a transaction with its progress, so a stop in between costs nothing. Another centre at it is left to it.
+    """
+    if not await maintenance.try_alone(connection):
+        return 0
+    days = 0
+    try:
+        target = (now - ROLLED_UP_AFTER).astimezone(UTC).date()
+        progress = await maintenance.rollup_progress(connection)
+        done_to, looked_at = progress or (await maintenance.first_day(connection) or target, now)
+        if progress is not None:
+            for day in await maintenance.late_days(connection, looked_at, now, done_to):
+                await maintenance.roll_up_day(connection, day, UNBELIEVED)
+                days += 1
+        await maintenance.set_rollup_progress(connection, done_to, now)
+        while done_to < target and days < MOST_DAYS and not stop.is_set():
+            async with connection.transaction():
+                await maintenance.roll_up_day(connection, done_to, UNBELIEVED)
+                done_to += timedelta(days=1)
+                await maintenance.set_rollup_progress(connection, done_to, now)
+            days += 1
+    finally:
+        await maintenance.done_alone(connection)
+    if days:
+        log.info("rolled up", days=days, done_to=done_to.isoformat())
+    return days

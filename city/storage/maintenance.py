@@ -1,7 +1,7 @@
 """What keeps the database bounded and honest: retention, services that end, our own outage; asynchronous."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
@@ -186,33 +186,65 @@ async def last_raised_at(connection: Connection, rule_ids: Sequence[str]) -> dic
 # ── rollups ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def roll_up(connection: Connection, step_s: int, since: datetime, until: datetime) -> int:
-    """Write minimum, mean and maximum of each step between two instants on the step's grid; returns rows
-    written.
+async def rollup_progress(connection: Connection) -> tuple[date, datetime] | None:
+    """(first UTC day not yet rolled up, arrival up to which late readings are in); None before the first day."""
+    cursor = await connection.execute("SELECT done_to, looked_at FROM rollup_progress")
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None
 
-    Repeatable: late readings change a step when its time is rolled up again. Readings with a wrong clock
-    (quality bits 4) are left out.
+
+async def set_rollup_progress(connection: Connection, done_to: date, looked_at: datetime) -> None:
+    """Remember both, in the transaction of the days they speak of."""
+    await connection.execute(
+        """
+        INSERT INTO rollup_progress (done_to, looked_at) VALUES (%s, %s)
+        ON CONFLICT (only_one) DO UPDATE SET done_to = excluded.done_to, looked_at = excluded.looked_at
+        """,
+        (done_to, looked_at),
+    )
+
+
+async def first_day(connection: Connection) -> date | None:
+    """The UTC day of the oldest reading; looked for once in a database's life, so it may take a while."""
+    cursor = await connection.execute("SELECT (min(observed_at) AT TIME ZONE 'UTC')::date FROM observations")
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def late_days(connection: Connection, since: datetime, until: datetime, before: date) -> list[date]:
+    """UTC days before ``before`` into which readings came late, arriving between two instants."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT (observed_at AT TIME ZONE 'UTC')::date AS day FROM observations
+        WHERE quality & 2 <> 0 AND received_at >= %s AND received_at < %s AND observed_at < %s ORDER BY day
+        """,
+        (since, until, datetime(before.year, before.month, before.day, tzinfo=UTC)),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def roll_up_day(connection: Connection, day: date, unbelieved: int) -> int:
+    """Write minimum, mean and maximum of each hour of a UTC day; repeatable; returns rows written.
+
+    ``unbelieved`` are the quality bits of readings that no chart shows. Device by device through the primary key:
+    without TimescaleDB a day's readings are found no other way than by reading the whole table.
     """
+    since = datetime(day.year, day.month, day.day, tzinfo=UTC)
     cursor = await connection.execute(
         """
         INSERT INTO rollups AS known (step_s, device_id, metric_id, bucket, readings, minimum, mean, maximum)
-        SELECT %(step)s, device_id, metric_id,
-               date_bin(make_interval(secs => %(step)s), observed_at, 'epoch'::timestamptz) AS bucket,
-               count(*), min(value), avg(value), max(value)
-        FROM observations
-        WHERE observed_at >= %(since)s AND observed_at < %(until)s AND quality & 4 = 0
-        GROUP BY device_id, metric_id, bucket
+        SELECT 3600, d.id, m.id, date_bin('1 hour', o.observed_at, '2000-01-01Z') AS bucket,
+               count(*), min(o.value), avg(o.value), max(o.value)
+        FROM devices d CROSS JOIN metrics m CROSS JOIN LATERAL (
+            SELECT observed_at, value FROM observations
+            WHERE device_id = d.id AND metric_id = m.id AND observed_at >= %(since)s AND observed_at < %(until)s
+              AND quality & %(unbelieved)s = 0 OFFSET 0
+        ) o
+        GROUP BY d.id, m.id, bucket
         ON CONFLICT (step_s, device_id, metric_id, bucket) DO UPDATE
-        SET readings = excluded.readings, minimum = excluded.minimum, mean = excluded.mean, maximum =
-        excluded.maximum
+        SET readings = excluded.readings, minimum = excluded.minimum, mean = excluded.mean, maximum = excluded.maximum
         WHERE known.readings <> excluded.readings
         """,
-        {"step": step_s, "since": since, "until": until},
+        {"since": since, "until": since + timedelta(days=1), "unbelieved": unbelieved},
     )
     return cursor.rowcount
-
-
-def on_grid(at: datetime, step: timedelta) -> datetime:
-    """The beginning of the step that holds ``at``."""
-    epoch = datetime(1970, 1, 1, tzinfo=at.tzinfo)
-    return at - (at - epoch) % step

@@ -254,3 +254,38 @@ def test_the_end_of_a_shelf_is_on_the_record(town: str) -> None:
     assert rows(town, "SELECT actor, object FROM audit WHERE action = 'device.service'") == [
         ("system", "c02-s1")
     ]
+
+
+def test_days_are_rolled_up_once_and_again_when_readings_come_late(any_migrated_url: str) -> None:
+    url = any_migrated_url
+    build(url)
+    day = (NOW - timedelta(days=5)).replace(hour=6)
+
+    def read(at: datetime, value: float, quality: int, received_at: datetime) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "INSERT INTO observations (device_id, metric_id, quality, observed_at, received_at, value)"
+                " SELECT 1, m.id, %s, %s, %s, %s FROM metrics m ORDER BY m.id LIMIT 1",
+                (quality, at, received_at, value),
+            )
+
+    def hours() -> list[tuple[object, ...]]:
+        return rows(url, "SELECT bucket, readings, minimum, mean, maximum FROM rollups ORDER BY bucket")
+
+    def roll(now: datetime) -> int:
+        return on(url, lambda connection: upkeep.roll_up(connection, now, asyncio.Event()))
+
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO metrics (code) VALUES ('smoke') ON CONFLICT DO NOTHING")
+    read(day + MINUTE, 2.0, 0, day)
+    read(day + 2 * MINUTE, 4.0, 0, day)
+    read(day + 3 * MINUTE, 999.0, 4, day)  # a wrong clock
+    read(NOW, 7.0, 0, NOW)
+    assert roll(NOW) == 3
+    assert hours() == [(day, 2, 2.0, 3.0, 4.0)]
+    assert roll(NOW + MINUTE) == 0
+    read(day + 10 * MINUTE, 9.0, 2, NOW + 2 * MINUTE)
+    assert roll(NOW + 3 * MINUTE) == 1
+    assert hours() == [(day, 3, 2.0, 5.0, 9.0)]
+    assert roll(NOW + timedelta(days=3)) == 3
+    assert len(hours()) == 2
