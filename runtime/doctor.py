@@ -1,6 +1,7 @@
 """`city doctor`: what is missing or wrong on this machine, each with its remedy, before it costs an evening.
 
-Looks only: starts nothing that stays, changes nothing. "warn" works but will hurt; "fail" does not work.
+Looks only: starts nothing that stays, changes nothing but creates the data folder.
+"warn" works but will hurt; "fail" does not work.
 """
 
 import json

@@ -1,5 +1,6 @@
 """Which TCP ports are free, and who has those that are not."""
 
+import errno
 import os
 import socket
 import time
@@ -10,14 +11,18 @@ from city.errors import CityError
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """True when a server could listen there now."""
+    return _obstacle(port, host) is None
+
+
+def _obstacle(port: int, host: str) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # servers set it: TIME_WAIT is free
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
 
 
 def any_free(host: str = "127.0.0.1") -> int:
@@ -35,7 +40,9 @@ def require_free(
     ``patience_s``: how long to wait for a predecessor that is still leaving.
     """
     deadline = time.monotonic() + patience_s
-    while not is_free(port, host):
+    while (obstacle := _obstacle(port, host)) is not None:
+        if obstacle.errno != errno.EADDRINUSE:
+            raise CityError(f"{variable} = {port}: cannot listen on {host} ({obstacle.strerror}); {remedy}")
         if time.monotonic() >= deadline:
             owner = holder(port)
             by = f" by {owner}" if owner else ""

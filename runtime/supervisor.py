@@ -242,6 +242,7 @@ def _signals_interrupt() -> Iterator[None]:
     """Being asked to stop, by whatever signal, is one thing: KeyboardInterrupt in the main thread."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        _ignore_signals()
         raise KeyboardInterrupt
 
     earlier = {number: signal.signal(number, interrupt) for number in STOPPING}
@@ -253,6 +254,6 @@ def _signals_interrupt() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    """While stopping, a second Ctrl-C must not leave half of it running."""
+    """While stopping, a second Ctrl-C (or the same one, passed on by make) must not leave half of it running."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)

@@ -128,5 +128,10 @@ def test_a_taken_port_is_reported_with_variable_holder_and_remedy() -> None:
     ports.require_free("CITY_HTTP_PORT", port, "choose another")
 
 
+def test_an_address_that_is_not_ours_is_not_called_taken() -> None:
+    with pytest.raises(CityError, match=r"cannot listen on 192\.0\.2\.1"):
+        ports.require_free("CITY_HTTP_PORT", 8000, "choose another", host="192.0.2.1", patience_s=3600)
+
+
 def test_a_free_port_is_free() -> None:
     assert ports.is_free(ports.any_free())
