@@ -33,7 +33,6 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/desk"): "public",
     ("GET", "/login"): "public",
     ("GET", "/assets/{path:path}"): "public",
-    ("GET", "/favicon.svg"): "public",
     ("GET", "/api/wall/map"): "public",
     ("GET", "/api/stations"): "public",
     ("GET", "/api/stations/{code}/hydrograph"): "public",

@@ -10,7 +10,7 @@ import pytest
 from command_centre.api.access import TABLE
 from tests.integration.running_centre import Centre, lay_ground, raise_alarm, running
 
-PUBLIC_PAGES = {"/", "/wall", "/desk", "/login", "/assets/{path:path}", "/favicon.svg"}
+PUBLIC_PAGES = {"/", "/wall", "/desk", "/login", "/assets/{path:path}"}
 
 
 @pytest.fixture

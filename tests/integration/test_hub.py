@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from command_centre.api.screen import sender
 from tests.integration.running_centre import Centre, lay_ground, raise_alarm, running
 
 
@@ -188,6 +190,18 @@ def test_a_screen_that_does_not_acknowledge_is_held_and_then_gets_one_merged_fra
     assert len(silent) == 11  # hello, and ten unacknowledged
     assert merged[0]["from"] == silent[-1]["seq"]
     assert merged[0]["ev"]
+
+
+def test_a_dead_reader_is_let_go(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "SILENT_S", 0.5)  # the server runs in this process
+    peer = dead_reader(centre)
+    while 'city_screens_total{what="let_go"} 1.0' not in centre.stranger.get("/metrics").text:
+        centre.execute("INSERT INTO changes (kind, object) VALUES ('test.event', 'x')")
+        time.sleep(0.1)
+    while peer.recv(65536):  # what was on its way, then the end
+        pass
+    peer.close()
+    assert "city_screens_connected 0.0" in centre.stranger.get("/metrics").text
 
 
 def test_an_old_epoch_gets_a_snapshot(centre: Centre) -> None:

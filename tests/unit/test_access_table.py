@@ -9,7 +9,7 @@ from command_centre.api.problem import Problem
 
 PUBLIC = {
     ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"), ("GET", "/login"), ("GET", "/assets/{path:path}"),
-    ("GET", "/favicon.svg"), ("GET", "/api/wall/map"), ("GET", "/api/stations"),
+    ("GET", "/api/wall/map"), ("GET", "/api/stations"),
     ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),
     ("POST", "/api/session"),
 }  # fmt: skip
