@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.chromium import chromium_binary
 from tests.servers.mosquitto import UNLIMITED, MosquittoServer
@@ -18,6 +19,10 @@ from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.processes import UnavailableError
 from tests.servers.timescale import SETTINGS as TIMESCALE_SETTINGS
 from tests.servers.timescale import timescale_binaries
+
+# A busy machine is no reason for a property to fail.
+settings.register_profile("city", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("city")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
