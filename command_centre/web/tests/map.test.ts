@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { centroid, fit } from "../src/map/projection";
-import { levelRange } from "../src/wall/hydrograph";
+import { levelRange, timeRange } from "../src/wall/hydrograph";
 import { aligned } from "../src/wall/series";
 
 describe("the projection", () => {
@@ -33,6 +33,11 @@ describe("a hydrograph", () => {
     expect(times).toEqual([1, 2, 3]);
     expect(seen).toEqual([3.1, 3.2, null]);
     expect(expected).toEqual([null, 3.2, 3.4]);
+  });
+  it("covers what there is, an hour at least", () => {
+    expect(timeRange(1000, 90_000, 0)).toEqual([1000, 90_000]);
+    expect(timeRange(89_990, 90_000, 0)).toEqual([86_400, 90_000]);
+    expect(timeRange(null, null, 5000)).toEqual([1400, 5000]);
   });
   it("reaches the warning level, but a far guaranteed level does not flatten the curve", () => {
     const [low, high] = levelRange(1, 2, { warning: 3, guaranteed: 30 });

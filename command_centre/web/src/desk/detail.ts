@@ -1,9 +1,17 @@
-/** Evidence and event details on one line: "value: 82 · raise: 70"; nothing for what is empty. */
-export function spelled(detail: unknown): string {
-  if (detail === null || detail === undefined) return "";
-  if (typeof detail !== "object") return String(detail);
+/** What an event or an alarm rests on, as pairs that people read; bookkeeping is left out. */
+
+const BOOKKEEPING = new Set(["cell_id", "rule_version", "reason_en", "direction", "limit", "text"]);
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
+
+/** `time` turns an instant (epoch ms) into words. What is empty or false says nothing and is left out. */
+export function pairs(detail: unknown, time: (ms: number) => string): [name: string, value: string][] {
+  if (detail === null || typeof detail !== "object") return [];
   return Object.entries(detail)
-    .filter(([, value]) => value !== null && value !== "")
-    .map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : String(value)}`)
-    .join(" · ");
+    .filter(([name, value]) => !BOOKKEEPING.has(name) && value !== null && value !== "" && value !== false)
+    .map(([name, value]) => [name, worded(value, time)]);
+}
+
+function worded(value: unknown, time: (ms: number) => string): string {
+  if (typeof value === "string") return INSTANT.test(value) ? time(Date.parse(value)) : value;
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -40,6 +40,14 @@ export function levelRange(low: number, high: number, { warning, guaranteed }: L
   return [low - pad, top + pad];
 }
 
+const SHORTEST_S = 3600;
+
+/** From the first to the last point, but never so short that a few minutes look like a flood. */
+export function timeRange(first: number | null, last: number | null, now: number): [number, number] {
+  const end = last ?? now;
+  return [Math.min(first ?? end, end - SHORTEST_S), end];
+}
+
 export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart {
   let levels: Levels = { warning: null, guaranteed: null };
   const options = (): uPlot.Options => ({
@@ -47,8 +55,11 @@ export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart
     height: Math.max(host.clientHeight, 1),
     cursor: { show: false },
     legend: { show: false },
-    padding: [rem() * 0.4, rem() * 0.5, 0, 0],
-    scales: { y: { range: (_, low, high) => levelRange(low ?? 0, high ?? 1, levels) } },
+    padding: [rem() * 0.7, rem() * 0.5, 0, 0],
+    scales: {
+      x: { range: (_, first, last) => timeRange(first, last, Date.now() / 1000) },
+      y: { range: (_, low, high) => levelRange(low ?? 0, high ?? 1, levels) },
+    },
     axes: axes(words),
     series: [
       {},
