@@ -16,16 +16,36 @@ import psycopg
 import pytest
 
 from city.errors import CityError
-from runtime import embedded_postgres
+from runtime import embedded_postgres, ports
 from runtime.embedded_postgres import EmbeddedPostgres, Place, choose_place, read_access
 from runtime.process import Identity
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder made once: creating one is most of what these tests would otherwise do."""
+    folder = tmp_path_factory.mktemp("template")
+    server = EmbeddedPostgres(folder)
+    server.start()
+    server.wait()
+    server.stop(within_s=60)
+    return folder
+
+
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path)
+def made(template: Path, tmp_path: Path) -> Path:
+    """The data folder of an installation that was started and stopped before, with a port of its own."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    access = json.loads((tmp_path / "postgres.json").read_text())
+    (tmp_path / "postgres.json").write_text(json.dumps(access | {"port": ports.any_free()}))
+    return tmp_path
+
+
+@pytest.fixture
+def started(made: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(made)
     server.start()
     try:
         server.wait()
@@ -108,26 +128,24 @@ os.kill(os.getpid(), 9)
 
 
 @pytest.mark.parametrize("who", ["parent", "both"])
-def test_after_a_kill_nothing_runs_and_the_next_start_at_once_has_every_commit(
-    tmp_path: Path, who: str
-) -> None:
+def test_after_a_kill_nothing_runs_and_the_next_start_at_once_has_every_commit(made: Path, who: str) -> None:
     for word in ("first", "second"):
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(tmp_path), word, who],
+            [sys.executable, "-c", KILLED, str(made), word, who],
             capture_output=True,
             text=True,
             check=False,
             cwd=REPOSITORY,
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
-    server = EmbeddedPostgres(tmp_path)
+    server = EmbeddedPostgres(made)
     server.start()
     server.wait()
     assert words(server.url) == [
         f"{word} {number:03}" for word in ("first", "second") for number in range(200)
     ]
     server.stop()
-    while server_processes(tmp_path):
+    while server_processes(made):
         time.sleep(0.05)
 
 
@@ -155,15 +173,11 @@ def test_a_server_that_was_killed_starts_again_where_its_clients_look(started: E
     assert words(url) == ["kept"]
 
 
-def test_a_port_taken_meanwhile_is_exchanged(tmp_path: Path) -> None:
-    first = EmbeddedPostgres(tmp_path)
-    first.start()
-    first.wait()
-    first.stop()
-    access = read_access(tmp_path / "postgres.json")
+def test_a_port_taken_meanwhile_is_exchanged(made: Path) -> None:
+    access = read_access(made / "postgres.json")
     assert access is not None
     with socket.create_server(("127.0.0.1", access.port)):
-        again = EmbeddedPostgres(tmp_path)
+        again = EmbeddedPostgres(made)
         again.start()
         again.wait()
         assert f":{access.port}/" not in again.url
@@ -181,14 +195,10 @@ def test_an_interrupted_creation_leaves_nothing_half_made(tmp_path: Path) -> Non
     assert not leftover.exists()
 
 
-def test_a_lost_password_file_is_named(tmp_path: Path) -> None:
-    first = EmbeddedPostgres(tmp_path)
-    first.start()
-    first.wait()
-    first.stop()
-    (tmp_path / "postgres.json").write_text("{")
+def test_a_lost_password_file_is_named(made: Path) -> None:
+    (made / "postgres.json").write_text("{")
     with pytest.raises(CityError, match=r"postgres\.json"):
-        EmbeddedPostgres(tmp_path).start()
+        EmbeddedPostgres(made).start()
 
 
 def test_data_of_another_major_version_is_refused(tmp_path: Path) -> None:
@@ -199,13 +209,9 @@ def test_data_of_another_major_version_is_refused(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path).start()
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    first = EmbeddedPostgres(tmp_path)
-    first.start()
-    first.wait()
-    first.stop()
-    (tmp_path / "postgres" / "global" / "pg_control").unlink()
-    again = EmbeddedPostgres(tmp_path)
+def test_a_server_that_cannot_start_says_why(made: Path) -> None:
+    (made / "postgres" / "global" / "pg_control").unlink()
+    again = EmbeddedPostgres(made)
     again.start()
     with pytest.raises(CityError, match="pg_control"):
         again.wait()
