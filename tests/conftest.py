@@ -27,7 +27,8 @@ settings.load_profile("city")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def _lacking(missing: UnavailableError) -> NoReturn:
+def lacking(missing: UnavailableError) -> NoReturn:
+    """End the test: skipped with the reason, or failed where nothing may be lacking."""
     if os.environ.get("CITY_TEST_STRICT") == "1":
         pytest.fail(f"this machine lacks {missing}")
     pytest.skip(f"this machine lacks {missing}")
@@ -48,7 +49,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     try:
         server = PostgresServer(wheel_binaries())
     except UnavailableError as missing:
-        _lacking(missing)
+        lacking(missing)
     with _running(server):
         yield server
 
@@ -59,7 +60,7 @@ def timescale_server() -> Iterator[PostgresServer]:
     try:
         server = PostgresServer(timescale_binaries(), settings=TIMESCALE_SETTINGS, extension="timescaledb")
     except UnavailableError as missing:
-        _lacking(missing)
+        lacking(missing)
     with _running(server):
         yield server
 
@@ -151,7 +152,7 @@ def start_mosquitto() -> Iterator[Callable[..., MosquittoServer]]:
         try:
             server.start()
         except UnavailableError as missing:
-            _lacking(missing)
+            lacking(missing)
         return server
 
     yield start
@@ -173,7 +174,7 @@ def nats() -> Iterator[NatsServer]:
         server.start()
         yield server
     except UnavailableError as missing:
-        _lacking(missing)
+        lacking(missing)
     finally:
         server.close()
 
@@ -191,7 +192,7 @@ def chromium_path() -> Path:
     try:
         return chromium_binary()
     except UnavailableError as missing:
-        _lacking(missing)
+        lacking(missing)
 
 
 @pytest.fixture(scope="session")

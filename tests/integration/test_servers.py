@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.conftest import lacking
 from tests.servers.mosquitto import MosquittoServer, mosquitto_binary
 from tests.servers.nats import NatsServer
 from tests.servers.postgres import PostgresServer, wheel_binaries
@@ -60,7 +61,8 @@ def test_a_killed_postgres_recovers_on_its_port() -> None:
 def test_a_killed_parent_leaves_no_server(tmp_path: Path) -> None:
     program = (
         "import os, signal; from pathlib import Path\n"
-        "from tests.servers.mosquitto import MosquittoServer\n"
+        "from tests.conftest import lacking
+from tests.servers.mosquitto import MosquittoServer\n"
         "from tests.servers.postgres import PostgresServer, wheel_binaries\n"
         "m = MosquittoServer(); m.start(); p = PostgresServer(wheel_binaries()); p.start()\n"
         "print(m.pid, p.pid, m.folder, p.folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -114,7 +116,7 @@ def test_the_private_tree_runs_without_the_hosts_packages(monkeypatch: pytest.Mo
     try:
         program = mosquitto_binary()
     except UnavailableError as missing:
-        pytest.skip(f"this machine lacks {missing}")
+        lacking(missing)
     helped = subprocess.run([str(program), "-h"], capture_output=True, text=True, check=False)
     assert helped.stdout.startswith("mosquitto version 2")
     assert "city-command-centre" in str(program)
