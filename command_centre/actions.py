@@ -143,9 +143,14 @@ async def open_by_person(
     """An incident that somebody reports by hand, dispatched like any other. Raises ActionError."""
     if role not in ("dispatcher", "administrator"):
         raise ActionError("forbidden", f"角色{role}不能立案", f"role {role} may not open an incident")
-    if len(text) > workflow.MOST_TEXT:
+    if not workflow.usable_text(text):
         limit = workflow.MOST_TEXT
-        raise ActionError("invalid", f"最多{limit}字", f"text: at most {limit} characters", "text")
+        raise ActionError(
+            "invalid",
+            f"text：最多{limit}字，不含控制字符",
+            f"text: at most {limit} characters, none of control",
+            "text",
+        )
     async with connection.transaction():
         known = await directory.load(connection, settings.zone)
         if category not in known.categories:

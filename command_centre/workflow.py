@@ -141,7 +141,7 @@ def _may(incident: Incident, request: Request, entry: Transition) -> Refused | N
 
 def _says_enough(incident: Incident, request: Request, entry: Transition) -> Refused | None:
     for field, text in (("reason", request.reason), ("comment", request.comment)):
-        if len(text) > MOST_TEXT or _unprintable(text):
+        if not usable_text(text):
             return _missing(
                 field, f"最多{MOST_TEXT}字，不含控制字符", f"at most {MOST_TEXT} characters, none of control"
             )
@@ -162,9 +162,9 @@ def _says_enough(incident: Incident, request: Request, entry: Transition) -> Ref
     return None
 
 
-def _unprintable(text: str) -> bool:
-    """Control characters other than line breaks and tabs, and halves of characters that no file can hold."""
-    return any(not (part.isprintable() or part in "\n\r\t\u3000\xa0") for part in text)
+def usable_text(text: str) -> bool:
+    """Bounded, and without control characters (line breaks and tabs apart) or halves of characters."""
+    return len(text) <= MOST_TEXT and all(part.isprintable() or part in "\n\r\t\u3000\xa0" for part in text)
 
 
 def _missing(field: str, reason: str, reason_en: str) -> Refused:

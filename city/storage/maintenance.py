@@ -63,8 +63,7 @@ async def delete_older(connection: Connection, table: str, before: datetime, bit
     """Delete up to ``bite`` rows of an aged table; returns how many. Raises KeyError for another table."""
     column = _AGED[table]
     deleted = await connection.execute(
-        # Both names come from the table above, never from outside.
-        f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {column} < %s LIMIT %s))",  # noqa: S608
+        f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {column} < %s LIMIT %s))",  # noqa: S608  # names from the table above
         (before, bite),
     )
     return deleted.rowcount

@@ -83,6 +83,22 @@ def test_acknowledge_handle_archive_with_the_timeline_to_show_for_it(town: str) 
     assert rows(town, "SELECT count(*) FROM changes WHERE kind = 'incident.changed'") == [(3,)]
 
 
+def test_the_whole_way_on_either_server(any_migrated_url: str) -> None:
+    """Plain PostgreSQL and TimescaleDB: from the alarm to the archive, chain intact."""
+    build(any_migrated_url)
+    raise_alarm(any_migrated_url, "c02-s1")
+
+    async def once(connection: Connection) -> None:
+        await triage_loop.triage_batch(connection, KnownDirectory(Settings().zone), NOW, mail=False)
+
+    on(any_migrated_url, once)
+    do(any_migrated_url, "acknowledge")
+    do(any_migrated_url, "handle", comment="put out")
+    clear_alarm(any_migrated_url, 1, LATER)
+    assert do(any_migrated_url, "archive").closed_at == LATER
+    assert on(any_migrated_url, incidents.verify_all) == {}
+
+
 def test_a_refused_action_changes_nothing(town: str) -> None:
     before = rows(town, "SELECT version, last_seq, head FROM incidents")
     for action, given, code in (
@@ -225,6 +241,7 @@ def test_a_person_opens_one_and_a_later_alarm_joins_it(town: str) -> None:
     for given, field in (
         ({"category": "aliens", "cell": "c08"}, "category"),
         ({"category": "fire", "cell": "z"}, "cell"),
+        ({"category": "fire", "cell": None, "text": "a\x00b"}, "text"),
     ):
         with pytest.raises(ActionError) as refusal:
             on(
