@@ -61,8 +61,7 @@ def test_a_killed_postgres_recovers_on_its_port() -> None:
 def test_a_killed_parent_leaves_no_server(tmp_path: Path) -> None:
     program = (
         "import os, signal; from pathlib import Path\n"
-        "from tests.conftest import lacking
-from tests.servers.mosquitto import MosquittoServer\n"
+        "from tests.servers.mosquitto import MosquittoServer\n"
         "from tests.servers.postgres import PostgresServer, wheel_binaries\n"
         "m = MosquittoServer(); m.start(); p = PostgresServer(wheel_binaries()); p.start()\n"
         "print(m.pid, p.pid, m.folder, p.folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
