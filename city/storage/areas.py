@@ -130,6 +130,8 @@ def write_areas(
             geometry = None if area.geometry is None else Jsonb(area.geometry)
             above = parent or (None, None)
             copy.write_row((area.layer, area.code, area.name, area.name_en, *above, geometry))
+    # Without index and figures, thousands of areas are joined by nested loops over the whole table.
+    connection.execute("CREATE UNIQUE INDEX ON drawn (layer, code); ANALYZE drawn")
     ended = connection.execute(
         """UPDATE areas a SET valid_to = greatest(now(), valid_from + interval '1 microsecond')
            WHERE valid_to IS NULL AND origin = 'import'
@@ -155,15 +157,10 @@ def write_areas(
 
 def write_neighbours(connection: Connection[TupleRow], pairs: Sequence[tuple[str, str]]) -> None:
     """Make the pairs of valid cells that share an edge those given by their codes."""
-    connection.execute("CREATE TEMP TABLE pairs (one text, other text) ON COMMIT DROP")
-    with connection.cursor().copy("COPY pairs FROM STDIN") as copy:
-        for pair in pairs:
-            copy.write_row(pair)
-            copy.write_row(pair[::-1])
+    rows = connection.execute("SELECT code, id FROM areas WHERE layer = 'cell' AND valid_to IS NULL")
+    ids: dict[str, int] = dict(rows.fetchall())
     connection.execute("DELETE FROM area_neighbours")
-    connection.execute(
-        """INSERT INTO area_neighbours
-           SELECT a.id, b.id FROM pairs
-           JOIN areas a ON a.layer = 'cell' AND a.code = one AND a.valid_to IS NULL
-           JOIN areas b ON b.layer = 'cell' AND b.code = other AND b.valid_to IS NULL"""
-    )
+    with connection.cursor().copy("COPY area_neighbours FROM STDIN") as copy:
+        for one, other in pairs:
+            copy.write_row((ids[one], ids[other]))
+            copy.write_row((ids[other], ids[one]))

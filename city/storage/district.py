@@ -66,7 +66,8 @@ def write_devices(connection: Connection[TupleRow], listed: Sequence[ListedDevic
            FROM listed_devices l
            LEFT JOIN areas a ON a.layer = 'cell' AND a.code = l.cell AND a.valid_to IS NULL"""
     )
-    connection.execute("ANALYZE wanted_devices")
+    # Without index and figures, 100,000 devices are joined by nested loops over the whole table.
+    connection.execute("CREATE UNIQUE INDEX ON wanted_devices (code); ANALYZE wanted_devices")
     retired = connection.execute(
         """UPDATE devices d SET registration = 'retired'
            WHERE origin = 'import' AND registration = 'registered'

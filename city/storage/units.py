@@ -97,38 +97,38 @@ def write_responsibilities(
     connection: Connection[TupleRow], listed: Sequence[ListedResponsibility]
 ) -> tuple[int, int]:
     """Make the valid responsibilities those listed (areas and units first); return begun and ended."""
-    connection.execute(
-        "CREATE TEMP TABLE listed (category text, area_layer text, area text, unit text, class text,"
-        " limit_minutes integer, clock text) ON COMMIT DROP"
+    areas: dict[tuple[str, str], int] = {
+        (layer, code): number
+        for layer, code, number in connection.execute(
+            "SELECT layer, code, id FROM areas WHERE valid_to IS NULL AND layer = ANY(%s)",
+            ([line.area_layer for line in listed],),
+        )
+    }
+    units = {unit.code: unit.id for unit in load_units(connection).values()}
+    wanted = [
+        (
+            line.category,
+            areas[line.area_layer, line.area] if line.area_layer and line.area else None,
+            units[line.unit],
+            line.incident_class,
+            line.limit_minutes,
+            line.clock,
+        )
+        for line in listed
+    ]
+    valid = {
+        row[1:]: row[0]
+        for row in connection.execute(
+            "SELECT id, category, area_id, unit_id, class, limit_minutes, clock FROM responsibilities"
+            " WHERE valid_to IS NULL"
+        )
+    }
+    ended = [valid[entry] for entry in valid.keys() - set(wanted)]
+    begun = [entry for entry in wanted if entry not in valid]
+    connection.execute("UPDATE responsibilities SET valid_to = now() WHERE id = ANY(%s)", (ended,))
+    connection.cursor().executemany(
+        "INSERT INTO responsibilities (category, area_id, unit_id, class, limit_minutes, clock)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        begun,
     )
-    with connection.cursor().copy("COPY listed FROM STDIN") as copy:
-        for line in listed:
-            copy.write_row(
-                (
-                    line.category,
-                    line.area_layer,
-                    line.area,
-                    line.unit,
-                    line.incident_class,
-                    line.limit_minutes,
-                    line.clock,
-                )
-            )
-    connection.execute(
-        """CREATE TEMP TABLE wanted ON COMMIT DROP AS
-           SELECT l.category, a.id AS area_id, u.id AS unit_id, l.class, l.limit_minutes, l.clock
-           FROM listed l JOIN units u ON u.code = l.unit
-           LEFT JOIN areas a ON a.layer = l.area_layer AND a.code = l.area AND a.valid_to IS NULL"""
-    )
-    ended = connection.execute(
-        """UPDATE responsibilities r SET valid_to = now()
-           WHERE valid_to IS NULL AND NOT EXISTS (SELECT FROM wanted w WHERE
-               (w.category, w.area_id, w.unit_id, w.class, w.limit_minutes, w.clock) IS NOT DISTINCT FROM
-               (r.category, r.area_id, r.unit_id, r.class, r.limit_minutes, r.clock))"""
-    ).rowcount
-    began = connection.execute(
-        """INSERT INTO responsibilities (category, area_id, unit_id, class, limit_minutes, clock)
-           SELECT w.* FROM wanted w WHERE NOT EXISTS (SELECT FROM responsibilities r WHERE r.valid_to IS NULL
-               AND (w.category, w.area_id) IS NOT DISTINCT FROM (r.category, r.area_id))"""
-    ).rowcount
-    return began, ended
+    return len(begun), len(ended)
