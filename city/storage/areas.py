@@ -122,14 +122,14 @@ def write_areas(
     topic named stay until a file draws them.
     """
     connection.execute(
-        "CREATE TEMP TABLE drawn (layer text, code text, name text, name_en text, parent_layer text,"
+        "CREATE TEMP TABLE drawn (place integer, layer text, code text, name text, name_en text, parent_layer text,"
         " parent_code text, geometry jsonb) ON COMMIT DROP"
     )
     with connection.cursor().copy("COPY drawn FROM STDIN") as copy:
-        for area, parent in zip(drawn, parents, strict=True):
+        for place, (area, parent) in enumerate(zip(drawn, parents, strict=True)):
             geometry = None if area.geometry is None else Jsonb(area.geometry)
             above = parent or (None, None)
-            copy.write_row((area.layer, area.code, area.name, area.name_en, *above, geometry))
+            copy.write_row((place, area.layer, area.code, area.name, area.name_en, *above, geometry))
     # Without index and figures, thousands of areas are joined by nested loops over the whole table.
     connection.execute("CREATE UNIQUE INDEX ON drawn (layer, code); ANALYZE drawn")
     ended = connection.execute(
@@ -143,6 +143,7 @@ def write_areas(
            LEFT JOIN areas a ON a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL
            WHERE a.id IS NULL OR a.origin = 'topic'
               OR (a.name, a.name_en, a.geometry) IS DISTINCT FROM (d.name, d.name_en, d.geometry)
+           ORDER BY d.place
            ON CONFLICT (layer, code) WHERE valid_to IS NULL DO UPDATE SET name = excluded.name,
                name_en = excluded.name_en, geometry = excluded.geometry, origin = 'import'"""
     ).rowcount
