@@ -276,6 +276,53 @@ def test_no_other_host_is_asked_and_the_wall_is_light(centre: MockCentre, open_p
     assert weight <= 150 * 1024
 
 
+def test_memory_stays_flat(centre: MockCentre, open_page: OpenPage) -> None:
+    page = wall(open_page(f"{centre.url}/wall"))
+    page.evaluate(
+        "() => { CanvasRenderingContext2D.prototype.fillText = () => undefined; window.drawn = []; }"
+    )
+    storm(centre, 300)
+    before = footprint(page)
+    storm(centre, 3000)
+    after = footprint(page)
+    print(f"3,000 deltas: heap {before} -> {after}")  # noqa: T201  # the figure is wanted
+    assert after["Nodes"] <= before["Nodes"] + 100
+    assert after["JSHeapUsedSize"] <= before["JSHeapUsedSize"] + 2_000_000
+
+
+def storm(centre: MockCentre, deltas: int) -> None:
+    """Deltas as an upset district sends them: cells, incidents that come and go, levels."""
+    for number in range(deltas):
+        code = f"C{number % 30:03}{number % 20:03}"
+        level = {
+            **centre.hub.topics["station"]["W1"],
+            "level_m": 3 + number % 50 / 100,
+            "observed_at": scenes.at(0),
+        }
+        coming = {str(1000 + number): scenes.incident(1000 + number, code)}
+        going = {str(999 + number): None} if number else {}
+        centre.publish(
+            {
+                "cell": {code: scenes.cell(**{"class": "ABC"[number % 3], "open": 1})},
+                "incident": coming | going,
+                "station": {"W1": level},
+            },
+            [{"kind": "incident.opened", "id": 1000 + number}],
+        )
+    centre.publish({"incident": {str(999 + deltas): None}})
+
+
+def footprint(page: Page) -> dict[str, int]:
+    """Heap bytes and DOM nodes after a garbage collection."""
+    expect(page.locator(".incidents h2")).to_be_visible()
+    inside = page.context.new_cdp_session(page)
+    inside.send("Performance.enable")
+    inside.send("HeapProfiler.collectGarbage")
+    metrics = {item["name"]: int(item["value"]) for item in inside.send("Performance.getMetrics")["metrics"]}
+    inside.detach()
+    return {name: metrics[name] for name in ("JSHeapUsedSize", "Nodes")}
+
+
 def body_of(request: Request) -> bytes:
     answer = request.response()
     assert answer is not None

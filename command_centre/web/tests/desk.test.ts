@@ -29,11 +29,15 @@ describe("details", () => {
       unit: null,
       raised_at: "1970-01-01T00:00:01+00:00",
       members: ["a"],
+      in_time: true,
+      cleared: { value: 56.1, rule_version: 1 },
     };
     expect(pairs(detail, time)).toEqual([
       ["value", "81.3"],
       ["raised_at", "@1000"],
       ["members", '["a"]'],
+      ["in_time", ""],
+      ["cleared", "56.1"],
     ]);
   });
   it.each([null, undefined, "text", 3])("that are no object give nothing: %s", (detail) => {

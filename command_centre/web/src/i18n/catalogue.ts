@@ -203,6 +203,7 @@ export const catalogue = {
   "detail.value": ["数值", "value"],
   "detail.raise_at": ["报警值", "raised at"],
   "detail.clear_at": ["恢复值", "cleared at"],
+  "detail.cleared": ["恢复时数值", "value when cleared"],
   "detail.metric": ["指标", "metric"],
   "detail.observed_at": ["观测时间", "observed"],
   "detail.raised_at": ["发生", "raised"],

@@ -1,6 +1,6 @@
 /**
  * The district on three canvases: ground (painted once a size), state (repainted only where a cell changed)
- * and symbols (incidents and street names). Plain Canvas 2D: measured against map libraries in software
+ * and symbols (street outlines and names, incidents). Plain Canvas 2D: measured against map libraries in software
  * rendering it alone holds 60 frames a second at a fraction of the processor.
  */
 import { CLASSES, SIGNS } from "../incidents/order";
@@ -150,9 +150,6 @@ export class GridMap {
     context.clip();
     context.clearRect(left, top, right - left, bottom - top);
     for (const cell of odd) if (touches(rect, cell.shape.rect)) this.paintCell(context, cell);
-    context.strokeStyle = STREET_LINE;
-    context.lineWidth = Math.max(1, this.rem / 10);
-    for (const { shape } of placed.streets) if (touches(rect, shape.rect)) context.stroke(shape.path);
     context.restore();
   }
 
@@ -194,6 +191,11 @@ export class GridMap {
   private paintSymbols(placed: Placed): void {
     const context = this.layer(2);
     context.clearRect(0, 0, context.canvas.width, context.canvas.height);
+    // Outlines lie here and not under the cells: long paths, stroked anew for every changed cell, would be
+    // the dearest part of a repaint.
+    context.strokeStyle = STREET_LINE;
+    context.lineWidth = Math.max(1, this.rem / 10);
+    for (const { shape } of placed.streets) context.stroke(shape.path);
     const symbols = gather(this.incidents, placed);
     this.paintNames(context, placed, symbols);
     for (const symbol of symbols) this.paintSymbol(context, symbol);
