@@ -1,10 +1,7 @@
 """The product under load, started as its users do: `city migrate`, `import`, `ingest` and `centre`."""
 
-import os
-import secrets
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -14,11 +11,10 @@ import paho.mqtt.client as mqtt
 import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bench.load import ROOT
+from tests.servers.city_process import city_environment
 from tests.servers.processes import ServerProcess, StartError, free_port
 
-_CITY = Path(sysconfig.get_path("scripts")) / "city"
-_RUN = [str(_CITY)] if _CITY.exists() else [sys.executable, "-c", "from runtime.cli import main; main()"]
+_RUN = [sys.executable, "-m", "runtime.cli"]  # `city`, also in a checkout that is not installed
 PROBE = "city/n00000/smoke/probe"
 
 
@@ -31,19 +27,14 @@ class Product:
         self.folder, self.database_url = folder, database_url
         self.http_port = free_port()
         self._mqtt_port = int(mqtt_url.rpartition(":")[2])
-        self._env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("CITY_")},
-            "PYTHONPATH": str(ROOT),  # for a checkout that is not installed
-            "CITY_DATABASE_URL": database_url,
-            "CITY_MQTT_URL": mqtt_url,
-            "CITY_HTTP_PORT": str(self.http_port),
-            "CITY_DATA_DIR": str(folder / "var"),
-            "CITY_API_TOKEN": secrets.token_urlsafe(16),
-            "CITY_LOG_LEVEL": "info",
-            "CITY_LOG_FORMAT": "json",
-            "CITY_SIMULATE": "",
-            **{f"CITY_{name.upper()}": value for name, value in settings.items()},
-        }
+        self._env = city_environment(
+            database_url=database_url,
+            mqtt_url=mqtt_url,
+            http_port=str(self.http_port),
+            data_dir=str(folder / "var"),
+            log_format="json",
+            simulate="",
+        )
         self.ingest: ServerProcess | None = None
         self.centre: ServerProcess | None = None
 

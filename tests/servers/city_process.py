@@ -1,8 +1,10 @@
 """The product's own processes, started as an operator starts them: the command line and the environment."""
 
 import os
+import shutil
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 
 from tests.servers.processes import ServerProcess
@@ -21,11 +23,13 @@ def city_environment(**settings: str) -> dict[str, str]:
 
 
 def start_city(command: str, *arguments: str, **settings: str) -> ServerProcess:
-    """``city <command>`` as a child process in a folder of its own; ``.log`` is its standard error."""
+    """``city <command>`` as a child process in a folder of its own, removed with it; ``.log`` is its standard error."""
     folder = Path(tempfile.mkdtemp(prefix=f"city-test-{command}-"))
-    return ServerProcess(
+    process = ServerProcess(
         [sys.executable, "-m", "runtime.cli", command, *arguments],
         folder / f"{command}.log",
         env=city_environment(data_dir=str(folder / "var"), **settings),
         cwd=folder,
     )
+    weakref.finalize(process, shutil.rmtree, folder, ignore_errors=True)
+    return process
