@@ -34,23 +34,6 @@ class Area:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """A cell with the names above it; empty where the layer is not drawn."""
-
-    cell_id: int
-    cell: str
-    cell_name: str
-    cell_name_en: str
-    community: str
-    community_name: str
-    community_name_en: str
-    street: str
-    street_name: str
-    street_name_en: str
-    ancestors: tuple[int, ...]  # ids from the cell itself upwards
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class MapArea:
     """An outline to draw, holes included as further rings."""
 
@@ -83,32 +66,12 @@ def rings_of(geometry: Geometry | None) -> list[Ring]:
     return [ring for polygon in polygons for ring in polygon]  # type: ignore[attr-defined]  # GeoJSON, validated on import
 
 
-def places(areas: Sequence[Area]) -> dict[int, Place]:
-    """Cell id to its place, following parents upwards; a loop among parents ends where it began."""
-    by_id = {area.id: area for area in areas}
-    found = {}
-    for area in areas:
-        if area.layer != "cell":
-            continue
-        chain = [area]
-        while (above := by_id.get(chain[-1].parent_id or 0)) is not None and above not in chain:
-            chain.append(above)
-        by_layer = {link.layer: link for link in reversed(chain)}
-        community, street = by_layer.get("community"), by_layer.get("street")
-        found[area.id] = Place(
-            cell_id=area.id,
-            cell=area.code,
-            cell_name=area.name,
-            cell_name_en=area.name_en,
-            community=community.code if community else "",
-            community_name=community.name if community else "",
-            community_name_en=community.name_en if community else "",
-            street=street.code if street else "",
-            street_name=street.name if street else "",
-            street_name_en=street.name_en if street else "",
-            ancestors=tuple(link.id for link in chain),
-        )
-    return found
+def layers_above(area: Area, by_id: Mapping[int, Area]) -> dict[str, Area]:
+    """The area itself and those above it by layer, the nearest one of each; a loop of parents ends it."""
+    chain = [area]
+    while (above := by_id.get(chain[-1].parent_id or 0)) is not None and above not in chain:
+        chain.append(above)
+    return {link.layer: link for link in reversed(chain)}
 
 
 def bounding_box(geometries: Sequence[Geometry]) -> tuple[float, float, float, float] | None:

@@ -1,13 +1,12 @@
-"""Areas: written as an import draws them, read as places, neighbours and outlines for screens."""
+"""Areas: written as an import draws them, read as lists and as outlines for screens."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 from psycopg.types.json import Jsonb
 
-from city.areas import Area, DistrictMap, MapArea, Place, bounding_box, places, rings_of
+from city.areas import Area, DistrictMap, MapArea, bounding_box, layers_above, rings_of
 from city.district_files import DrawnArea
 
 Key = tuple[str, str]  # layer, code
@@ -38,64 +37,23 @@ def load_imported(connection: Connection[TupleRow]) -> list[Area]:
     )
 
 
-def area_by_code(connection: Connection[TupleRow], layer: str, code: str) -> Area | None:
-    """The area valid now, with its outline, or None."""
-    return (
-        connection.cursor(row_factory=class_row(Area))
-        .execute(
-            "SELECT id, layer, code, name, name_en, parent_id, geometry FROM areas"
-            " WHERE layer = %s AND code = %s AND valid_to IS NULL",
-            (layer, code),
-        )
-        .fetchone()
-    )
-
-
-def load_places(connection: Connection[TupleRow]) -> dict[int, Place]:
-    """Cell id to the names above it; ended cells too, since devices and incidents may stand in them."""
-    everything = (
-        connection.cursor(row_factory=class_row(Area))
-        .execute("SELECT id, layer, code, name, name_en, parent_id, NULL::jsonb AS geometry FROM areas")
-        .fetchall()
-    )
-    return places(everything)
-
-
-def load_neighbours(connection: Connection[TupleRow]) -> dict[int, list[int]]:
-    """Cell id to the ids of the cells that share an edge with it."""
-    found: dict[int, list[int]] = defaultdict(list)
-    for area, neighbour in connection.execute(
-        "SELECT area_id, neighbour_id FROM area_neighbours ORDER BY 1, 2"
-    ):
-        found[area].append(neighbour)
-    return dict(found)
-
-
-def neighbours_of(connection: Connection[TupleRow], area_id: int) -> list[int]:
-    """Ids of the cells that share an edge with this one."""
-    rows = connection.execute(
-        "SELECT neighbour_id FROM area_neighbours WHERE area_id = %s ORDER BY 1", (area_id,)
-    )
-    return [row[0] for row in rows]
-
-
 def load_map(connection: Connection[TupleRow]) -> DistrictMap:
     """Streets and cells with their rings, for a screen to draw once; texts are empty without a district."""
     district = connection.execute("SELECT code, name, name_en FROM district").fetchone() or ("", "", "")
     areas = load_areas(connection, geometry=True)
-    where = places(areas)
+    by_id = {area.id: area for area in areas}
     streets: list[MapArea] = []
     cells: list[MapArea] = []
     for area in areas:
         if area.layer not in ("street", "cell"):
             continue
-        place = where.get(area.id)
+        above = layers_above(area, by_id)
         outline = MapArea(
             code=area.code,
             name=area.name,
             name_en=area.name_en,
-            street=place.street if place else "",
-            community=place.community if place else "",
+            street=above["street"].code if "street" in above else "",
+            community=above["community"].code if "community" in above else "",
             rings=rings_of(area.geometry),
         )
         (streets if area.layer == "street" else cells).append(outline)

@@ -203,12 +203,6 @@ def _insert_unclaimed(connection: Connection[TupleRow], missing: Sequence[Unclai
     )
 
 
-def count_unclaimed(connection: Connection[TupleRow]) -> int:
-    """How many devices wait for somebody to claim them."""
-    row = connection.execute("SELECT count(*) FROM devices WHERE registration = 'unclaimed'").fetchone()
-    return int(row[0]) if row else 0
-
-
 # ── what people do with a device ─────────────────────────────────────────────────────────────────────
 
 

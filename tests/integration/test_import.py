@@ -32,6 +32,14 @@ def query(url: str, sql: str) -> Rows:
         return connection.execute(sql.encode()).fetchall()
 
 
+def neighbours(url: str) -> Rows:
+    return query(
+        url,
+        "SELECT a.code, b.code FROM area_neighbours n JOIN areas a ON a.id = n.area_id"
+        " JOIN areas b ON b.id = n.neighbour_id ORDER BY 1, 2",
+    )
+
+
 def square(column: int, row: int) -> dict[str, object]:
     west, south = 115 + column / 1000, 22 + row / 1000
     east, north = 115 + (column + 1) / 1000, 22 + (row + 1) / 1000
@@ -108,8 +116,12 @@ def test_the_demonstration_district_comes_in_whole(any_migrated_url: str, tmp_pa
         assert len(drawn.cells) == 600
         assert all(cell.rings and cell.street and cell.community for cell in drawn.cells)
         assert len(drawn.streets) == 6
-        assert all(areas.load_neighbours(connection).get(cell) for cell in areas.load_places(connection))
         assert len(units.list_units(connection)) == 40
+    lonely = (
+        "SELECT code FROM areas a WHERE layer = 'cell'"
+        " AND NOT EXISTS (SELECT FROM area_neighbours WHERE area_id = a.id)"
+    )
+    assert query(any_migrated_url, lonely) == []
     again = import_(any_migrated_url, tmp_path / "demo")
     assert again == ImportReport(unchanged=True)
 
@@ -117,14 +129,15 @@ def test_the_demonstration_district_comes_in_whole(any_migrated_url: str, tmp_pa
 def test_a_small_district_reads_back_as_written(migrated_url: str, folder: Path) -> None:
     import_(migrated_url, folder)
     with connect(migrated_url, application="test") as connection:
-        places = areas.load_places(connection)
-        assert {place.cell: place.street for place in places.values()} == {"C0": "S1", "C1": "S1", "C2": "S1"}
-        ids = {place.cell: number for number, place in places.items()}
-        assert areas.neighbours_of(connection, ids["C1"]) == [ids["C0"], ids["C2"]]
-        found = areas.area_by_code(connection, "cell", "C0")
-        assert found is not None
-        assert found.geometry == square(0, 0)
-        assert areas.area_by_code(connection, "street", "C0") is None
+        ground = {area.code: area for area in areas.load_imported(connection)}
+        assert {code: area.parent_id for code, area in ground.items()} == {
+            "S1": None,
+            "C0": ground["S1"].id,
+            "C1": ground["S1"].id,
+            "C2": ground["S1"].id,
+        }
+        ids = {code: area.id for code, area in ground.items()}
+        assert ground["C0"].geometry == square(0, 0)
         station = devices.load_devices(connection, ["W1"])[0]
         assert (station.warning_m, station.guaranteed_m, station.highest_m) == (3, 4, None)
         entries = units.load_responsibilities(connection)
@@ -133,6 +146,7 @@ def test_a_small_district_reads_back_as_written(migrated_url: str, folder: Path)
             ("flood", ids["C2"]),
         ]
         assert "flood.level" in categories.load_categories(connection)
+        assert neighbours(migrated_url) == [("C0", "C1"), ("C1", "C0"), ("C1", "C2"), ("C2", "C1")]
         assert [(rule[0], rule[1], rule[3]) for rule in stored.active_rules(connection)] == [
             ("smoke-high", 1, "rules/own.toml")
         ]
@@ -194,7 +208,6 @@ def test_what_vanished_is_kept_as_history(migrated_url: str, folder: Path) -> No
     with connect(migrated_url, application="test") as connection:
         assert [load.unit.code for load in units.list_units(connection)] == ["U1"]
         assert [entry.incident_class for entry in units.load_responsibilities(connection)] == ["A"]
-        assert "C1" in {place.cell for place in areas.load_places(connection).values()}
 
 
 def test_what_comes_back_is_the_same_device_and_a_new_area(migrated_url: str, folder: Path) -> None:
@@ -241,7 +254,7 @@ def test_what_was_heard_before_is_taken_in_with_its_id(migrated_url: str, folder
         assert rows["D1"].cell_id == heard[0].cell_id
         assert rows["D1"].registration == "registered"
         assert rows["X"].registration == "registered", "claimed by a person, though it stands in no file"
-        assert areas.area_by_code(connection, "cell", "C9") is not None
+        assert "C9" in {area.code for area in areas.load_areas(connection)}
     assert query(migrated_url, "SELECT origin, geometry IS NOT NULL FROM areas WHERE code = 'C0'") == [
         ("import", True)
     ]
@@ -329,15 +342,12 @@ def contents(url: str) -> dict[str, object]:
                 (area.layer, area.code, area.name, area.name_en, json.dumps(area.geometry))
                 for area in areas.load_imported(connection)
             ),
-            "places": sorted(
-                (place.cell, place.community, place.street)
-                for place in areas.load_places(connection).values()
-            ),
-            "neighbours": query(
+            "parents": query(
                 url,
-                "SELECT a.code, b.code FROM area_neighbours n JOIN areas a ON a.id = n.area_id"
-                " JOIN areas b ON b.id = n.neighbour_id ORDER BY 1, 2",
+                "SELECT a.layer, a.code, p.layer, p.code FROM areas a LEFT JOIN areas p ON p.id = a.parent_id"
+                " WHERE a.valid_to IS NULL ORDER BY 1, 2",
             ),
+            "neighbours": neighbours(url),
             "units": [dataclasses.replace(unit, id=0) for unit in units.load_units(connection).values()],
             "kinds": devices.load_kinds(connection),
             "categories": categories.load_categories(connection),

@@ -12,8 +12,8 @@ from city.areas import (
     bounding_box,
     cell_of_points,
     invalid_outlines,
+    layers_above,
     neighbour_pairs,
-    places,
     rings_of,
 )
 
@@ -127,7 +127,7 @@ def area(number: int, layer: str, parent: int | None) -> Area:
     )
 
 
-def test_the_names_above_a_cell() -> None:
+def test_the_layers_above_a_cell() -> None:
     ground = [
         area(1, "district", None),
         area(2, "street", 1),
@@ -136,13 +136,17 @@ def test_the_names_above_a_cell() -> None:
         area(5, "cell", None),
         area(6, "cell", 99),
     ]
-    found = places(ground)
-    assert set(found) == {4, 5, 6}
-    assert found[4].ancestors == (4, 3, 2, 1)
-    assert (found[4].community, found[4].street, found[4].street_name) == ("community3", "street2", "名2")
-    assert (found[5].street, found[5].ancestors) == ("", (5,))
-    assert found[6].ancestors == (6,)
+    by_id = {one.id: one for one in ground}
+    found = {number: layers_above(by_id[number], by_id) for number in (4, 5, 6)}
+    assert {layer: one.id for layer, one in found[4].items()} == {
+        "cell": 4,
+        "community": 3,
+        "street": 2,
+        "district": 1,
+    }
+    assert set(found[5]) == set(found[6]) == {"cell"}
 
 
 def test_a_loop_among_parents_ends() -> None:
-    assert places([area(1, "cell", 2), area(2, "street", 1)])[1].ancestors == (1, 2)
+    by_id = {one.id: one for one in (area(1, "cell", 2), area(2, "street", 1))}
+    assert set(layers_above(by_id[1], by_id)) == {"cell", "street"}
