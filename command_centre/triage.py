@@ -50,6 +50,7 @@ class NewAlarm:
     unclaimed: bool = False
     service_state: str = "in_service"
     cell_id: int | None = None
+    cell_code: str = ""
     neighbours: frozenset[int] = frozenset()
     longitude: float | None = None
     latitude: float | None = None
@@ -299,7 +300,7 @@ def alarm_detail(alarm: NewAlarm) -> dict[str, object]:
         "alarm": alarm.id,
         "category": alarm.category,
         "device": alarm.device_code or None,
-        "cell_id": alarm.cell_id,
+        "cell": alarm.cell_code or None,
         "raised_at": alarm.raised_at.isoformat(),
         "late": alarm.late,
     }

@@ -90,6 +90,7 @@ def _alarm(row: Row, directory: Directory) -> NewAlarm:
         unclaimed=row["unclaimed"],
         service_state=row["service_state"],
         cell_id=row["cell_id"],
+        cell_code=row["cell_code"],
         neighbours=frozenset(row["neighbours"]),
         longitude=row["longitude"],
         latitude=row["latitude"],

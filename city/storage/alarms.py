@@ -30,10 +30,11 @@ async def claim(connection: Connection, now: datetime, limit: int) -> list[Row]:
                    coalesce(d.registration = 'unclaimed', false) AS unclaimed,
                    CASE WHEN d.id IS NULL OR d.service_until <= %(now)s THEN 'in_service'
                         ELSE d.service_state END AS service_state,
-                   a.cell_id, d.longitude, d.latitude,
+                   a.cell_id, coalesce(c.code, '') AS cell_code, d.longitude, d.latitude,
                    ARRAY(SELECT neighbour_id FROM area_neighbours n WHERE n.area_id = a.cell_id) AS neighbours
             FROM alarms a
             LEFT JOIN devices d ON d.id = a.device_id
+            LEFT JOIN areas c ON c.id = a.cell_id
             LEFT JOIN categories g ON g.code = a.category
             WHERE a.triage = 'new' AND a.page_after <= %(now)s
             ORDER BY coalesce(a.class, g.class, 'B'), a.raised_at, a.id

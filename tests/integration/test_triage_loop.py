@@ -56,6 +56,8 @@ def test_an_alarm_becomes_an_incident_with_unit_and_deadline(town: str) -> None:
     assert rows(town, "SELECT triage, incident_id FROM alarms WHERE id = %s", alarm) == [("done", 1)]
     assert kinds(town, 1) == ["opened", "dispatched", "nobody_told"]
     assert ("incident.opened", "1") in rows(town, "SELECT kind, object FROM changes")
+    said = rows(town, "SELECT detail->>'device', detail->>'cell' FROM incident_events WHERE seq = 1")
+    assert said == [("c02-s1", "c02")]
 
 
 def test_no_unit_is_the_lane_with_what_is_missing(town: str) -> None:
