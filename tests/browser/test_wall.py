@@ -138,6 +138,7 @@ def test_silence_greys_the_wall_and_says_since_when(centre: MockCentre, open_pag
 
     expect(page.locator("[role=alert]")).to_contain_text("数据中断")
     expect(page.locator("[role=alert]")).to_contain_text("起未更新")
+    expect(page.locator("header")).to_contain_text("系统状态未知")  # nobody knows whether ingest is well
     assert "grayscale(1)" in page.locator(".wall main").evaluate("(main) => getComputedStyle(main).filter")
     assert visible(page, ".incidents [data-incident]") == 9  # old data stay readable
 
@@ -223,6 +224,15 @@ def test_our_own_faults_are_shown(centre: MockCentre, open_page: OpenPage) -> No
     assert geometry.cut_texts(page) == []
     assert geometry.panels_outside(page) == []
     assert geometry.overlapping_panels(page) == []
+
+
+def test_an_alarm_flood_is_announced(centre: MockCentre, open_page: OpenPage) -> None:
+    page = wall(open_page(f"{centre.url}/wall"))
+    centre.publish({}, [{"kind": "alarm.raised", "id": number} for number in range(10)])
+    centre.publish({}, [{"kind": "alarm.raised", "id": 10}, {"kind": "alarm.cleared", "id": 1}])
+    expect(page.locator("header")).to_contain_text("报警洪峰：10 分钟 11 条")
+    assert geometry.cut_texts(page) == []
+    assert geometry.overlapping_texts(page) == []
 
 
 def test_first_class_sounds_until_acknowledged(centre: MockCentre, open_page: OpenPage) -> None:

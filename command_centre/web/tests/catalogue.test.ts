@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { catalogue, text, type Key } from "../src/i18n/catalogue";
 
@@ -19,6 +21,21 @@ describe("the catalogue", () => {
       expect(han.test(catalogue[key][0]), key).toBe(true);
       expect(han.test(catalogue[key][1]), key).toBe(false);
     }
+  });
+
+  it("holds no text that nothing shows", () => {
+    const folder = join(import.meta.dirname, "../src");
+    const sources = readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(svelte|ts)$/.test(name) && !name.endsWith("catalogue.ts"))
+      .map((name) => readFileSync(join(folder, name), "utf8"))
+      .join("\n");
+    // Named in full, or by a prefix that is completed with a word of the centre.
+    const composed = [...sources.matchAll(/(?:t\(|= )`([\w.]+\.)\$\{/g)].map((match) => match[1] ?? "");
+    const worded = [...sources.matchAll(/tOr\("(\w+)"/g)].map((match) => `${match[1]}.`);
+    const prefixes = [...composed, ...worded];
+    const shown = (key: Key) =>
+      sources.includes(`"${key}"`) || prefixes.some((prefix) => key.startsWith(prefix));
+    expect(keys.filter((key) => !shown(key))).toEqual([]);
   });
 
   it("fills places and leaves an unknown one visible", () => {

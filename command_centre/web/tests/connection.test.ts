@@ -13,8 +13,8 @@ describe("the clock", () => {
     expect(clock.stale(0)).toBe(true);
     clock.hear(NOW, 1000);
     expect(clock.now(3500)).toBe(Date.parse(NOW) + 2500);
-    expect(clock.stale(1000 + 4400)).toBe(false);
-    expect(clock.stale(1000 + 4600)).toBe(true);
+    expect(clock.stale(1000 + 4100)).toBe(false);
+    expect(clock.stale(1000 + 4300)).toBe(true);
     expect(clock.lastHeard).toBe(Date.parse(NOW));
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { duration } from "../src/i18n/format";
+import { AlarmRate, FLOOD_WINDOW_MS } from "../src/incidents/flood";
 import { sorted, sounding, timeLeft, worstStations } from "../src/incidents/order";
 import { MUTE_MS, muteLeft } from "../src/sound/siren.svelte";
 import type { Incident, Station } from "../src/screen/topics";
@@ -95,5 +96,16 @@ describe("a mute", () => {
     expect(muteLeft(1000, 1000)).toBe(MUTE_MS);
     expect(muteLeft(1000, 1000 + MUTE_MS - 1)).toBe(1);
     expect(muteLeft(1000, 1000 + MUTE_MS)).toBe(0);
+  });
+});
+
+describe("an alarm flood", () => {
+  it("is more than ten in ten minutes, and passes", () => {
+    const rate = new AlarmRate();
+    for (let n = 0; n < 10; n++) rate.raised(n);
+    expect(rate.flood(10)).toBe(0);
+    rate.raised(10);
+    expect(rate.flood(10)).toBe(11);
+    expect(rate.flood(FLOOD_WINDOW_MS)).toBe(0);
   });
 });

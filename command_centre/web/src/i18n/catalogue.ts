@@ -9,11 +9,9 @@ export const catalogue = {
   "app.desk": ["值班台", "Duty desk"],
   "app.language": ["English", "中文"],
   "app.loading": ["正在载入…", "Loading…"],
-  "app.close": ["关闭", "Close"],
   "app.more": ["另有 {n} 件", "{n} more"],
   "app.next": ["更多", "More"],
   "app.none": ["无", "None"],
-  "app.unknown": ["未知", "unknown"],
 
   "live.now": ["实时 {n} s", "Live {n} s"],
   "live.connecting": ["正在连接指挥中心", "Connecting to the centre"],
@@ -21,7 +19,6 @@ export const catalogue = {
   "live.since": ["自 {time} 起未更新，以下均为旧数据", "nothing since {time}; all below is old"],
   "live.never": ["尚未收到任何数据", "nothing received yet"],
 
-  "health.title": ["系统", "System"],
   "health.ingest.ok": ["采集正常", "Ingest ok"],
   "health.ingest.lagging": ["采集滞后 {n} s", "Ingest {n} s behind"],
   "health.ingest.down": ["采集中断", "Ingest down"],
@@ -85,7 +82,6 @@ export const catalogue = {
 
   "online.title": ["在线率", "Devices online"],
   "online.offline": ["离线 {n}", "{n} offline"],
-  "online.never": ["从未上线 {n}", "{n} never seen"],
   "online.none": ["无已登记设备", "No devices registered"],
   "online.more": ["另有 {n} 类", "{n} more kinds"],
 
@@ -94,7 +90,6 @@ export const catalogue = {
   "map.unset": ["未设感知 {n}", "{n} cells without devices"],
   "map.failed": ["地图未能载入，重试中", "The map did not load; trying again"],
 
-  "login.title": ["登录", "Log in"],
   "login.name": ["用户名", "User name"],
   "login.password": ["密码", "Password"],
   "login.submit": ["登录", "Log in"],
@@ -130,11 +125,8 @@ export const catalogue = {
   "help.escape": ["关闭表单或返回列表", "close the form or go back to the list"],
 
   "field.number": ["编号", "Number"],
-  "field.state": ["状态", "State"],
   "field.place": ["地点", "Place"],
-  "field.position": ["经纬度", "Position"],
   "field.unit": ["责任单位", "Unit"],
-  "field.phone": ["电话", "Phone"],
   "field.lead_phone": ["负责人电话", "Lead's phone"],
   "field.reason": ["原因", "Reason"],
   "field.reason_why": ["派遣依据", "Why this unit"],
@@ -147,7 +139,6 @@ export const catalogue = {
   "field.alarms": ["报警", "Alarms"],
   "field.timeline": ["办理过程", "Timeline"],
   "field.rule": ["规则", "Rule"],
-  "field.value": ["数值", "Value"],
   "field.raised": ["发生", "Raised"],
   "field.cleared": ["恢复", "Cleared"],
   "field.topic": ["主题", "Topic"],

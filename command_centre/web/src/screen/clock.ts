@@ -4,7 +4,7 @@
  * `monotonicMs` is performance.now(): a wall whose own clock is set back or forward neither lies about
  * countdowns nor hides that it is stale.
  */
-const STALE_AFTER_MS = 4500; // two missed heartbeats of 2 s, and still within the 5 s that is promised
+const STALE_AFTER_MS = 4200; // two missed heartbeats of 2 s, and well within the 5 s that is promised
 
 export class CentreClock {
   private saidMs: number | null = null;
