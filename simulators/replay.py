@@ -84,23 +84,22 @@ def run(
         return 2
     stop = stop or threading.Event()
     tally = Tally()
+    choice = Choice(
+        kind=kind,
+        device=device,
+        device_column=device_column,
+        time_column=time_column,
+        metrics=metrics,
+        start=aware(start),
+        end=aware(end),
+        origin=aware(origin),
+    )
     try:
-        choice = Choice(
-            kind=kind,
-            device=device,
-            device_column=device_column,
-            time_column=time_column,
-            metrics=metrics,
-            start=aware(start),
-            end=aware(end),
-            origin=aware(origin),
-        )
         columns = columns_of(path, choice)
         readings = read_series(path, columns, choice, tally)
     except (SeriesError, OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        log.error(
-            "replay.refused", reason=str(error) if isinstance(error, SeriesError) else f"{path}: {error}"
-        )
+        why = str(error) if isinstance(error, SeriesError) else f"{path}: {error}"
+        log.error("replay.refused", reason=why)
         return 2
     for named in tally.bad:
         log.warning("replay.bad_row", row=named)
@@ -110,12 +109,26 @@ def run(
     if shift == "now" and speed == 0:
         readings = moved(readings, datetime.now(UTC) - max(r.observed_at for r in readings))
     pace = Pace(speed=speed, stamp_now=shift == "now" and speed > 0)
+    return _play(readings, f"city/{cell}/{columns.kind}", pace, mqtt_url, stop, tally, as_json=as_json)
+
+
+def _play(
+    readings: Sequence[Reading],
+    prefix: str,
+    pace: Pace,
+    mqtt_url: str,
+    stop: threading.Event,
+    tally: Tally,
+    *,
+    as_json: bool,
+) -> int:
+    """Publish everything, wait for its acknowledgement, tell; 0 = all of it was acknowledged."""
     line = Line(mqtt_url, f"replay-{secrets.token_hex(4)}")
     try:
         with stopped_by_signals(stop):
             complete = _connected(line, stop)
             if complete:
-                _publish(readings, line, f"city/{cell}/{columns.kind}", pace, stop)
+                _publish(readings, line, prefix, pace, stop)
                 complete = _drained(line, 0, stop)
     finally:
         line.close(wait_s=0)

@@ -181,9 +181,9 @@ def test_a_peer_that_does_not_speak_mqtt_is_noticed(stream: bytes) -> None:
         PacketReader().feed(stream, lambda *_: True)
 
 
-def test_acknowledgements_go_out_in_one_write() -> None:
+def test_acknowledgements_go_out_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[bytes] = []
     client = BatchClient(lambda _: None, lambda: True, client_id="x", clean_session=False, manual_ack=True)
-    client._packet_queue = lambda _command, packet, _mid, _qos: sent.append(packet)  # type: ignore[method-assign,assignment,return-value]
+    monkeypatch.setattr(client, "_packet_queue", lambda _command, packet, _mid, _qos: sent.append(packet))
     client.acknowledge([1, 258, 65535])
     assert sent == [b"\x40\x02\x00\x01\x40\x02\x01\x02\x40\x02\xff\xff"]
