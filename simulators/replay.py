@@ -49,6 +49,7 @@ class Pace:
     stamp_now: bool
 
 
+# Over sixty lines because every option of the command line stands in its signature.
 def run(
     path: Path,
     *,
