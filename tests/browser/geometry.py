@@ -25,7 +25,7 @@ _TEXTS = """
       if (style.overflowX === "visible" && style.overflowY === "visible") continue;
       if (up instanceof SVGElement) continue;
       const box = up.getBoundingClientRect();
-      scrolled ||= style.overflowY === "auto";
+      scrolled ||= style.overflowX === "auto" || style.overflowY === "auto"; // what scrolls is not cut
       [left, top] = [Math.max(left, box.left), Math.max(top, box.top)];
       [right, bottom] = [Math.min(right, box.right), Math.min(bottom, box.bottom)];
     }
@@ -35,11 +35,11 @@ _TEXTS = """
       if (box.width < 1) continue;
       // A line box is taller than its letters: a hair of it may be cut without cutting a letter.
       const slack = box.height * 0.12;
-      const cut = box.left < left - 1 || box.right > right + 1
-        || !scrolled && (box.top < top - slack || box.bottom > bottom + slack); // what scrolls is not cut
+      const cut = !scrolled && (box.left < left - 1 || box.right > right + 1
+        || box.top < top - slack || box.bottom > bottom + slack);
       found.push({ text: node.textContent.trim(), size, cut, node: node_number,
         svg: parent instanceof SVGElement,
-        hidden: box.top > bottom - slack || box.bottom < top + slack,
+        hidden: box.top > bottom - slack || box.bottom < top + slack || box.left > right || box.right < left,
         box: [Math.max(box.left, left), Math.max(box.top, top),
           Math.min(box.right, right), Math.min(box.bottom, bottom)] });
     }
