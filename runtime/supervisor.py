@@ -96,10 +96,15 @@ class House:
             administrator = self._first_account()
         if administrator is not None:
             self._display.secret(*administrator)
-        with show("采集、指挥与模拟", "ingest, centre and simulators"):
-            self._start_ours()
+        with show("采集与指挥", "ingest and centre"):
+            self._start_ours(["ingest"])
+            self._start_ours(["centre"])
         with show("就绪", "ready"):
             self._wait_until_ready()
+        if self._settings.simulate:
+            self._start_ours(
+                ["simulate", self._settings.simulate]
+            )  # last: it would only slow the others' start
         self._display.way_in(
             self._settings, self._folder / "log", administrator[0] if administrator else None
         )
@@ -164,13 +169,9 @@ class House:
         secret = accounts.ensure_administrator(self._urls["CITY_DATABASE_URL"])
         return None if secret is None else (accounts.FIRST_ADMINISTRATOR, secret)
 
-    def _start_ours(self) -> None:
-        commands = [["ingest"], ["centre"]]
-        if self._settings.simulate:
-            commands.append(["simulate", self._settings.simulate])
-        for command in commands:
-            start = self._starter(command)
-            self._ours.append(Keeper(command[0], start(), start, self._display.report))
+    def _start_ours(self, command: list[str]) -> None:
+        start = self._starter(command)
+        self._ours.append(Keeper(command[0], start(), start, self._display.report))
 
     def _starter(self, command: list[str]) -> Callable[[], Process]:
         """Starts one of our own commands, told where everything is."""
