@@ -13,7 +13,8 @@ Loop = Callable[[asyncio.Event], Awaitable[None]]
 
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0  # the database comes back while people look at the wall
-STEADY_S = 30.0  # a loop that ran so long has recovered
+RECOVERED_S = 3.0  # a loop that ran so long works again
+STEADY_S = 30.0  # and after so long its next failure is a new one: waits begin short
 _log = structlog.get_logger(__name__)
 
 
@@ -43,7 +44,7 @@ class Supervision:
         wait_s = FIRST_WAIT_S
         while not self._stop.is_set():
             began = time.monotonic()
-            recovering = asyncio.get_running_loop().call_later(STEADY_S, self._recovered, name)
+            recovering = asyncio.get_running_loop().call_later(RECOVERED_S, self._recovered, name)
             try:
                 await loop(self._stop)
                 return
