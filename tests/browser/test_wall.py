@@ -114,7 +114,10 @@ def test_only_the_changed_cell_is_repainted(centre: MockCentre, open_page: OpenP
     centre.set_state(scenes.calm())
     page = open_page(f"{centre.url}/wall")
     page.wait_for_selector(".wall[data-stale=false]")
-    page.wait_for_function("() => document.querySelectorAll('.map canvas').length === 3")
+    page.wait_for_function("() => window.drawn.some((item) => item.text === '老城街道')")
+    # The layout has settled when a second has passed over several frames without another full painting.
+    page.wait_for_timeout(1000)
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.evaluate(
         """() => { window.cleared = []; const clear = CanvasRenderingContext2D.prototype.clearRect;
            CanvasRenderingContext2D.prototype.clearRect = function (x, y, w, h) {
