@@ -21,7 +21,26 @@ class Load:
     pack: int = 1  # readings in a message
     crossing_every: int = 0
     window: int = 4000  # unacknowledged on each connection
+    connections: int = 2
     survive: bool = False  # reconnect and send again
+
+    @property
+    def readings(self) -> int:
+        """How many observations it becomes."""
+        return self.total * self.pack
+
+    def last_of_connections(self) -> dict[str, int]:
+        """Of each connection the device that speaks last, with its number of readings.
+
+        A connection's messages are stored in order, so once these are there, the rest is.
+        """
+        devices = self.fleet.devices
+        last: dict[int, int] = {}
+        for number in range(self.total - 1, max(-1, self.total - 1 - devices), -1):
+            last.setdefault(number % devices * self.connections // devices, number)
+        return {
+            self.fleet.code(number % devices): (number // devices + 1) * self.pack for number in last.values()
+        }
 
 
 class Running:
@@ -65,7 +84,7 @@ def publish(port: int, load: Load, log: Path | None = None) -> Running:
     arguments = [
         *("--port", str(port), "--total", str(load.total), "--rate", str(load.rate)),
         *("--devices", str(fleet.devices), "--cells", str(fleet.cells), "--water", str(fleet.water)),
-        *("--pack", str(load.pack), "--window", str(load.window)),
+        *("--pack", str(load.pack), "--window", str(load.window), "--connections", str(load.connections)),
         *("--crossing-every", str(load.crossing_every)),
     ]
     if load.survive:

@@ -11,6 +11,7 @@ import paho.mqtt.client as mqtt
 import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.load import Load
 from tests.servers.city_process import city_environment
 from tests.servers.processes import ServerProcess, StartError, free_port
 
@@ -135,20 +136,24 @@ class Product:
         assert row is not None
         return int(row[0])
 
-    def wait_stored(self, total: int, seconds: float, pause_s: float = 0.1) -> float:
-        """Wait until `total` observations are stored; returns the monotonic time then.
+    def wait_stored(self, load: Load, seconds: float) -> float:
+        """Wait until a load is stored; returns the monotonic time then.
 
-        Raises StartError when they are not within `seconds`.
+        Asks for its last readings only, since counting millions of rows would be a load of its own, and counts
+        once afterwards. Raises StartError when they are not there within `seconds`.
         """
         deadline = time.monotonic() + seconds
-        while True:
-            stored = self.stored()
-            if stored >= total:
-                return time.monotonic()
+        for code, readings in load.last_of_connections().items():
+            while self.stored_of(code) < readings and time.monotonic() < deadline:
+                time.sleep(0.02)
+        at = time.monotonic()
+        while (stored := self.stored()) < load.readings:
             if time.monotonic() > deadline:
                 tail = self.ingest.log_tail() if self.ingest else ""
-                raise StartError(f"{stored} of {total} stored after {seconds:.0f} s; {tail}")
-            time.sleep(pause_s)
+                raise StartError(f"{stored} of {load.readings} stored after {seconds:.0f} s; {tail}")
+            time.sleep(0.5)
+            at = time.monotonic()
+        return at
 
     def stop(self) -> None:
         """SIGTERM to both."""

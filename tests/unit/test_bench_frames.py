@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.frames import SEQ_BASE, Fleet, Template, connect, subscribe
+from bench.load import Load
 
 FLEET = Fleet(devices=20, cells=4, water=5)
 TS = 1_763_750_400_123
@@ -69,3 +70,13 @@ def test_connect_and_subscribe_are_whole_packets(clean: bool) -> None:
     assert packet[1] == len(packet) - 2
     assert packet[9] == (2 if clean else 0)
     assert subscribe("city/#", 1) == b"\x82\x0b\x00\x01\x00\x06city/#\x01"
+
+
+def test_the_last_devices_stand_for_the_whole_load() -> None:
+    even = Load(fleet=FLEET, total=60)
+    assert even.last_of_connections() == {"b000019": 3, "b000009": 3}
+    cut = Load(fleet=FLEET, total=45, pack=100)
+    assert cut.readings == 4500
+    assert cut.last_of_connections() == {"b000004": 300, "b000019": 200}
+    short = Load(fleet=FLEET, total=3)
+    assert short.last_of_connections() == {"b000002": 1}
