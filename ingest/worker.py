@@ -19,7 +19,7 @@ from psycopg import Connection
 from city.observations import instant
 from city.settings import Settings
 from city.storage import ingest_sessions, rejected
-from city.storage.database import connect
+from city.storage.database import DatabaseError, connect
 from ingest.delivery import Delivery
 from ingest.inbox import Inbox
 from ingest.pipeline import Pipeline, unstorable
@@ -32,6 +32,9 @@ PRESENCE_EVERY_S = 10.0
 LISTENED_DAYS = 30  # of our own uptime remembered for silence; the longest expected interval is about a day
 FEW = 2_000  # held messages under which we count as caught up
 
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.TransactionRollback, DatabaseError)
+_REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
+
 log = structlog.get_logger()
 
 
@@ -40,7 +43,7 @@ class Worker:
 
     def __init__(self, settings: Settings, mqtt_url: str) -> None:
         self._settings = settings
-        self._inbox = Inbox(limit=settings.pending_limit)
+        self._inbox = Inbox(limit=settings.pending_limit, batch=settings.batch_size)
         self.source = BrokerSource(
             mqtt_url,
             client_id=settings.mqtt_client_id,
@@ -63,9 +66,7 @@ class Worker:
         self._attempt(self._open, stop)
         self.source.start()
         while not stop.is_set():
-            deliveries = self._inbox.take(
-                most=self._settings.batch_size, gather_s=self._settings.batch_interval_ms / 1000, wait_s=0.1
-            )
+            deliveries = self._inbox.take(gather_s=self._settings.batch_interval_ms / 1000, wait_s=0.1)
             if deliveries and self._attempt(partial(self._commit, deliveries), stop):
                 for delivery in deliveries:
                     self.source.acknowledge(delivery.generation, delivery.packet_ids)
@@ -101,11 +102,9 @@ class Worker:
                     log.info("database is back")
                     self._database_down = False
                 return True
-            except (
-                psycopg.OperationalError,
-                psycopg.InterfaceError,
-                psycopg.errors.TransactionRollback,
-            ) as error:
+            except _AWAY as error:
+                if isinstance(error, DatabaseError) and not error.retry:
+                    raise
                 if not self._database_down:
                     log.warning(
                         "database is away; holding messages back", error=" ".join(str(error).split())[:200]
@@ -155,7 +154,7 @@ class Worker:
         self._lag_us = time.time_ns() // 1000 - deliveries[0].received_us
         try:
             self._pipeline.process(deliveries)
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+        except _REFUSED as error:
             log.error("the database refused a batch; trying its messages one by one", error=str(error)[:300])
             for delivery in deliveries:
                 self._commit_singly(delivery)
@@ -174,7 +173,7 @@ class Worker:
             )
             try:
                 self._pipeline.process([single])
-            except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+            except _REFUSED as error:
                 message = unstorable(delivery, position, " ".join(str(error).split())[:300])
                 with self._connection.transaction():
                     rejected.count(self._connection, {message.reason.value: 1})

@@ -35,7 +35,8 @@ def apply(url: str) -> list[str]:
     with connect(url, application="city migrate", autocommit=True) as connection, translated():
         if connection.info.server_version < 150000:
             raise DatabaseError(
-                f"database: PostgreSQL {connection.info.server_version // 10000} is too old; use 15 or newer", retry=False
+                f"database: PostgreSQL {connection.info.server_version // 10000} is too old; use 15 or newer",
+                retry=False,
             )
         connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
@@ -82,7 +83,9 @@ def _apply_numbered(url: str) -> list[str]:
 
 
 def _apply_timescale(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-    available = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone()
+    available = connection.execute(
+        "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
+    ).fetchone()
     preloaded = connection.execute("SELECT current_setting('shared_preload_libraries')").fetchone()
     if available is None or preloaded is None or "timescaledb" not in str(preloaded[0]):
         return

@@ -27,7 +27,7 @@ READ_SIZE = 256 * 1024
 SMALL_READ = (
     32 * 1024
 )  # after less, wait a moment: the broker fills the socket and both sides wake less often
-COALESCE_S = 0.0015
+COALESCE_S = 0.004
 BEHIND_FOR_S = 2.0  # after a full read we count as catching up for so long
 KEEPALIVE_S = 60
 DROPPED_TOPIC = b"$SYS/broker/publish/messages/dropped"
