@@ -40,7 +40,7 @@ class Condition:
     over: bool = False  # STANDING: the last reading was beyond the limit, not in the deadband
     late: bool = False  # of the reading at began_us
     value: float = 0.0  # of the reading at began_us
-    past_from_us: int = 0  # the last episode found in back-filled readings: it is recorded once
+    past_from_us: int = 0  # the last episode that is over: readings of it that come later are part of it
     past_to_us: int = 0
 
     def mark(self) -> Mark:
@@ -242,7 +242,11 @@ class Course:
         evidence = self._evidence(self.state.value, self.state.began_us)
         if self._rule.off_delay_us:
             evidence |= {"off_delay_s": self._rule.off_delay_us / SECOND_US}
-        self.transitions.append(self._cleared(max(cleared_us, self.state.raised_us), evidence))
+        cleared_us = max(cleared_us, self.state.raised_us)
+        self.transitions.append(self._cleared(cleared_us, evidence))
+        # A broker that sends again out of order brings readings of this episode after its end: the same episode.
+        self.state.past_from_us = self.state.raised_us - self._rule.on_delay_us
+        self.state.past_to_us = cleared_us
         self._rest()
 
     def _cleared(self, cleared_us: int, evidence: Evidence) -> Cleared:

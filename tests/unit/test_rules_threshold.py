@@ -293,6 +293,15 @@ def test_back_fill_inside_the_standing_episode_is_a_repeat_and_before_it_a_recor
     assert desk.read(*smoke((120, 85))) == []
 
 
+def test_a_reading_of_an_episode_that_comes_after_its_end_is_part_of_it(desk: Desk) -> None:
+    """A broker that sends again what was unacknowledged mixes up the order."""
+    desk.read(*smoke((100, 80)))
+    desk.read(*smoke((160, 10)))
+    desk.restart()
+    assert desk.read(Row(1, 120, 95), Row(1, 140, 95)) == []
+    assert desk.alarms.seconds("smoke-high", 1) == [(100, 160, 0)]
+
+
 def test_back_fill_never_ends_what_stands(desk: Desk) -> None:
     desk.read(*smoke((100, 80)))
     assert desk.read(Row(1, 50, 10)) == []
