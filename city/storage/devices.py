@@ -1,9 +1,11 @@
 """Devices, their kinds and metrics, and the register that ingest keeps in memory."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,29 +126,61 @@ def register_version(connection: Connection[TupleRow]) -> int:
 
 
 def load_register(connection: Connection[TupleRow]) -> Register:
-    """The whole register in columns, retired devices included."""
+    """The whole register in columns, retired devices included.
+
+    Read a slice at a time: 100,000 rows as Python objects would cost more memory than all else ingest holds.
+    """
     version = register_version(connection)
+    slices: list[Register] = []
+    after = 0
     with connection.cursor(binary=True) as cursor:
-        cursor.execute("SELECT " + _REGISTER_COLUMNS + " ORDER BY d.id")
-        rows = cursor.fetchall()
-    columns: list[tuple[object, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 14
+        while True:
+            cursor.execute(
+                "SELECT " + _REGISTER_COLUMNS + " WHERE d.id > %s ORDER BY d.id LIMIT %s", (after, _SLICE)
+            )
+            rows = cursor.fetchall()
+            slices.append(_columns(version, rows))
+            if len(rows) < _SLICE:
+                return _joined(slices)
+            after = rows[-1][0]
+
+
+_SLICE = 10_000
+
+
+def _columns(version: int, rows: Sequence[TupleRow]) -> Register:
+    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 14
     return Register(
         version=version,
         id=_integers32(columns[0]),
-        code=list(columns[1]),  # type: ignore[arg-type]  # the query's own types, here and below
-        kind=list(columns[2]),  # type: ignore[arg-type]
+        code=list(columns[1]),
+        kind=[sys.intern(kind) for kind in columns[2]],
         cell_id=_integers32([cell or 0 for cell in columns[3]]),
         expected_interval_s=_integers32([interval or 0 for interval in columns[4]]),
-        service_state=list(columns[5]),  # type: ignore[arg-type]
+        service_state=[sys.intern(state) for state in columns[5]],
         service_until_us=_integers64(columns[6]),
-        registration=list(columns[7]),  # type: ignore[arg-type]
-        link=list(columns[8]),  # type: ignore[arg-type]
+        registration=[sys.intern(registration) for registration in columns[7]],
+        link=list(columns[8]),
         last_heard_us=_integers64(columns[9]),
         registered_us=_integers64(columns[10]),
         warning_m=_levels(columns[11]),
         guaranteed_m=_levels(columns[12]),
         highest_m=_levels(columns[13]),
     )
+
+
+def _joined(slices: Sequence[Register]) -> Register:
+    """One register of slices in order."""
+    together: dict[str, Any] = {}
+    for field in fields(Register):
+        parts = [getattr(part, field.name) for part in slices]
+        if field.name == "version":
+            together[field.name] = parts[0]
+        elif isinstance(parts[0], list):
+            together[field.name] = [value for part in parts for value in part]
+        else:
+            together[field.name] = np.concatenate(parts)
+    return Register(**together)
 
 
 def load_devices(connection: Connection[TupleRow], codes: Sequence[str]) -> list[DeviceRow]:
