@@ -157,9 +157,9 @@ def _columns(version: int, rows: Sequence[TupleRow]) -> Register:
         kind=[sys.intern(kind) for kind in columns[2]],
         cell_id=_integers32([cell or 0 for cell in columns[3]]),
         expected_interval_s=_integers32([interval or 0 for interval in columns[4]]),
-        service_state=[sys.intern(state) for state in columns[5]],
+        service_state=[sys.intern(state) for state in columns[5]],  # type: ignore[misc]  # intern forgets the literals
         service_until_us=_integers64(columns[6]),
-        registration=[sys.intern(registration) for registration in columns[7]],
+        registration=[sys.intern(registration) for registration in columns[7]],  # type: ignore[misc]  # the same
         link=list(columns[8]),
         last_heard_us=_integers64(columns[9]),
         registered_us=_integers64(columns[10]),
