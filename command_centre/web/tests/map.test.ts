@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { centroid, fit } from "../src/map/projection";
-import { levelRange, timeRange } from "../src/wall/hydrograph";
+import { framed, labelPositions, levelRange } from "../src/wall/hydrograph";
 import { aligned } from "../src/wall/series";
 
 describe("the projection", () => {
@@ -35,9 +35,11 @@ describe("a hydrograph", () => {
     expect(expected).toEqual([null, 3.2, 3.4]);
   });
   it("covers what there is, an hour at least", () => {
-    expect(timeRange(1000, 90_000, 0)).toEqual([1000, 90_000]);
-    expect(timeRange(89_990, 90_000, 0)).toEqual([86_400, 90_000]);
-    expect(timeRange(null, null, 5000)).toEqual([1400, 5000]);
+    const at = (times: number[]) => framed([times, times.map(() => 1), times.map(() => null)], 5000);
+    expect(at([1000, 90_000])).toEqual([[1000, 90_000], [1, 1], [null, null]]);
+    expect(at([89_990, 90_000])[0]).toEqual([86_400, 89_990, 90_000]);
+    expect(at([90_000])).toEqual([[86_400, 90_000], [null, 1], [null, null]]);
+    expect(at([])).toEqual([[1400, 5000], [null, null], [null, null]]);
   });
   it("reaches the warning level, but a far guaranteed level does not flatten the curve", () => {
     const [low, high] = levelRange(1, 2, { warning: 3, guaranteed: 30 });
@@ -45,5 +47,15 @@ describe("a hydrograph", () => {
     expect(high).toBeGreaterThan(3);
     expect(high).toBeLessThan(4);
     expect(levelRange(1, 2, { warning: 3, guaranteed: 4 })[1]).toBeGreaterThan(4);
+  });
+  it("keeps a passed warning level in sight unless it is far below", () => {
+    expect(levelRange(6.4, 7, { warning: 6, guaranteed: null })[0]).toBeLessThan(6);
+    expect(levelRange(60, 61, { warning: 6, guaranteed: null })[0]).toBeGreaterThan(59);
+  });
+  it("has labels beside their lines, inside, and none on another", () => {
+    expect(labelPositions([20, 80], 10, 0, 100)).toEqual([20, 80]);
+    expect(labelPositions([20, 22], 10, 0, 100)).toEqual([20, 30]);
+    expect(labelPositions([-50, 2], 10, 0, 100)).toEqual([5, 15]);
+    expect(labelPositions([99, 300], 10, 0, 100)).toEqual([85, 95]);
   });
 });

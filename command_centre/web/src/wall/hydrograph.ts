@@ -30,34 +30,55 @@ function rem(): number {
   return parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
-/** The scale holds the curve, and a level that the curve is near or above; one far above would flatten it. */
+/** The scale holds the curve and every level near it; one far away would flatten the curve. */
 export function levelRange(low: number, high: number, { warning, guaranteed }: Levels): [number, number] {
-  const reach = Math.max(high - low, 0.5);
-  let top = high;
-  if (warning !== null) top = Math.max(top, warning);
-  if (guaranteed !== null && guaranteed - top < reach * 2) top = Math.max(top, guaranteed);
-  const pad = Math.max((top - low) * 0.08, 0.05);
-  return [low - pad, top + pad];
+  const far = Math.max(high - low, 0.5) * 2;
+  let [bottom, top] = [low, high];
+  if (warning !== null && low - warning < far) [bottom, top] = [Math.min(low, warning), Math.max(high, warning)];
+  if (guaranteed !== null && guaranteed - top < far) top = Math.max(top, guaranteed);
+  const pad = Math.max((top - bottom) * 0.08, 0.05);
+  return [bottom - pad, top + pad];
+}
+
+/**
+ * Where labels of one height stand beside lines at `wanted` (downwards, highest line first): inside top..bottom,
+ * none on another. Labels that do not fit keep the lower end.
+ */
+export function labelPositions(wanted: number[], height: number, top: number, bottom: number): number[] {
+  const placed: number[] = [];
+  for (const y of wanted) placed.push(Math.max(y, (placed.at(-1) ?? -Infinity) + height, top + height / 2));
+  let floor = bottom + height / 2;
+  for (let at = placed.length - 1; at >= 0; at--) {
+    floor = Math.min(placed[at] ?? floor, floor - height);
+    placed[at] = floor;
+  }
+  return placed;
 }
 
 const SHORTEST_S = 3600;
 
-/** From the first to the last point, but never so short that a few minutes look like a flood. */
-export function timeRange(first: number | null, last: number | null, now: number): [number, number] {
-  const end = last ?? now;
-  return [Math.min(first ?? end, end - SHORTEST_S), end];
+type Curves = ReturnType<typeof aligned>;
+
+/** The curves over an hour at least: a few minutes must not look like a flood, and no point at all not like 1970. */
+export function framed([times, observed, forecast]: Curves, now: number): Curves {
+  const end = times.at(-1) ?? now;
+  const start = end - SHORTEST_S;
+  if (times.length === 0) return [[start, end], [null, null], [null, null]];
+  if ((times[0] ?? end) <= start) return [times, observed, forecast];
+  return [[start, ...times], [null, ...observed], [null, ...forecast]];
 }
 
 export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart {
   let levels: Levels = { warning: null, guaranteed: null };
+  let gutter = 0;
   const options = (): uPlot.Options => ({
     width: Math.max(host.clientWidth, 1),
     height: Math.max(host.clientHeight, 1),
     cursor: { show: false },
     legend: { show: false },
-    padding: [rem() * 0.7, rem() * 0.5, 0, 0],
+    padding: [rem() * 0.7, gutter, 0, 0],
     scales: {
-      x: { range: (_, first, last) => timeRange(first, last, Date.now() / 1000) },
+      x: { range: (_, first, last) => [first, last] },
       y: { range: (_, low, high) => levelRange(low ?? 0, high ?? 1, levels) },
     },
     axes: axes(words),
@@ -68,19 +89,22 @@ export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart
     ],
     hooks: { draw: [(chart) => { drawLevels(chart, levels, words); }] },
   });
-  let data = aligned({ observed: [], forecast: [] });
+  let data = framed(aligned({ observed: [], forecast: [] }), Date.now() / 1000);
   let chart = new uPlot(options(), data, host);
-  const resized = new ResizeObserver(() => {
-    // Text sizes hang on the root size, which changes with the window: build anew.
+  const rebuild = (): void => {
     chart.destroy();
+    gutter = gutterWidth(levels, words);
     chart = new uPlot(options(), data, host);
-  });
+  };
+  // Text sizes hang on the root size, which changes with the window: build anew.
+  const resized = new ResizeObserver(rebuild);
   resized.observe(host);
   return {
     draw(series, now) {
       levels = now;
-      data = aligned(series);
-      chart.setData(data);
+      data = framed(aligned(series), Date.now() / 1000);
+      if (gutterWidth(levels, words) === gutter) chart.setData(data);
+      else rebuild();
     },
     destroy() {
       resized.disconnect();
@@ -90,7 +114,7 @@ export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart
 }
 
 function axes({ language, timeZone }: Words): uPlot.Axis[] {
-  const font = `${rem() * 1.125}px ${getComputedStyle(document.body).fontFamily}`;
+  const font = labelFont(rem() * 1.125);
   const grid = { stroke: GRID, width: 1 };
   return [
     {
@@ -116,36 +140,53 @@ function axes({ language, timeZone }: Words): uPlot.Axis[] {
   ];
 }
 
-function drawLevels(chart: uPlot, { warning, guaranteed }: Levels, words: Words): void {
-  const lines = [
+interface Line {
+  level: number;
+  colour: string;
+  word: string;
+}
+
+function lines({ warning, guaranteed }: Levels, words: Words): Line[] {
+  return [
     { level: guaranteed, colour: GUARANTEED, word: words.guaranteed },
     { level: warning, colour: WARNING, word: words.warning },
-  ];
+  ].filter((line): line is Line => line.level !== null);
+}
+
+const labelFont = (px: number): string => `${px}px ${getComputedStyle(document.body).fontFamily}`;
+
+/** Room at the right for the levels' labels, where no curve runs; an arrow says that the line is out of range. */
+function gutterWidth(levels: Levels, words: Words): number {
+  const measuring = document.createElement("canvas").getContext("2d");
+  if (measuring === null) return 0;
+  measuring.font = labelFont(rem() * 1.125);
+  const widths = lines(levels, words).map(({ level, word }) => measuring.measureText(`${word}↑${metres(level)}`).width);
+  return Math.ceil(Math.max(rem() * 0.2, ...widths) + rem() * 0.3);
+}
+
+function drawLevels(chart: uPlot, levels: Levels, words: Words): void {
   const { ctx, bbox } = chart;
   const height = rem() * 1.125 * uPlot.pxRatio;
-  let lowest = -Infinity;
+  const right = bbox.left + bbox.width;
+  const [top, bottom] = [bbox.top, bbox.top + bbox.height];
+  const shown = lines(levels, words).map((line) => ({ ...line, y: chart.valToPos(line.level, "y", true) }));
+  const labels = labelPositions(shown.map(({ y }) => y), height * 1.15, top, bottom);
   ctx.save();
-  ctx.font = `${height}px ${getComputedStyle(document.body).fontFamily}`;
+  ctx.font = labelFont(height);
   ctx.textBaseline = "middle";
   ctx.textAlign = "left"; // uPlot leaves its own alignment behind
-  for (const { level, colour, word } of lines) {
-    if (level === null) continue;
-    const y = chart.valToPos(level, "y", true);
-    if (y < bbox.top || y > bbox.top + bbox.height) continue;
-    const text = `${word} ${metres(level)}`;
-    const width = ctx.measureText(text).width + height * 0.4;
-    // Two levels close together: the lower one's label steps down.
-    const labelY = Math.max(y, lowest + height * 1.15, bbox.top + height * 0.6);
-    lowest = labelY;
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = rem() / 10;
-    ctx.setLineDash([rem() / 2, rem() / 3]);
-    ctx.beginPath();
-    ctx.moveTo(bbox.left + width, y);
-    ctx.lineTo(bbox.left + bbox.width, y);
-    ctx.stroke();
-    ctx.fillStyle = colour;
-    ctx.fillText(text, bbox.left + height * 0.2, labelY);
+  ctx.lineWidth = rem() / 10;
+  ctx.setLineDash([rem() / 2, rem() / 3]);
+  for (const [at, { level, colour, word, y }] of shown.entries()) {
+    const outside = y < top ? "↑" : y > bottom ? "↓" : null;
+    ctx.strokeStyle = ctx.fillStyle = colour;
+    if (outside === null) {
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(right, y);
+      ctx.stroke();
+    }
+    ctx.fillText(`${word}${outside ?? " "}${metres(level)}`, right + height * 0.2, labels[at] ?? y);
   }
   ctx.restore();
 }

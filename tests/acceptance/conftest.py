@@ -1,0 +1,22 @@
+"""The browser of the browser tests, and the product running for it to look at."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hatch_build import WEB, up_to_date
+from tests.acceptance.stand import Stand, running
+from tests.browser.conftest import browser, open_page
+from tests.servers.mosquitto import MosquittoServer
+
+__all__ = ["browser", "open_page"]
+
+
+@pytest.fixture
+def stand(migrated_url: str, mosquitto: MosquittoServer, tmp_path: Path) -> Iterator[Stand]:
+    """Ingest and centre on a broker and a database of their own, with a small district imported."""
+    if not up_to_date(WEB):
+        pytest.fail(f"the screens in {WEB}/dist are not built from the present sources: run `make setup`")
+    with running(migrated_url, mosquitto, tmp_path / "district") as made:
+        yield made
