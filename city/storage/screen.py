@@ -14,6 +14,7 @@ Row = dict[str, Any]
 Connection = AsyncConnection[Any]
 
 MOST_CHANGES = 5_000  # read at once; the rest is read in the next round
+MOST_STATIONS = 2_000  # shown: a stranger who invents water gauges must not fill every wall
 MOST_OPEN = 5_000  # open incidents shown; a district with more has other problems than a wall
 
 
@@ -152,9 +153,9 @@ _STATIONS = """
            p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline'
                AND p.last_heard_at > now() - make_interval(secs => greatest(120,
                        3 * coalesce(d.expected_interval_s, k.expected_interval_s, 1200))) AS online
-    FROM stations t
-    JOIN devices d ON d.id = t.device_id
+    FROM devices d
     JOIN device_kinds k ON k.code = d.kind
+    LEFT JOIN stations t ON t.device_id = d.id
     LEFT JOIN metrics m ON m.code = k.main_metric
     LEFT JOIN areas c ON c.id = d.cell_id
     LEFT JOIN presence p ON p.device_id = d.id
@@ -164,17 +165,18 @@ _STATIONS = """
           AND o.quality & %s = 0 AND o.observed_at < now() + interval '2 minutes'
         ORDER BY o.observed_at DESC LIMIT 1
     ) newest ON true
-    WHERE d.registration <> 'retired'
-    ORDER BY d.code
+    WHERE d.registration <> 'retired' AND (t.device_id IS NOT NULL OR k.main_metric = 'level')
+    ORDER BY t.device_id IS NULL, d.code LIMIT %s
 """
 
 
 async def stations(connection: Connection, unbelievable: int) -> list[Row]:
-    """Every station with its levels and newest reading, metres above its datum.
+    """Everything that reads a water level, with its levels and newest reading, metres above its datum.
 
-    ``unbelievable`` are the quality bits of readings that are stored but not believed.
+    A device that nobody has listed as a station comes without levels and ``station_kind``, listed ones first;
+    at most ``MOST_STATIONS``. ``unbelievable`` are the quality bits of readings that are stored but not believed.
     """
-    return await _rows(connection, _STATIONS, (unbelievable,))
+    return await _rows(connection, _STATIONS, (unbelievable, MOST_STATIONS))
 
 
 _DISTRICT = "SELECT code, name, name_en, timezone, response_level FROM district"

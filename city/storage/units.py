@@ -43,6 +43,21 @@ def load_responsibilities(connection: Connection[TupleRow]) -> list[Responsibili
     )
 
 
+def new_webhook_secret(connection: Connection[TupleRow], code: str, actor: str) -> str | None:
+    """A fresh secret for an active unit, in force at once and on record; None when there is no such unit."""
+    secret = secrets.token_urlsafe(32)
+    changed = connection.execute(
+        "UPDATE units SET webhook_secret = %s WHERE code = %s AND active RETURNING id", (secret, code)
+    ).fetchone()
+    if changed is None:
+        return None
+    connection.execute(
+        "INSERT INTO audit (actor, action, object) VALUES (%s, 'unit.webhook_secret', %s)",
+        (actor, f"unit:{code}"),
+    )
+    return secret
+
+
 # ── written by an import ─────────────────────────────────────────────────────────────────────────────
 
 

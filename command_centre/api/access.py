@@ -59,6 +59,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/incidents/{incident_id}/timeline"): "viewer",
     ("POST", "/api/incidents/{incident_id}/{action}"): "dispatcher",
     ("GET", "/api/units"): "viewer",
+    ("POST", "/api/units/{code}/webhook-secret"): "administrator",
     ("GET", "/api/categories"): "viewer",
     ("GET", "/api/rules"): "viewer",
     ("GET", "/api/quarantine"): "dispatcher",

@@ -5,7 +5,9 @@ from starlette.responses import Response
 
 from city.storage import categories, district, units
 from command_centre.api.answers import answer, tagged
+from command_centre.api.problem import not_found
 from command_centre.api.services import transaction
+from command_centre.api.session import Known
 
 router = APIRouter(prefix="/api", tags=["directory"])
 
@@ -28,6 +30,20 @@ def list_units(request: Request) -> Response:
         for load in loads
     ]
     return answer({"items": items, "next": None})
+
+
+@router.post(
+    "/units/{code}/webhook-secret",
+    summary="Make a unit's webhook secret anew",
+    operation_id="renew_webhook_secret",
+)
+def renew_webhook_secret(request: Request, code: str, known: Known) -> Response:
+    """Answers the secret, this once. Orders are signed with it from now on, the old one no longer serves."""
+    with transaction(request) as connection:
+        secret = units.new_webhook_secret(connection, code, known.actor)
+        if secret is None:
+            raise not_found("unit", "单位", code)
+    return answer({"unit": code, "secret": secret})
 
 
 @router.get("/categories", summary="The category catalogue", operation_id="list_categories")

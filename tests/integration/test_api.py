@@ -276,6 +276,45 @@ def test_stations_and_their_hydrograph_are_open(centre: Centre) -> None:
     problem(centre.stranger.get("/api/stations/W1/hydrograph?hours=0"), 422)
 
 
+def test_a_gauge_that_nobody_listed_shows_without_levels(centre: Centre) -> None:
+    centre.execute(
+        "INSERT INTO devices (code, kind, cell_id, registration) SELECT 'W9', 'water', id, 'unclaimed'"
+        " FROM areas WHERE code = 'C4'"
+    )
+    centre.execute("INSERT INTO presence SELECT id, now() FROM devices WHERE code = 'W9'")
+    centre.execute(
+        """
+        INSERT INTO observations (device_id, metric_id, observed_at, received_at, value)
+        SELECT d.id, m.id, now(), now(), 1.25 FROM devices d, metrics m WHERE d.code = 'W9' AND m.code = 'level'
+        """
+    )
+    station: dict[str, Any] = {}
+    while station.get("level_m") is None:
+        found = {one["code"]: one for one in centre.stranger.get("/api/stations").json()["items"]}
+        station = found.get("W9", {})
+    assert set(found) == {"W1", "W9"}  # and no smoke detector
+    assert (station["state"], station["level_m"], station["cell"]) == ("unset", 1.25, "C4")
+    assert [station[key] for key in ("warning_m", "guaranteed_m", "margin_m", "station_kind")] == [None] * 4
+    assert centre.stranger.get("/api/stations/W9/hydrograph").json()["observed"][-1][1] == 1.25
+
+
+def test_a_webhook_secret_is_shown_once_and_signs_from_then_on(centre: Centre, api: httpx.Client) -> None:
+    asked = "/api/units/U1/webhook-secret"
+    first, second = (api.post(asked).json() for _ in range(2))
+    assert first["unit"] == "U1"
+    assert len(first["secret"]) >= 40
+    assert first["secret"] != second["secret"]
+    stored = centre.execute("SELECT code, webhook_secret FROM units ORDER BY code")
+    assert stored == [("U1", second["secret"]), ("U2", "")]
+    assert (
+        centre.execute("SELECT actor, action, object FROM audit")
+        == [("api-token", "unit.webhook_secret", "unit:U1")] * 2
+    )
+    assert second["secret"] not in str(centre.execute("SELECT audit::text FROM audit"))
+    assert second["secret"] not in api.get("/api/units").text
+    problem(api.post("/api/units/U9/webhook-secret"), 404)
+
+
 def test_the_map_has_a_tag(centre: Centre) -> None:
     drawn = centre.stranger.get("/api/wall/map")
     assert drawn.json()["district"] == {"code": "440399", "name": "示范区", "name_en": "Demonstration"}
