@@ -99,7 +99,12 @@ def _request(
         raise ActionError(
             "invalid", f"class“{wanted}”应为A、B或C", f"class {wanted!r} must be A, B or C", "class"
         )
-    unit = _unit(known, fields.get("unit")) if action == "dispatch" else None
+    unit, found = None, None
+    if action == "dispatch":
+        unit = _unit(known, fields.get("unit"))
+        if unit is None and incident.unit_id is None:
+            found = dispatch.decide(dispatch.matter_of(incident), known, now)
+            unit = found.unit
     return workflow.Request(
         action=action,
         actor=actor,
@@ -107,6 +112,7 @@ def _request(
         reason=reason,
         comment=str(fields.get("comment") or ""),
         unit=unit,
+        grounds=(found.reason, found.reason_en) if found is not None else ("", ""),
         due_at=(
             dispatch.due_for(incident.category, unit.id, incident.area_id, known, now)
             if unit is not None

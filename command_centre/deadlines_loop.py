@@ -1,4 +1,4 @@
-"""Clocks that have struck, found each second and put on the timeline; whoever must hear of it is told."""
+"""Each second: the lane when the directory changed, and clocks that have struck; whoever must hear is told."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,9 @@ from city.storage import incidents
 from city.storage.changes import open_connection
 from command_centre import deadlines
 from command_centre.known_directory import KnownDirectory
+from command_centre.lane import Lane
 from command_centre.recording import store
-from command_centre.waking import POLL_S
+from command_centre.waking import rest
 
 BATCH = 50
 
@@ -27,13 +28,12 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     known = KnownDirectory(settings.zone)
     connection = await open_connection(url, "city centre deadlines", autocommit=True)
     async with connection:
+        lane = Lane(known)
         while not stop.is_set():
+            await lane.look(connection, datetime.now(UTC), mail=bool(settings.smtp_url))
             done = await strike(connection, known, settings, datetime.now(UTC))
             if done < BATCH:
-                try:
-                    await asyncio.wait_for(stop.wait(), POLL_S)
-                except TimeoutError:
-                    continue
+                await rest(stop)
 
 
 async def strike(

@@ -8,7 +8,7 @@ place wins: cell, then community, then street, then the whole district.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -121,6 +121,54 @@ def opening(
         tells=(Tell(purpose="order"),) if unit else (),
         position=position,
     )
+
+
+def leaving_lane(incident: Incident, decision: Decision, now: datetime) -> Change | None:
+    """The incident dispatched, once the completed list names a unit for it; None while nobody has it.
+
+    As when a person dispatches it, the unit's clock begins now; the class does not fall.
+    """
+    unit = decision.unit
+    if unit is None:
+        return None
+    incident_class = more_urgent(incident.incident_class, decision.incident_class)
+    reason = f"清单已补充，自动派遣；{decision.reason}"
+    reason_en = f"dispatched by itself after the list was completed; {decision.reason_en}"
+    dispatched = replace(
+        incident,
+        state="dispatched",
+        incident_class=incident_class,
+        base_class=more_urgent(incident.base_class, decision.incident_class),
+        unit_id=unit.id,
+        reason=reason,
+        reason_en=reason_en,
+        due_at=decision.due_at,
+        overdue_at=None,
+        acknowledged_at=None,
+        acknowledged_by=None,
+        awaiting_since=now,
+        told_at=now,
+        urged_at=None,
+        urged_level=0,
+        version=incident.version + 1,
+    )
+    detail = {
+        "unit": unit.code,
+        "from": incident.state,
+        "class": incident_class,
+        "due_at": decision.due_at.isoformat(),
+        "reason_en": reason_en,
+    }
+    return Change(
+        incident=dispatched,
+        happenings=(Happening(kind="dispatched", reason=reason, detail=detail),),
+        tells=(Tell(purpose="order"),),
+    )
+
+
+def matter_of(incident: Incident) -> Matter:
+    """What an incident that is already open is about, to decide on it again."""
+    return Matter(category=incident.category, cell_id=incident.area_id, alarm_class=incident.base_class)
 
 
 def due_for(

@@ -16,6 +16,7 @@ from city.observations import Quality
 from city.settings import Settings
 from city.storage import alarms, maintenance
 from city.storage.changes import open_connection
+from command_centre.waking import rest
 
 SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that it listens
 CALM_AFTER = timedelta(minutes=5)  # without further drops the broker's alarm clears
@@ -59,10 +60,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
                 cleaned = now
                 await clean(connection, now, settings.retention_days, stop)
                 await roll_up(connection, now, stop)
-            try:
-                await asyncio.wait_for(stop.wait(), 1.0)
-            except TimeoutError:
-                continue
+            await rest(stop)
 
 
 async def back_in_service(connection: Connection, now: datetime) -> None:

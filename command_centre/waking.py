@@ -9,6 +9,13 @@ from city.storage import changes
 POLL_S = 1.0  # a nudge may be lost with its connection; the tables are looked at anyway
 
 
+async def rest(stop: asyncio.Event, longest_s: float = POLL_S) -> None:
+    """Return at the end or after ``longest_s``."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(longest_s):  # not wait_for, which may swallow a cancellation before 3.12
+            await stop.wait()
+
+
 class Waking:
     """``async with Waking(url, name, stop) as waking``, then ``await waking.sleep()`` between rounds."""
 

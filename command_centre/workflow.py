@@ -59,7 +59,10 @@ TABLE: Mapping[Action, Transition] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a person asks for. ``due_at`` goes with a unit: the deadline that this unit's entry gives."""
+    """What a person asks for. ``due_at`` goes with a unit: the deadline that this unit's entry gives.
+
+    ``grounds`` (Chinese, English) say why this unit when the person left the choice to the list.
+    """
 
     action: str
     actor: str
@@ -67,6 +70,7 @@ class Request:
     reason: str = ""
     comment: str = ""
     unit: Unit | None = None
+    grounds: tuple[str, str] = ("", "")
     due_at: datetime | None = None
     incident_class: IncidentClass | None = None
 
@@ -206,14 +210,16 @@ def _dispatch(incident: Incident, request: Request, _standing: int, now: datetim
     # Sent on, the first clock goes on running: passing a matter round must not win time. Rework is a new
     # stage.
     fresh = incident.unit_id is None or incident.state == "handled" or incident.due_at is None
-    said = f"：{request.reason.strip()}" if request.reason.strip() else ""
-    said_en = f": {request.reason.strip()}" if request.reason.strip() else ""
+    words = request.reason.strip()
+    why = "；".join(part for part in (f"人工派遣至{unit.name}", words, request.grounds[0]) if part)
+    by_hand = f"dispatched by hand to {unit.name_en or unit.name}"
+    why_en = "; ".join(part for part in (by_hand, words, request.grounds[1]) if part)
     changed = replace(
         incident,
         state="dispatched",
         unit_id=unit.id,
-        reason=f"人工派遣至{unit.name}{said}",
-        reason_en=f"dispatched by hand to {unit.name_en or unit.name}{said_en}",
+        reason=why,
+        reason_en=why_en,
         due_at=request.due_at if fresh else incident.due_at,
         overdue_at=None if fresh else incident.overdue_at,
         acknowledged_at=None,
@@ -225,6 +231,8 @@ def _dispatch(incident: Incident, request: Request, _standing: int, now: datetim
     )
     due = changed.due_at.isoformat() if changed.due_at else None
     detail: dict[str, object] = {"unit": unit.code, "from": incident.state, "due_at": due}
+    if request.grounds[0]:
+        detail |= {"grounds": request.grounds[0], "grounds_en": request.grounds[1]}
     return _change(changed, request, "dispatched", detail=detail, tells=(Tell(purpose="order"),))
 
 

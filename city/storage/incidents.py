@@ -37,6 +37,7 @@ _NEAR = """
                  OR d.gateway = ANY(%(gateways)s))))
 """
 _THESE = _INCIDENT + " WHERE i.id = ANY(%s) AND i.closed_at IS NULL ORDER BY i.id FOR NO KEY UPDATE OF i"
+_IN_LANE = " WHERE i.unit_id IS NULL AND i.state = 'filed' AND i.closed_at IS NULL"
 _ONE = _INCIDENT + " WHERE i.id = %s FOR NO KEY UPDATE"
 
 
@@ -70,6 +71,22 @@ async def lock_open_near(
     ids = [row[0] for row in await near.fetchall()]
     async with connection.cursor(row_factory=class_row(Incident)) as cursor:
         await cursor.execute(_THESE, (ids,))
+        return await cursor.fetchall()
+
+
+async def lane(connection: Connection) -> list[Incident]:
+    """Open incidents that no unit has, by id; not locked, see ``lock_lane``."""
+    async with connection.cursor(row_factory=class_row(Incident)) as cursor:
+        await cursor.execute(_INCIDENT + _IN_LANE + " ORDER BY i.id")
+        return await cursor.fetchall()
+
+
+async def lock_lane(connection: Connection, ids: Sequence[int]) -> list[Incident]:
+    """Those of ``ids`` that still stand in the lane, locked by id."""
+    async with connection.cursor(row_factory=class_row(Incident)) as cursor:
+        await cursor.execute(
+            _INCIDENT + _IN_LANE + " AND i.id = ANY(%s) ORDER BY i.id FOR NO KEY UPDATE OF i", (list(ids),)
+        )
         return await cursor.fetchall()
 
 

@@ -49,7 +49,11 @@ class Act(BaseModel):
 
     reason: str = Field("", max_length=4000)
     comment: str = Field("", max_length=4000)
-    unit: str | None = Field(None, max_length=100, description="for dispatch: a code of /api/units")
+    unit: str | None = Field(
+        None,
+        max_length=100,
+        description="for dispatch: a code of /api/units; left out, an incident without unit goes where the list says",
+    )
     incident_class: Literal["A", "B", "C"] | None = Field(None, alias="class", description="for escalate")
 
 
