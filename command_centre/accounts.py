@@ -1,6 +1,7 @@
 """Who may log in: passwords (argon2id), sessions, and the one-time secret of a first start."""
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +18,17 @@ from city.storage.database import connect, translated
 Role = Literal["viewer", "dispatcher", "administrator"]
 RANK: dict[str, int] = {"viewer": 1, "dispatcher": 2, "administrator": 3}
 FIRST_ADMINISTRATOR = "admin"
+NAME = r"[A-Za-z0-9._-]{2,64}"  # what is typed to log in
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 256  # argon2 takes any length; a megabyte of "password" is an attack
 
 _hasher = PasswordHasher()  # the library's current recommendation; old hashes are renewed at log-in
 # Compared against when the name is unknown, so that an answer's time does not tell which names exist.
 _NOBODY = _hasher.hash(secrets.token_urlsafe(16))
+
+
+class AccountError(CityError):
+    """An account that is not there, or is there already; says what to do."""
 
 
 class PasswordError(CityError):
@@ -63,6 +69,54 @@ def ensure_administrator(url: str) -> str | None:
         )
         users.record(connection, actor="system", action="user.created", name=FIRST_ADMINISTRATOR)
         return secret
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reset:
+    """A one-time secret just made, and whose it is."""
+
+    secret: str
+    user: users.User
+
+
+def reset(url: str, name: str, *, actor: str, create: bool = False, role: Role = "viewer") -> Reset:
+    """A fresh one-time secret for an account, which ends its sessions and its pause; or with ``create`` the account.
+
+    For whoever may read the database. Raises AccountError and DatabaseError; then nothing was changed.
+    """
+    secret = one_time_secret()
+    with connect(url, application="city accounts") as connection, translated():
+        user = users.get(connection, name)
+        if create:
+            user = _create(connection, name, secret, role, actor, taken=user is not None)
+        elif user is None:
+            raise AccountError(
+                f"NAME = {name}: there is no such account; add --create --role ROLE to make it"
+            )
+        else:
+            users.set_password(connection, user.id, _hasher.hash(secret), must_change=True)
+            users.end_sessions(connection, user.id)
+            users.record(connection, actor=actor, action="user.reset", name=name)
+        return Reset(secret=secret, user=user)
+
+
+def _create(
+    connection: Connection[Any], name: str, secret: str, role: Role, actor: str, *, taken: bool
+) -> users.User:
+    if not re.fullmatch(NAME, name):
+        raise AccountError(f"NAME = {name}: use 2 to 64 letters, digits, dots, dashes and underscores")
+    hashed = _hasher.hash(secret)
+    user = (
+        None
+        if taken
+        else users.add(
+            connection, name=name, display_name="", password_hash=hashed, role=role, must_change=True
+        )
+    )
+    if user is None:
+        raise AccountError(f"NAME = {name}: there is such an account; leave out --create for a new secret")
+    users.record(connection, actor=actor, action="user.created", name=name)
+    return user
 
 
 def one_time_secret() -> str:

@@ -37,6 +37,14 @@ class Shift(Enum):
     NOW = "now"
 
 
+class Role(Enum):
+    """What an account may do."""
+
+    VIEWER = "viewer"
+    DISPATCHER = "dispatcher"
+    ADMINISTRATOR = "administrator"
+
+
 @app.command()
 def up(
     demo: Annotated[
@@ -208,6 +216,35 @@ def export(
     with connections.database(settings.load()) as url:
         files = district.export_folder(url, folder)
     _say(as_json, {"files": files}, f"wrote {', '.join(files)} to {folder}")
+
+
+@app.command()
+def password(
+    name: Annotated[str, typer.Argument(help="The account, as it is typed to log in.")],
+    create: Annotated[bool, typer.Option("--create", help="Make the account; it must not exist.")] = False,
+    role: Annotated[Role, typer.Option(help="Of the account that is made.")] = Role.VIEWER,
+    as_json: AsJson = False,
+) -> None:
+    """密码 · A new one-time secret for an account, printed this once; whoever is logged in with it is logged out."""
+    from city.storage import migrate as schema
+    from command_centre import accounts
+    from runtime import connections
+
+    with connections.database(settings.load()) as url:
+        if missing := schema.missing(url):
+            raise CityError(f"the database lacks {len(missing)} migrations; run `city migrate` first")
+        done = accounts.reset(url, name, actor="command-line", create=create, role=role.value)
+    disabled = "; the account is disabled, an administrator has to enable it" if done.user.disabled else ""
+    _say(
+        as_json,
+        {
+            "name": name,
+            "role": done.user.role,
+            "one_time_secret": done.secret,
+            "disabled": done.user.disabled,
+        },
+        f"{name} ({done.user.role}): {done.secret}\none-time: the first log-in asks for a password{disabled}",
+    )
 
 
 def _worker(name: str) -> Settings:

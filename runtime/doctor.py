@@ -4,6 +4,7 @@ Looks only: starts nothing that stays, changes nothing but creates the data fold
 "warn" works but will hurt; "fail" does not work.
 """
 
+import asyncio
 import json
 import shutil
 import socket
@@ -24,7 +25,8 @@ from rich.markup import escape
 from city import district, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
-from city.storage import database, migrate
+from city.storage import database, incidents, migrate
+from city.storage.changes import open_connection
 from rules.definitions import to_rows
 from runtime import connections, data_dir, embedded_broker, embedded_postgres, ports
 
@@ -57,6 +59,7 @@ def examine(chosen: Settings) -> Iterator[Finding]:
         _http_port,
         _mqtt_port,
         _database,
+        _timelines,
         _broker,
         _district,
         _front_end,
@@ -86,7 +89,7 @@ def run(console: Console, *, as_json: bool) -> int:
 
 def _show(console: Console, found: list[Finding], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"findings": [asdict(one) for one in found]}, ensure_ascii=False))  # noqa: T201
+        print(json.dumps({"findings": [asdict(one) for one in found]}, ensure_ascii=False))  # noqa: T201 - a script reads this
         return
     for one in found:
         remedy = f"\n    [bold]→ {escape(one.remedy)}[/bold]" if one.remedy and one.state != "ok" else ""
@@ -184,6 +187,33 @@ def _database(chosen: Settings) -> Finding:
         text += f", {len(missing)} migrations missing"
         return Finding(check="database", state="fail", text=text, remedy="run `city migrate`")
     return Finding(check="database", state="ok", text=f"{text}, schema up to date")
+
+
+def _timelines(chosen: Settings) -> Finding:
+    """Every incident's chained events, hashed again; a second for a few hundred incidents."""
+    url = chosen.database_url or connections.running(chosen)
+    if url is None or migrate.missing(url):
+        return Finding(check="timelines", state="ok", text="not looked at: no database that is up to date")
+    with database.translated():
+        broken = asyncio.run(_broken_chains(url))
+    if not broken:
+        return Finding(check="timelines", state="ok", text="every incident's events are as they were written")
+    number, seq = broken[0]
+    more = f", and {len(broken) - 1} more incidents" if len(broken) > 1 else ""
+    return Finding(
+        check="timelines",
+        state="fail",
+        text=f"incident {number} is not as it was written from event {seq} on{more}",
+        remedy="somebody changed the tables by hand: compare with a backup (docs/incidents.md)",
+    )
+
+
+async def _broken_chains(url: str) -> list[tuple[str, int]]:
+    """(number of the incident, first event that is not as it was written), the oldest first."""
+    async with await open_connection(url, "city doctor", autocommit=True) as connection:
+        broken = await incidents.verify_all(connection)
+        named = [(await incidents.get(connection, incident), seq) for incident, seq in broken.items()]
+        return [(shown["number"], seq) for shown, seq in named if shown is not None]
 
 
 def _broker(chosen: Settings) -> Finding:

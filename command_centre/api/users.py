@@ -20,7 +20,7 @@ Role = Literal["viewer", "dispatcher", "administrator"]
 
 
 class NewUser(BaseModel):
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]{2,64}$", description="what is typed to log in")
+    name: str = Field(pattern=f"^{accounts.NAME}$", description="what is typed to log in")
     display_name: str = Field("", max_length=100)
     role: Role = "viewer"
 

@@ -65,6 +65,36 @@ def test_the_first_administrator_is_made_once(migrated_url: str) -> None:
     assert user.must_change
 
 
+def test_the_command_line_gives_a_fresh_secret_and_ends_sessions(
+    centre: Centre, browser: httpx.Client, secret: str
+) -> None:
+    log_in(browser, "admin", secret)
+    done = accounts.reset(centre.url, "admin", actor="command-line")
+    assert done.user.role == "administrator"
+    assert browser.get("/api/session").status_code == 401
+    assert log_in(browser, "admin", secret).status_code == 401
+    assert log_in(browser, "admin", done.secret).json()["user"]["must_change"] is True
+    assert ("command-line", "user.reset", "user:admin") in centre.execute(
+        "SELECT actor, action, object FROM audit"
+    )
+
+
+def test_the_command_line_makes_an_account_and_refuses_to_guess(migrated_url: str) -> None:
+    with pytest.raises(accounts.AccountError, match="--create"):
+        accounts.reset(migrated_url, "wang", actor="command-line")
+    made = accounts.reset(migrated_url, "wang", actor="command-line", create=True, role="administrator")
+    assert (made.user.name, made.user.role, made.user.must_change) == ("wang", "administrator", True)
+    with pytest.raises(accounts.AccountError, match="leave out --create"):
+        accounts.reset(migrated_url, "wang", actor="command-line", create=True)
+    with pytest.raises(accounts.AccountError, match="letters"):
+        accounts.reset(migrated_url, "王", actor="command-line", create=True)
+    assert accounts.ensure_administrator(migrated_url) is None
+    with psycopg.connect(migrated_url) as connection:
+        assert connection.execute("SELECT action, object FROM audit").fetchall() == [
+            ("user.created", "user:wang")
+        ]
+
+
 def test_the_one_time_secret_opens_only_its_own_change(browser: httpx.Client, secret: str) -> None:
     answer = log_in(browser, "admin", secret)
     assert answer.json()["user"] == {

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["up", "ingest", "centre", "simulate", "replay", "bench", "doctor", "migrate", "import", "export"]
+COMMANDS = [
+    "up", "ingest", "centre", "simulate", "replay", "bench", "doctor", "migrate", "import", "export", "password",
+]  # fmt: skip
 
 
 def city(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
