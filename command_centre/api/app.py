@@ -1,6 +1,7 @@
 """The HTTP side put together: routers, the gate before them, problems for every failure."""
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
@@ -41,6 +42,16 @@ ROUTERS = (
 )
 
 
+# Nothing is measured for, or sent to, anybody else, whatever the environment says.
+SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+
+
 def routes() -> FastAPI:
     """The routes alone, as the API's description is made from them."""
     app = FastAPI(
@@ -51,6 +62,7 @@ def routes() -> FastAPI:
         docs_url=None,  # the framework's own page loads from another host
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=SILENT,
         responses={"default": {"description": "A problem (RFC 9457)", "content": {problem.MEDIA_TYPE: {}}}},
     )
     for router in ROUTERS:

@@ -4,7 +4,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from command_centre.api.access import TABLE, needed
-from command_centre.api.app import routes
+from command_centre.api.app import SILENT, routes
 from command_centre.api.problem import Problem
 
 PUBLIC = {
@@ -29,6 +29,13 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
 
 def test_only_the_agreed_routes_are_public() -> None:
     assert {route for route, needs in TABLE.items() if needs == "public"} == PUBLIC
+
+
+def test_nothing_is_measured_for_anybody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    measured = routes()._telemetry  # the framework has no other way to ask
+    assert {key: measured[key] for key in SILENT} == dict.fromkeys(SILENT, False)
+    assert {key for key, value in measured.items() if value} == set()
 
 
 def test_an_unknown_path_is_nobodys() -> None:
