@@ -1,8 +1,6 @@
-"""The directory of dispatch: which places contain a cell, which units answer for what, and the working
-calendar.
+"""The directory of dispatch: which places contain a cell, which units answer for what, and the working calendar.
 
-Read from the database as a whole (``city.storage.directory``), then only looked at: decisions about it are
-pure.
+Read from the database as a whole (``city.storage.directory``), then only looked at: decisions about it are pure.
 """
 
 from collections.abc import Mapping, Sequence

@@ -15,12 +15,8 @@ from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
 from city.units import Category, Clock, IncidentClass, Unit
 
-LAYERS = (
-    "district",
-    "street",
-    "community",
-    "cell",
-)  # from the outside in; others are nets of line departments
+# From the outside in; others are nets of line departments.
+LAYERS = ("district", "street", "community", "cell")
 CLASSES = ("A", "B", "C")
 CLOCKS = ("natural", "working")
 _POLYGONS = {"Polygon": 1, "MultiPolygon": 2}

@@ -1,11 +1,8 @@
-"""What a person owns until it is closed: the incident, what happened to it, and the chain that proves the
-order.
+"""What a person owns until it is closed: the incident, what happened to it, and the chain that proves the order.
 
 Every change is an appended event. Event n carries ``link(hash of event n-1, event n)``; the first one links
-to
-GENESIS. The bytes under the hash are ``canonical``; the database keeps the newest hash beside the incident,
-so
-that neither a changed, a removed nor a cut-off event goes unseen (``verify``).
+to GENESIS. The bytes under the hash are ``canonical``; the database keeps the newest hash beside the
+incident, so that neither a changed, a removed nor a cut-off event goes unseen (``verify``).
 """
 
 import hashlib
@@ -37,8 +34,7 @@ def raised_class(incident_class: IncidentClass) -> IncidentClass:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Incident:
-    """A row of incidents. ``area_id`` is its cell; ``unit_id`` None is the unassigned lane, ``reason`` says
-    why.
+    """A row of incidents. ``area_id`` is its cell; ``unit_id`` None is the unassigned lane, ``reason`` says why.
 
     ``incident_class`` never falls; ``base_class`` is what it was before several detectors together raised it.
     ``head`` and ``last_seq`` are the end of its chain; id 0 is an incident not yet stored.
@@ -101,9 +97,7 @@ class Change:
     happenings: tuple[Happening, ...]
     tells: tuple[Tell, ...] = ()
     alarms_acknowledged_by: str | None = None  # its alarms are acknowledged with it
-    position: tuple[float, float] | None = (
-        None  # longitude, latitude for the order; None = its first alarm's device
-    )
+    position: tuple[float, float] | None = None  # longitude, latitude; None = its first alarm's device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,8 +118,7 @@ class Event:
 def canonical(event: Event) -> bytes:
     """The bytes that are hashed: JSON, keys sorted, no blanks, UTF-8, the instant in UTC with microseconds.
 
-    Raises ValueError for a fraction in ``detail``: a database may give 1.0 back as 1, and the chain would
-    break.
+    Raises ValueError for a fraction in ``detail``: a database may give 1.0 back as 1, and the chain would break.
     """
     _refuse_fractions(event.detail)
     return json.dumps(
@@ -157,8 +150,7 @@ def text_digest(salt: bytes, text: str) -> str:
 def verify(events: Iterable[Event], head: bytes | None = None) -> int | None:
     """The first seq that does not follow from the one before, or None for a whole chain.
 
-    ``head`` is the newest hash kept beside the incident; a chain that ends elsewhere fails at the seq after
-    its end.
+    ``head`` is the newest hash kept beside the incident; a chain that ends elsewhere fails at the seq after its end.
     """
     previous, seq = GENESIS, 0
     for event in events:

@@ -24,8 +24,7 @@ class ActionError(CityError):
     """An action that was refused; nothing was changed.
 
     ``code`` is not_found (404), conflict (409), forbidden (403), invalid (422) or stale (412: somebody was
-    faster);
-    ``field`` names what was wrong in the request; ``reason`` is the Chinese text.
+    faster); ``field`` names what was wrong in the request; ``reason`` is the Chinese text.
     """
 
     def __init__(self, code: Code, reason: str, reason_en: str, field: str = "") -> None:
@@ -52,8 +51,7 @@ async def act(
     """Do it, in a transaction of its own (or inside the caller's), and return the incident as stored.
 
     ``actor`` is user:<id>: the chained timeline names no person, readers look the name up. ``fields`` may
-    hold
-    unit (code), comment and class. Raises ActionError.
+    hold unit (code), comment and class. Raises ActionError.
     """
     given = fields or {}
     async with connection.transaction():

@@ -1,10 +1,8 @@
 """Who has it, why, and by when: the responsibility list looked up for a category and a place.
 
 The list is read category first, place second: what it is decides which trade (gas is the gas company's
-wherever it
-leaks), where it is decides which crew of that trade. Among entries for the longest matching category the
-smallest
-place wins: cell, then community, then street, then the whole district.
+wherever it leaks), where it is decides which crew of that trade. Among entries for the longest matching
+category the smallest place wins: cell, then community, then street, then the whole district.
 """
 
 from collections.abc import Mapping, Sequence

@@ -10,9 +10,8 @@ from psycopg import AsyncConnection
 from city.directory import Directory
 from city.storage import directory as stored
 
-_AGAIN_AFTER = timedelta(
-    seconds=5
-)  # cells that only a topic named do not move the version: not every one is worth a read
+# Cells that only a topic named do not move the version: not every one is worth a read.
+_AGAIN_AFTER = timedelta(seconds=5)
 
 
 class KnownDirectory:

@@ -28,8 +28,7 @@ async def store(
     """Write changes inside the caller's transaction and return the incidents as stored, in the same order.
 
     Incidents with an id of 0 or less are new and get number and id here. ``mail`` says whether a mail server
-    is configured.
-    Every other incident must be locked by this transaction.
+    is configured. Every other incident must be locked by this transaction.
     """
     fresh = [index for index, change in enumerate(decided) if change.incident.id <= 0]
     current = [change.incident for change in decided]

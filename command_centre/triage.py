@@ -1,13 +1,9 @@
-"""Alarms to incidents: a fire seen by three detectors and a camera is one incident, a fire across town
-another.
+"""Alarms to incidents: a fire seen by three detectors and a camera is one incident, a fire across town another.
 
-A further alarm joins an open incident of the same family when it comes from a place the incident already
-has, or
-from a cell beside one, within the family's window of event time. Drills never mix with the real thing. The
-spread
-of one incident is bounded, so that neighbours of neighbours do not swallow the district. docs/incidents.md
-says
-why each of these is as it is.
+A further alarm joins an open incident of the same family when it comes from a place the incident already has,
+or from a cell beside one, within the family's window of event time. Drills never mix with the real thing. The
+spread of one incident is bounded, so that neighbours of neighbours do not swallow the district.
+docs/incidents.md says why each of these is as it is.
 """
 
 from collections.abc import Mapping, Sequence

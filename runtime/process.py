@@ -20,8 +20,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 class Identity:
     """Which user a child runs as: ours (both None), another one, or ours under another number.
 
-    ``namespace``: the user id it sees itself as, inside its own user namespace. ``user``: (uid, gid) it
-    becomes.
+    ``namespace``: the user id it sees itself as, inside its own user namespace. ``user``: (uid, gid) it becomes.
     """
 
     namespace: int | None = None

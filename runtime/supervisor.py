@@ -102,9 +102,8 @@ class House:
         with show("就绪", "ready"):
             self._wait_until_ready()
         if self._settings.simulate:
-            self._start_ours(
-                ["simulate", self._settings.simulate]
-            )  # last: it would only slow the others' start
+            # Last: it would only slow the others' start.
+            self._start_ours(["simulate", self._settings.simulate])
         self._display.way_in(
             self._settings, self._folder / "log", administrator[0] if administrator else None
         )

@@ -17,8 +17,7 @@ _GROUND, _GATEWAY, _NOWHERE = 7235_01, 7235_02, 7235_03
 
 
 async def claim(connection: Connection, now: datetime, limit: int) -> list[Row]:
-    """Lock up to ``limit`` alarms that wait for triage, the most urgent first, with what is known of their
-    devices.
+    """Lock up to ``limit`` alarms that wait for triage, the most urgent first, with what is known of their devices.
 
     Those another centre holds are skipped. A service state that has ended counts as in service.
     """
@@ -51,14 +50,13 @@ async def lock_ground(
     """Lock the communities of these cells, and these gateways, until the transaction ends.
 
     Two centres that look at the same ground, or at both sides of a border, do so one after the other. Taken
-    in one
-    order, so that they cannot wait for each other in a circle.
+    in one order, so that they cannot wait for each other in a circle.
     """
     await connection.execute(
         """
         SELECT pg_advisory_xact_lock(class, key) FROM (
-            SELECT DISTINCT %(ground)s::int AS class, coalesce(parent_id, id) AS key FROM areas WHERE id =
-            ANY(%(cells)s)
+            SELECT DISTINCT %(ground)s::int AS class, coalesce(parent_id, id) AS key
+            FROM areas WHERE id = ANY(%(cells)s)
             UNION SELECT %(gateway)s::int, hashtext(name) FROM unnest(%(gateways)s::text[]) AS name
             UNION SELECT %(nowhere_class)s::int, 0 WHERE %(nowhere)s
             ORDER BY 1, 2 OFFSET 0
@@ -89,9 +87,9 @@ async def release_held(connection: Connection, now: datetime) -> int:
         """
         WITH back AS (
             SELECT a.id FROM alarms a LEFT JOIN devices d ON d.id = a.device_id
-            WHERE a.triage = 'held' AND (a.cleared_at IS NOT NULL OR d.id IS NULL OR d.service_until <=
-            %(now)s
-                  OR d.service_state NOT IN ('under_test', 'shelved'))
+            WHERE a.triage = 'held'
+              AND (a.cleared_at IS NOT NULL OR d.id IS NULL OR d.service_until <= %(now)s
+                   OR d.service_state NOT IN ('under_test', 'shelved'))
             ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
         )
         UPDATE alarms SET triage = CASE WHEN cleared_at IS NULL THEN 'new' ELSE 'recorded' END
@@ -147,10 +145,9 @@ async def acknowledge(connection: Connection, alarm_id: int, actor: str, now: da
 
 _VIEW = """
     SELECT a.id, a.rule_id AS rule, a.rule_version, d.code AS device, c.code AS cell, m.code AS metric,
-    a.category,
-           a.level, coalesce(a.class, g.class) AS class, a.raised_at, a.cleared_at, a.late, a.repeats,
-           a.evidence,
-           a.acknowledged_at, a.acknowledged_by, a.triage, a.incident_id AS incident, a.exercise,
+           a.category, a.level, coalesce(a.class, g.class) AS class, a.raised_at, a.cleared_at, a.late,
+           a.repeats, a.evidence, a.acknowledged_at, a.acknowledged_by, a.triage,
+           a.incident_id AS incident, a.exercise,
            coalesce(d.registration = 'unclaimed', false) AS unclaimed
     FROM alarms a
     LEFT JOIN devices d ON d.id = a.device_id

@@ -1,8 +1,7 @@
 """Incidents, their chained events, and who must be told: written as one change; asynchronous.
 
 Lock order everywhere: alarms, then incidents by id, then the day's number. A transaction that keeps to it
-cannot
-stand in a circle with triage, a person's action or ingest.
+cannot stand in a circle with triage, a person's action or ingest.
 """
 
 import secrets
@@ -22,9 +21,9 @@ Row = dict[str, Any]
 
 _INCIDENT = """
     SELECT i.id, i.number, i.state, i.class AS incident_class, i.base_class, i.category, i.title, i.area_id,
-    i.unit_id, i.reason, i.reason_en, i.source, i.due_at, i.opened_at, i.last_alarm_at, i.acknowledged_at,
-    i.acknowledged_by, i.told_at, i.awaiting_since, i.urged_at, i.urged_level, i.overdue_at,
-    i.closed_at, i.exercise, i.version, i.last_seq, i.head
+           i.unit_id, i.reason, i.reason_en, i.source, i.due_at, i.opened_at, i.last_alarm_at,
+           i.acknowledged_at, i.acknowledged_by, i.told_at, i.awaiting_since, i.urged_at, i.urged_level,
+           i.overdue_at, i.closed_at, i.exercise, i.version, i.last_seq, i.head
     FROM incidents i
 """
 _NEAR = """
@@ -96,15 +95,15 @@ async def footprints(connection: Connection, incident_ids: Sequence[int]) -> dic
         await cursor.execute(
             """
             SELECT a.incident_id, min(a.raised_at) AS first_at, max(a.raised_at) AS last_at,
-                   coalesce(array_agg(DISTINCT a.cell_id) FILTER (WHERE a.cell_id IS NOT NULL), '{}') AS
-                   cells,
+                   coalesce(array_agg(DISTINCT a.cell_id)
+                            FILTER (WHERE a.cell_id IS NOT NULL), '{}') AS cells,
                    coalesce(array_agg(DISTINCT a.cell_id)
                             FILTER (WHERE a.cell_id IS NOT NULL AND a.cleared_at IS NULL), '{}') AS standing,
-                   coalesce(array_agg(DISTINCT a.device_id) FILTER (WHERE a.device_id IS NOT NULL), '{}') AS
-                   devices,
+                   coalesce(array_agg(DISTINCT a.device_id)
+                            FILTER (WHERE a.device_id IS NOT NULL), '{}') AS devices,
                    coalesce(array_agg(DISTINCT d.kind) FILTER (WHERE d.kind IS NOT NULL), '{}') AS kinds,
-                   coalesce(array_agg(DISTINCT d.gateway) FILTER (WHERE d.gateway IS NOT NULL), '{}') AS
-                   gateways
+                   coalesce(array_agg(DISTINCT d.gateway)
+                            FILTER (WHERE d.gateway IS NOT NULL), '{}') AS gateways
             FROM alarms a LEFT JOIN devices d ON d.id = a.device_id
             WHERE a.incident_id = ANY(%s) GROUP BY a.incident_id
             """,
@@ -134,13 +133,10 @@ async def insert(connection: Connection, incidents: Sequence[Incident]) -> list[
         await cursor.executemany(
             """
             INSERT INTO incidents (number, state, class, base_class, category, title, area_id, unit_id,
-            reason,
-                reason_en, source, due_at, opened_at, last_alarm_at, told_at, awaiting_since, exercise)
+                reason, reason_en, source, due_at, opened_at, last_alarm_at, told_at, awaiting_since, exercise)
             VALUES (%(number)s, %(state)s, %(incident_class)s, %(base_class)s, %(category)s, %(title)s,
-            %(area_id)s,
-                %(unit_id)s, %(reason)s, %(reason_en)s, %(source)s, %(due_at)s, %(opened_at)s,
-                %(last_alarm_at)s,
-                %(told_at)s, %(awaiting_since)s, %(exercise)s)
+                %(area_id)s, %(unit_id)s, %(reason)s, %(reason_en)s, %(source)s, %(due_at)s, %(opened_at)s,
+                %(last_alarm_at)s, %(told_at)s, %(awaiting_since)s, %(exercise)s)
             RETURNING id
             """,
             [_row(incident) for incident in incidents],
@@ -162,10 +158,10 @@ async def save(connection: Connection, incidents: Sequence[Incident]) -> None:
             UPDATE incidents SET state = %(state)s, class = %(incident_class)s, base_class = %(base_class)s,
                 unit_id = %(unit_id)s, reason = %(reason)s, reason_en = %(reason_en)s, due_at = %(due_at)s,
                 last_alarm_at = %(last_alarm_at)s, acknowledged_at = %(acknowledged_at)s,
-                acknowledged_by = %(acknowledged_by)s, told_at = %(told_at)s, awaiting_since =
-                %(awaiting_since)s,
-                urged_at = %(urged_at)s, urged_level = %(urged_level)s, overdue_at = %(overdue_at)s,
-                closed_at = %(closed_at)s, version = %(version)s, last_seq = %(last_seq)s, head = %(head)s
+                acknowledged_by = %(acknowledged_by)s, told_at = %(told_at)s,
+                awaiting_since = %(awaiting_since)s, urged_at = %(urged_at)s, urged_level = %(urged_level)s,
+                overdue_at = %(overdue_at)s, closed_at = %(closed_at)s, version = %(version)s,
+                last_seq = %(last_seq)s, head = %(head)s
             WHERE id = %(id)s
             """,
             [_row(incident) for incident in incidents],
@@ -270,8 +266,8 @@ async def lock_due(
             _INCIDENT
             + """
             WHERE i.closed_at IS NULL AND (
-                (i.due_at <= %(now)s AND i.overdue_at IS NULL AND i.state IN ('filed', 'dispatched',
-                'acknowledged'))
+                (i.due_at <= %(now)s AND i.overdue_at IS NULL
+                    AND i.state IN ('filed', 'dispatched', 'acknowledged'))
                 OR (i.state = 'dispatched' AND i.acknowledged_at IS NULL AND i.urged_level < %(levels)s
                     AND i.awaiting_since + make_interval(secs => %(after)s * (i.urged_level + 1)) <= %(now)s))
             ORDER BY i.id LIMIT %(limit)s FOR NO KEY UPDATE OF i SKIP LOCKED
@@ -286,8 +282,7 @@ async def lock_due(
 _VIEW = """
     SELECT i.id, i.number, i.state, i.class, i.category, i.title, i.reason, i.reason_en, i.source, i.due_at,
            i.opened_at, i.last_alarm_at, i.acknowledged_at, i.acknowledged_by, i.urged_at, i.overdue_at,
-           i.closed_at,
-           i.exercise, i.version,
+           i.closed_at, i.exercise, i.version,
            coalesce(g.name, i.category) AS category_name,
            coalesce(nullif(g.name_en, ''), i.category) AS category_name_en,
            c.code AS cell, coalesce(c.name, '') AS cell_name,

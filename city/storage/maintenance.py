@@ -40,8 +40,7 @@ async def done_alone(connection: Connection) -> None:
 
 
 async def drop_observations(connection: Connection, before: datetime, bite: int) -> int:
-    """Remove observations older than ``before``: whole chunks where TimescaleDB keeps them, else up to
-    ``bite`` rows.
+    """Remove observations older than ``before``: whole chunks where TimescaleDB keeps them, else up to ``bite`` rows.
 
     Returns rows or chunks removed; call again while it is not 0. A chunk goes when all of it is old enough.
     """
@@ -87,8 +86,8 @@ async def end_services(connection: Connection, now: datetime) -> list[str]:
     cursor = await connection.execute(
         """
         WITH ended AS (
-            UPDATE devices SET service_state = 'in_service', service_until = NULL, service_reason = '',
-            service_by = ''
+            UPDATE devices
+            SET service_state = 'in_service', service_until = NULL, service_reason = '', service_by = ''
             WHERE service_until <= %(now)s AND service_state IN ('under_test', 'shelved')
             RETURNING id, code
         ), noted AS (

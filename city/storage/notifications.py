@@ -52,8 +52,8 @@ async def enqueue(connection: Connection, orders: Sequence[NewNotification], now
     async with connection.cursor() as cursor:
         await cursor.executemany(
             """
-            INSERT INTO notifications (incident_id, unit_id, purpose, channel, to_lead, body,
-            next_attempt_at, created_at)
+            INSERT INTO notifications
+                (incident_id, unit_id, purpose, channel, to_lead, body, next_attempt_at, created_at)
             VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
             """,
             [
@@ -67,8 +67,7 @@ async def claim(connection: Connection, now: datetime, limit: int, lease: timede
     """Take orders that are due; until the lease ends nobody else does, after it they are due again.
 
     The caller commits before it sends: a worker killed in between leaves an order that is sent once more,
-    under
-    the same key. A unit's webhook secret is made when it is first needed.
+    under the same key. A unit's webhook secret is made when it is first needed.
     """
     async with connection.cursor(row_factory=class_row(Claimed)) as cursor:
         await cursor.execute(
@@ -87,10 +86,8 @@ async def claim(connection: Connection, now: datetime, limit: int, lease: timede
             FROM due, units u LEFT JOIN secret s ON s.id = u.id
             WHERE n.id = due.id AND u.id = n.unit_id
             RETURNING n.id, n.key, n.incident_id, n.unit_id, u.code AS unit, n.purpose, n.channel, n.to_lead,
-            n.body,
-                n.attempts, n.created_at, u.webhook_url, coalesce(s.webhook_secret, u.webhook_secret) AS
-                webhook_secret,
-                u.email, u.lead_email
+                n.body, n.attempts, n.created_at, u.webhook_url, u.email, u.lead_email,
+                coalesce(s.webhook_secret, u.webhook_secret) AS webhook_secret
             """,
             {"now": now, "limit": limit, "leased": now + lease},
         )

@@ -75,8 +75,7 @@ def read_series(
     end: datetime,
     step: timedelta | None,
 ) -> list[SeriesPoint]:
-    """Minimum, mean and maximum of each step from ``start`` (included) to ``end``; steps without readings are
-    left out.
+    """Minimum, mean and maximum of each step from ``start`` (included) to ``end``, empty steps left out.
 
     ``metric`` None is the kind's main one, ``step`` None a fitting one; steps are aligned to the year 2000.
     Raises UnknownDeviceError, SeriesError.

@@ -12,9 +12,8 @@ from city.observations import instant
 
 Db = Connection[Any]
 
-LATE_PATIENCE = timedelta(
-    seconds=3
-)  # a late alarm waits for the rest of its backlog, which may clear it again
+# A late alarm waits for the rest of its backlog, which may clear it again.
+LATE_PATIENCE = timedelta(seconds=3)
 
 
 class StateRow(Protocol):

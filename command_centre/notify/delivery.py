@@ -29,8 +29,7 @@ def next_attempt(attempts: int, created_at: datetime, now: datetime, draw: float
     """When to try again after the ``attempts``-th failure, or None when it is time to give up.
 
     2, 4, 8, … 600 seconds, each stretched or shrunk by up to half by ``draw`` (0 to 1), so that a receiver
-    that
-    comes back is not met by all at once.
+    that comes back is not met by all at once.
     """
     if now - created_at >= GIVE_UP_AFTER:
         return None

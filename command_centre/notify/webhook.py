@@ -1,9 +1,8 @@
 """Orders to other systems: one signed POST, no redirects, five seconds, a bounded look at the answer.
 
-The signature is HMAC-SHA-256 over ``timestamp + "." + body`` with the unit's secret, in ``X-City-Signature``
-as
-``sha256=<hex>``; ``Idempotency-Key`` is the same for every attempt at one order. docs/incidents.md shows a
-receiver.
+The signature is HMAC-SHA-256 over ``timestamp + "." + body`` with the unit's secret, in
+``X-City-Signature`` as ``sha256=<hex>``; ``Idempotency-Key`` is the same for every attempt at one order.
+docs/incidents.md shows a receiver.
 """
 
 import hashlib
