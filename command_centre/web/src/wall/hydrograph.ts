@@ -87,7 +87,8 @@ export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart
       { stroke: OBSERVED, width: rem() / 7, points: { show: false } },
       { stroke: OBSERVED, width: rem() / 7, dash: [rem() / 2, rem() / 3], points: { show: false } },
     ],
-    hooks: { draw: [(chart) => { drawLevels(chart, levels, words); }] },
+    // A chart that was replaced may still owe a frame: its gutter no longer fits the levels.
+    hooks: { draw: [(drawn) => { if (drawn.root.isConnected) drawLevels(drawn, levels, words); }] },
   });
   let data = framed(aligned({ observed: [], forecast: [] }), Date.now() / 1000);
   let chart = new uPlot(options(), data, host);
