@@ -153,7 +153,12 @@ _STATIONS = """
            p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline'
                AND p.last_heard_at > now() - make_interval(secs => greatest(120,
                        3 * coalesce(d.expected_interval_s, k.expected_interval_s, 1200))) AS online
-    FROM devices d
+    FROM (
+        SELECT device_id FROM stations UNION
+        SELECT id FROM devices
+        WHERE kind = ANY(ARRAY(SELECT code FROM device_kinds WHERE main_metric = 'level'))  -- by its index
+    ) gauge
+    JOIN devices d ON d.id = gauge.device_id
     JOIN device_kinds k ON k.code = d.kind
     LEFT JOIN stations t ON t.device_id = d.id
     LEFT JOIN metrics m ON m.code = k.main_metric
@@ -165,7 +170,7 @@ _STATIONS = """
           AND o.quality & %s = 0 AND o.observed_at < now() + interval '2 minutes'
         ORDER BY o.observed_at DESC LIMIT 1
     ) newest ON true
-    WHERE d.registration <> 'retired' AND (t.device_id IS NOT NULL OR k.main_metric = 'level')
+    WHERE d.registration <> 'retired'
     ORDER BY t.device_id IS NULL, d.code LIMIT %s
 """
 
