@@ -42,8 +42,9 @@ def _built_screens() -> None:
         pytest.fail(f"the screens in {WEB}/dist are not built from the present sources: run `make setup`")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_path: Path) -> Iterator[Browser]:
+    """One for each file, not longer: its event loop would be in the way of tests that run one of their own."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium_path, args=list(CHROMIUM_ARGUMENTS))
         yield started
