@@ -28,7 +28,9 @@ class SeriesError(CityError):
 def hydrograph(
     connection: Connection[TupleRow], code: str, *, hours: int, now: datetime
 ) -> list[tuple[datetime, float]]:
-    """Levels of the last hours, oldest first: real readings, thinned to one a step where there are many.
+    """Levels of the last hours, oldest first: real readings, thinned to the highest of each step where there are many.
+
+    The highest, because a crest that passes between two points is the one thing a hydrograph must not lose.
 
     The span ends now; for a station whose newest reading is older than that (a recorded series played back)
     it ends there. Raises UnknownDeviceError, SeriesError.
@@ -44,7 +46,7 @@ def hydrograph(
     span = timedelta(hours=hours)
     end = now if newest[0] > now - span else newest[0]
     rows = connection.execute(
-        """SELECT max(observed_at), (array_agg(value ORDER BY observed_at DESC))[1] FROM observations
+        """SELECT (array_agg(observed_at ORDER BY value DESC, observed_at DESC))[1], max(value) FROM observations
            WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
              AND observed_at > %(start)s AND observed_at <= %(end)s
            GROUP BY date_bin(%(step)s, observed_at, '2000-01-01Z') ORDER BY 1""",

@@ -65,6 +65,16 @@ def test_a_dense_hydrograph_is_thinned(connection: Connection[TupleRow]) -> None
     assert levels[-1] == (NOW, 0)
 
 
+def test_thinning_keeps_the_crest_at_its_own_time(connection: Connection[TupleRow]) -> None:
+    crest = NOW - timedelta(hours=3, seconds=70)
+    for second in range(0, 6 * 3600, 10):
+        store(connection, NOW - timedelta(seconds=second), 2.0)
+    connection.execute("UPDATE observations SET value = 9.5 WHERE observed_at = %s", (crest,))
+    levels = series.hydrograph(connection, "w1", hours=24, now=NOW)
+    assert (crest, 9.5) in levels
+    assert len(levels) < 300
+
+
 def test_a_wrong_clock_is_not_the_newest(connection: Connection[TupleRow]) -> None:
     store(connection, NOW - timedelta(minutes=5), 2.0)
     store(connection, NOW - timedelta(minutes=1), 99.0, int(Quality.CLOCK_AHEAD | Quality.LATE))
