@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     timezone: str = "Asia/Shanghai"
     retention_days: int = Field(400, ge=1)  # observations older than this are neither taken nor kept
     max_unclaimed_devices: int = Field(150_000, ge=0)  # bounds what strangers can make us remember
-    batch_interval_ms: int = Field(30, ge=1, le=1000)
+    batch_interval_ms: int = Field(20, ge=1, le=1000)
     batch_size: int = Field(10_000, ge=1, le=100_000)  # messages in one transaction
     pending_limit: int = Field(60_000, ge=1000)  # unacknowledged messages held; then the socket waits
     stock_paho: bool = False  # read with paho's own loop: slower, for when an upgrade breaks the fast one

@@ -88,9 +88,8 @@ class Pipeline:
 
     def refresh(self) -> None:
         """Follow what others changed in the register and the rules; state of rules in force is kept."""
-        with self._connection.transaction():
-            changed = self._register.version != self._register.current_version(self._connection)
-            active = [(row[0], row[1]) for row in transitions.active_rules(self._connection)]
+        changed = self._register.version != self._register.current_version(self._connection)
+        active = [(row[0], row[1]) for row in transitions.active_rules(self._connection)]
         if active != self._rules:
             log.info("rules changed", rules=len(active))
             self.load()
@@ -285,8 +284,7 @@ class Pipeline:
 
     def replay(self, limit: int = 500) -> int:
         """Feed quarantined messages that a person asked for through the same way again; returns how many."""
-        with self._connection.transaction():
-            rows = rejected.to_replay(self._connection, limit)
+        rows = rejected.to_replay(self._connection, limit)
         outcomes: dict[int, str] = {}
         for number, topic, payload, size, received_us in rows:
             if size > len(payload):

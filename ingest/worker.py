@@ -28,7 +28,8 @@ from rules.listening import Listening
 
 CHORES_EVERY_S = 1.0
 ALIVE_EVERY_S = 5.0
-PRESENCE_EVERY_S = 10.0
+PRESENCE_EVERY_S = 10  # a device's last arrival is written this often at most
+PRESENCE_AT_ONCE = 2_000  # devices a second, so that an alarm never waits behind a hundred thousand of them
 LISTENED_DAYS = 30  # of our own uptime remembered for silence; the longest expected interval is about a day
 FEW = 2_000  # held messages under which we count as caught up
 
@@ -56,7 +57,7 @@ class Worker:
         self._listening = Listening()
         self._session: int | None = None
         self._session_caught_up = False
-        self._next_chores = self._next_alive = self._next_presence = 0.0
+        self._next_chores = self._next_alive = 0.0
         self._presence: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # heard_us as last written
         self._database_down = False
         self._lag_us = 0
@@ -140,7 +141,7 @@ class Worker:
         if self._opened is None:
             return
         try:
-            self._write_presence()
+            self._write_presence(most=len(self._pipeline.heard_us))
             if self._session is not None:
                 with self._connection.transaction():
                     ingest_sessions.end(self._connection, self._session, instant(time.time_ns() // 1000))
@@ -190,9 +191,7 @@ class Worker:
         if moment >= self._next_alive:
             self._say_alive()
             self._next_alive = moment + ALIVE_EVERY_S
-        if moment >= self._next_presence:
-            self._write_presence()
-            self._next_presence = moment + PRESENCE_EVERY_S
+        self._write_presence()
         self._next_chores = moment + CHORES_EVERY_S
 
     def _follow_listening(self) -> None:
@@ -217,16 +216,19 @@ class Worker:
                 self._connection, self._session, instant(time.time_ns() // 1000), self.figures()
             )
 
-    def _write_presence(self) -> None:
-        """Last arrivals that changed since the last time."""
+    def _write_presence(self, most: int = PRESENCE_AT_ONCE) -> None:
+        """Last arrivals that are PRESENCE_EVERY_S newer than what was written; the rest a second later."""
         heard = self._pipeline.heard_us
-        before = np.zeros(len(heard), dtype=np.int64)
-        before[: len(self._presence)] = self._presence[: len(heard)]
-        changed = np.flatnonzero(heard != before).astype(np.int32)
+        if len(self._presence) < len(heard):
+            written = np.zeros(len(heard), dtype=np.int64)
+            written[: len(self._presence)] = self._presence
+            self._presence = written
+        least = PRESENCE_EVERY_S * 1_000_000 if most == PRESENCE_AT_ONCE else 0
+        changed = np.flatnonzero(heard[: len(self._presence)] - self._presence[: len(heard)] > least)[:most]
         if len(changed):
             with self._connection.transaction():
-                ingest_sessions.write_presence(self._connection, changed, heard[changed])
-        self._presence = heard.copy()
+                ingest_sessions.write_presence(self._connection, changed.astype(np.int32), heard[changed])
+            self._presence[changed] = heard[changed]
 
     def figures(self) -> dict[str, object]:
         """Counters of this process for health and metrics."""
