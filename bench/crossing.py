@@ -60,12 +60,9 @@ async def incident_of(api: httpx.AsyncClient, device: str) -> dict[str, object] 
 
 def told(name: str, seconds: list[float]) -> None:
     """One line of a distribution, milliseconds."""
-    ordered = sorted(seconds)
-    p99 = ordered[int(len(ordered) * 0.99)] if ordered else float("nan")
-    middle = statistics.median(ordered) if ordered else float("nan")
-    print(
-        f"{name}: n={len(ordered)} median {middle * 1000:.0f} ms p99 {p99 * 1000:.0f} ms max {max(ordered) * 1000:.0f} ms"
-    )
+    ordered = [1000 * second for second in sorted(seconds)] or [float("nan")]
+    middle, p99 = statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
+    print(f"{name}: n={len(seconds)} median {middle:.0f} ms p99 {p99:.0f} ms max {ordered[-1]:.0f} ms")
 
 
 async def measure(http: str, broker_port: int, tries: int) -> None:
