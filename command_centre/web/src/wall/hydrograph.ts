@@ -70,7 +70,7 @@ export function framed([times, observed, forecast]: Curves, now: number): Curves
 
 export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart {
   let levels: Levels = { warning: null, guaranteed: null };
-  let gutter = 0;
+  let gutter = gutterWidth(levels, words);
   const options = (): uPlot.Options => ({
     width: Math.max(host.clientWidth, 1),
     height: Math.max(host.clientHeight, 1),
@@ -156,13 +156,15 @@ function lines({ warning, guaranteed }: Levels, words: Words): Line[] {
 
 const labelFont = (px: number): string => `${px}px ${getComputedStyle(document.body).fontFamily}`;
 
-/** Room at the right for the levels' labels, where no curve runs; an arrow says that the line is out of range. */
+/** Room at the right for the levels' labels, where no curve runs, and for half of a time that stands at the very end;
+ * an arrow says that a line is out of range. */
 function gutterWidth(levels: Levels, words: Words): number {
   const measuring = document.createElement("canvas").getContext("2d");
   if (measuring === null) return 0;
   measuring.font = labelFont(rem() * 1.125);
   const widths = lines(levels, words).map(({ level, word }) => measuring.measureText(`${word}↑${metres(level)}`).width);
-  return Math.ceil(Math.max(rem() * 0.2, ...widths) + rem() * 0.3);
+  const time = measuring.measureText(hourMinute(Date.now(), words.language, words.timeZone)).width;
+  return Math.ceil(Math.max(time / 2, ...widths) + rem() * 0.3);
 }
 
 function drawLevels(chart: uPlot, levels: Levels, words: Words): void {
