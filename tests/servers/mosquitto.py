@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.debian_tree import unpacked
-from tests.servers.processes import ServerProcess, StartError, free_port, listening
+from tests.servers.processes import ServerProcess, listening, start_on_kept_port
 
 UNLIMITED = (  # what a test or a bench needs so that the broker never drops for it
     "max_inflight_messages 0",
@@ -67,17 +67,7 @@ class MosquittoServer:
 
     def start(self) -> None:
         """Start and wait until it listens; the port of the first start is kept."""
-        for attempt in range(4):
-            fresh = self.port == 0
-            if fresh:
-                self.port = free_port()
-            try:
-                self._start_once()
-                return
-            except StartError:
-                if not fresh or attempt == 3:
-                    raise
-                self.port = 0
+        start_on_kept_port(self, self._start_once)
 
     def _start_once(self) -> None:
         lines = [f"user {getpass.getuser()}"]  # as root it would change to a user that may not exist

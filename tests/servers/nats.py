@@ -6,7 +6,13 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from tests.servers.processes import ServerProcess, StartError, UnavailableError, free_port, listening
+from tests.servers.processes import (
+    ServerProcess,
+    UnavailableError,
+    free_port,
+    listening,
+    start_on_kept_port,
+)
 
 
 def nats_binary() -> Path:
@@ -40,17 +46,7 @@ class NatsServer:
 
     def start(self) -> None:
         """Start and wait until the MQTT port listens; the port of the first start is kept."""
-        for attempt in range(4):
-            fresh = self.port == 0
-            if fresh:
-                self.port = free_port()
-            try:
-                self._start_once()
-                return
-            except StartError:
-                if not fresh or attempt == 3:
-                    raise
-                self.port = 0
+        start_on_kept_port(self, self._start_once)
 
     def _start_once(self) -> None:
         sync = f', sync_interval: "{self._sync_interval}"' if self._sync_interval else ""

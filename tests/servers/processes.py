@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 
 class UnavailableError(Exception):
@@ -29,6 +30,27 @@ def listening(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Listener(Protocol):
+    """A server with a port of its own; 0 until its first start."""
+
+    port: int
+
+
+def start_on_kept_port(server: Listener, start_once: Callable[[], None]) -> None:
+    """Start on the port of the first start; a first start tries others when somebody took the free one since."""
+    for attempt in range(4):
+        fresh = server.port == 0
+        if fresh:
+            server.port = free_port()
+        try:
+            start_once()
+            return
+        except StartError:
+            if not fresh or attempt == 3:
+                raise
+            server.port = 0
 
 
 class ServerProcess:
