@@ -28,6 +28,7 @@ class Raised:
     late: bool  # rests on data more than 5 minutes old on arrival
     evidence: Evidence
     cleared_us: int | None = None
+    suppressed: str | None = None  # why nobody is sent, by design: "self-test running", "gateway gw-1 silent"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,21 @@ class Repeated:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LevelChanged:
+    """The level of the open episode moved. Risen: people are told again (re-alarm); fallen: recorded."""
+
+    rule_id: str
+    rule_version: int
+    device_id: int
+    metric_id: int | None
+    changed_us: int
+    level: Level
+    incident_class: IncidentClass | None  # None = the category's own
+    risen: bool
+    evidence: Evidence
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cleared:
     """The condition ended. Clearing never closes an incident; a person does."""
 
@@ -52,4 +68,4 @@ class Cleared:
     evidence: Evidence
 
 
-Transition = Raised | Repeated | Cleared
+Transition = Raised | Repeated | LevelChanged | Cleared

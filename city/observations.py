@@ -31,6 +31,9 @@ class Quality(IntFlag):
     LATE = 2
     CLOCK_AHEAD = 4  # never enters rule state
     RETAINED = 8  # replayed by the broker on subscription: never raises
+    OUT_OF_RANGE = 16  # outside what the metric can be, or a sentinel such as -999: never enters rule state
+    SPIKE = 32  # a step nothing has confirmed yet: never enters rule state
+    STUCK = 64  # the same value for longer than a living sensor would say it: decides, but is marked
 
 
 class Rejection(StrEnum):
