@@ -23,7 +23,17 @@ SILENT = "device.silent"
 
 # Leaves that are matters of their own; all other leaves of a top-level category are signs of one event.
 _OWN_TOP_LEVELS = frozenset({"facility", "building", "environment", "system"})
-_OWN_LEAVES = frozenset({"fire.electrical", "fire.exit_blocked", "fire.hydrant", "flood.slope"})
+# Tasks a person set are no signs at all: rising water must open its own incident beside an evacuation.
+_OWN_LEAVES = frozenset(
+    {
+        "fire.electrical",
+        "fire.exit_blocked",
+        "fire.hydrant",
+        "flood.slope",
+        "flood.evacuation",
+        "flood.inspection",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
