@@ -1,0 +1,1 @@
+"""Rising water: stations, forecast, response level, warnings, evacuation, and the duty log of a flood."""
