@@ -1,4 +1,4 @@
-"""What transmits: devices with their kinds, and the stations among them that measure water.
+"""What transmits: devices with their kinds; the stations among them are in ``city.stations``.
 
 The register travels in columns where there are many (``Register``) and in rows where there are few
 (``DeviceRow``). Instants of the register are microseconds since 1970 UTC, as in ``city.observations``;
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 Registration = Literal["registered", "unclaimed", "retired"]
 ServiceState = Literal["in_service", "under_test", "shelved", "out_of_service"]
 Link = Literal["online", "offline"]
-StationState = Literal["normal", "warning", "guaranteed", "record", "unset", "silent"]
 
 SILENT_AFTER_INTERVALS = 3  # missed reports before a screen calls a device silent
 
@@ -69,6 +68,9 @@ class DeviceRow:
     warning_m: float | None
     guaranteed_m: float | None
     highest_m: float | None
+    model: str
+    tags: list[str]
+    gateway_id: int | None  # the device it reports through, when that one is registered
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +95,9 @@ class Register:
     warning_m: NDArray[np.float64]
     guaranteed_m: NDArray[np.float64]
     highest_m: NDArray[np.float64]
+    model: list[str]
+    tags: list[frozenset[str]]
+    gateway_id: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.code)
@@ -148,25 +153,3 @@ def silent(last_heard_at: datetime | None, expected_interval_s: int | None, now:
         return True
     interval = timedelta(seconds=expected_interval_s or 1200)
     return now - last_heard_at > max(SILENT_AFTER_INTERVALS * interval, timedelta(minutes=2))
-
-
-def station_state(
-    level_m: float | None,
-    warning_m: float | None,
-    guaranteed_m: float | None,
-    highest_m: float | None,
-    *,
-    is_silent: bool,
-) -> StationState:
-    """The worst level reached; no data and no levels are states of their own, never "normal"."""
-    if is_silent or level_m is None:
-        return "silent"
-    if warning_m is None and guaranteed_m is None:
-        return "unset"
-    if highest_m is not None and level_m >= highest_m:
-        return "record"
-    if guaranteed_m is not None and level_m >= guaranteed_m:
-        return "guaranteed"
-    if warning_m is not None and level_m >= warning_m:
-        return "warning"
-    return "normal"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from city.devices import station_state
+from city.stations import station_state
 from command_centre.api.screen.log import ScreenLog
 
 Row = Mapping[str, Any]
