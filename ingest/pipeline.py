@@ -8,7 +8,7 @@ batch may be tried again, whole, as often as it takes.
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,9 @@ from psycopg import Connection, errors
 
 from city.devices import DeviceRow, Register
 from city.observations import NO_SEQ, Detection, Quality, Readings, Rejection, instant
-from city.storage import ingest_sessions, observations, rejected, transitions
+from city.storage import areas, ingest_sessions, observations, rejected, transitions
 from city.storage.database import nudge
+from city.storage.district import district_zone
 from city.storage.rejected import Quarantined
 from ingest.batch import Batch, Messages, Refused, build, decode, unknown_metrics
 from ingest.decoders.native import Rejected
@@ -63,6 +64,7 @@ class Pipeline:
         self._newest: dict[int, NDArray[np.int64]] = {}  # metric id -> newest stored observed_us by device id
         self._kept_minute = (0, 0, 0)  # minute, messages, bytes
         self._engine = Engine([], {})
+        self._places: Places = {}
         self._rules: list[tuple[str, int]] = []
         self.counters: Counter[str] = Counter()
         self.load()
@@ -75,11 +77,12 @@ class Pipeline:
             register = self._register.load(self._connection)
             rows = transitions.active_rules(self._connection)
             rules = [from_row(*row) for row in rows]
-            needed = {rule.metric for rule in rules if hasattr(rule, "metric")}
+            needed = {metric for rule in rules for metric in rule.metrics()}
             self._register.metric_ids(self._connection, sorted(needed))
-            self._engine = Engine(rules, self._register.metrics)
+            self._engine = Engine(rules, self._register.metrics, district_zone(self._connection))
             self._rules = [(row[0], row[1]) for row in rows]
-            _know(self._engine, register)
+            self._places = areas.load_places(self._connection)
+            _know(self._engine, register, self._places)
             self._engine.load(
                 StateRow(rule_id=rule, device_id=device, state=state)
                 for rule, device, state in transitions.load_states(self._connection)
@@ -95,7 +98,9 @@ class Pipeline:
             self.load()
         elif changed:
             with self._connection.transaction():
-                _know(self._engine, self._register.load(self._connection))
+                register = self._register.load(self._connection)
+                self._places = areas.load_places(self._connection)
+            _know(self._engine, register, self._places)
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -143,7 +148,9 @@ class Pipeline:
             self._register.forget(rows)
             raise
         if rows:
-            self._engine.know([_facts(row) for row in rows])
+            if any(row.cell_id not in self._places for row in rows if row.cell_id):
+                self._places = areas.load_places(self._connection)
+            self._engine.know([_facts(row, self._places) for row in rows])
         for position in unknown:
             senders[position] = answers[topics[position]]
         return senders
@@ -362,7 +369,11 @@ def unstorable(delivery: Delivery, position: int, detail: str) -> Quarantined:
     )
 
 
-def _facts(row: DeviceRow) -> DeviceFacts:
+Places = Mapping[int, Mapping[str, str]]  # area codes by layer, by the id of the cell
+_NOWHERE: Mapping[str, str] = {}
+
+
+def _facts(row: DeviceRow, places: Places) -> DeviceFacts:
     return DeviceFacts(
         device_id=row.id,
         kind=row.kind,
@@ -373,14 +384,21 @@ def _facts(row: DeviceRow) -> DeviceFacts:
         highest_m=row.highest_m,
         known_from_us=row.registered_us,
         last_heard_us=row.last_heard_us or None,
+        code=row.code,
+        model=row.model,
+        tags=frozenset(row.tags),
+        places=places.get(row.cell_id or 0, _NOWHERE),
+        gateway_id=row.gateway_id or 0,
     )
 
 
-def _know(engine: Engine, register: Register) -> None:
+def _know(engine: Engine, register: Register, places: Places) -> None:
     """Every device of the register; NaN and 0 in its columns stand for unknown."""
     columns = zip(
         register.id.tolist(),
+        register.code,
         register.kind,
+        register.cell_id.tolist(),
         register.expected_interval_s.tolist(),
         register.registration,
         register.service_state,
@@ -389,13 +407,21 @@ def _know(engine: Engine, register: Register) -> None:
         register.highest_m.tolist(),
         register.registered_us.tolist(),
         register.last_heard_us.tolist(),
+        register.model,
+        register.tags,
+        register.gateway_id.tolist(),
         strict=True,
     )
     engine.know(
         [
             DeviceFacts(
                 device_id=device,
+                code=code,
                 kind=kind,
+                model=model,
+                tags=tags,
+                places=places.get(cell, _NOWHERE),
+                gateway_id=gateway,
                 expected_interval_s=interval or None,
                 in_service=registration != "retired" and service != "out_of_service",
                 warning_m=_given(warning),
@@ -404,7 +430,23 @@ def _know(engine: Engine, register: Register) -> None:
                 known_from_us=known,
                 last_heard_us=heard or None,
             )
-            for device, kind, interval, registration, service, warning, guaranteed, highest, known, heard in columns
+            for (
+                device,
+                code,
+                kind,
+                cell,
+                interval,
+                registration,
+                service,
+                warning,
+                guaranteed,
+                highest,
+                known,
+                heard,
+                model,
+                tags,
+                gateway,
+            ) in columns
         ]
     )
 

@@ -8,8 +8,25 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from city.alarms import Cleared, Evidence, Raised, Repeated, Transition
-from rules.definitions import SECOND_US, ThresholdRule
+from rules.keys import SECOND_US, Direction, StationLevel
+from rules.rule import Rule
 from rules.states import gathered, rfc3339, whole
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThresholdRule(Rule):
+    """A number beyond a limit. The condition begins at ``raise_at`` and ends past the clear limit."""
+
+    metric: str
+    direction: Direction
+    raise_at: float | StationLevel  # the metric's unit, or one of the station's own levels (metres)
+    clear_at: float | None  # the metric's unit; None = raise_at less (direction above) or plus the deadband
+    deadband: float  # the metric's unit
+    on_delay_us: int
+    off_delay_us: int
+
+    def metrics(self) -> frozenset[str]:
+        return frozenset({self.metric})
 
 
 class Phase(IntEnum):

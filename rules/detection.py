@@ -4,7 +4,7 @@ A camera rarely says that a thing is gone, so hearing no more of it is the end; 
 listened counts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +12,32 @@ from numpy.typing import NDArray
 
 from city.alarms import Cleared, Raised, Repeated, Transition
 from city.observations import Detection, Quality
-from rules.definitions import SECOND_US, DetectionRule
-from rules.fleet import Fleet
-from rules.listening import Listening
+from rules.books import Batch, Moment, Surroundings
+from rules.keys import SECOND_US, Keys
+from rules.rule import Rule, read_common
 from rules.states import StateRow, gathered, rfc3339, whole
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetectionRule(Rule):
+    """A camera's event of certain labels; ends by itself when it stops recurring."""
+
+    labels: frozenset[str]
+    min_score: float  # 0-1; an event without a score was decided by the camera and counts
+    zones: frozenset[str]  # empty = anywhere
+    clear_after_us: int
+
+
+def read(keys: Keys, version: int) -> DetectionRule:
+    """A rule of type "detection"."""
+    kinds = frozenset({keys.code("kind")})
+    return DetectionRule(
+        **read_common(keys, version, kinds),
+        labels=keys.texts("labels", needed=True),
+        min_score=keys.number("min_score", 0.0, least=0.0, most=1.0),
+        zones=keys.texts("zones"),
+        clear_after_us=keys.delay_us("clear_after_s", 120, least=1),
+    )
 
 
 @dataclass(slots=True)
@@ -51,12 +73,17 @@ class DetectionChanges:
 class DetectionBook:
     """All states of one detection rule; cameras that never saw anything take no room."""
 
-    def __init__(self, rule: DetectionRule, fleet: Fleet) -> None:
+    def __init__(self, rule: DetectionRule, around: Surroundings) -> None:
         self.rule = rule
-        self._fleet = fleet
-        self._kind = fleet.kind_code(rule.kind)
+        self._fleet = around.fleet
         self._states: dict[int, Sighting] = {}
         self._standing: set[int] = set()
+
+    def grow(self, size: int) -> None:
+        """Nothing is kept by device number."""
+
+    def facts_changed(self, device_ids: NDArray[np.int64]) -> None:
+        """What a camera saw stays seen; it ends by itself."""
 
     def owns(self, state: Mapping[str, object]) -> bool:
         """Whether a stored state is of this kind of rule."""
@@ -66,10 +93,12 @@ class DetectionBook:
         if state:
             self._set(device_id, Sighting.loaded(state))
 
-    def decide(self, detections: Sequence[Detection]) -> tuple[list[Transition], DetectionChanges]:
+    def decide(self, batch: Batch) -> tuple[list[Transition], DetectionChanges] | None:
         """What the events change. They may come in any order."""
+        if not batch.detections:
+            return None
         matching = sorted(
-            (detection for detection in detections if self._matches(detection)),
+            (detection for detection in batch.detections if self._matches(detection)),
             key=lambda detection: (detection.device_id, detection.observed_us),
         )
         transitions: list[Transition] = []
@@ -84,7 +113,7 @@ class DetectionBook:
         }
         return gathered(transitions), DetectionChanges(changed)
 
-    def tick(self, listened: Listening, clock_us: int) -> tuple[list[Transition], DetectionChanges]:
+    def tick(self, moment: Moment) -> tuple[list[Transition], DetectionChanges]:
         """End what has not recurred for ``clear_after`` of listening."""
         transitions: list[Transition] = []
         changed: dict[int, Sighting] = {}
@@ -92,11 +121,11 @@ class DetectionBook:
         if not standing:
             return transitions, DetectionChanges(changed)
         arrived = np.array([self._states[device_id].arrived_us for device_id in standing], dtype=np.int64)
-        heard: NDArray[np.int64] = listened.listened(arrived, clock_us)
+        heard: NDArray[np.int64] = moment.listened.listened(arrived, moment.clock_us)
         for place in np.flatnonzero(heard >= self.rule.clear_after_us).tolist():
             device_id = standing[place]
             state = replace(self._states[device_id])
-            deaf_us = max(0, clock_us - state.arrived_us - int(heard[place]))
+            deaf_us = max(0, moment.clock_us - state.arrived_us - int(heard[place]))
             transitions.append(
                 self._end(state, device_id, state.last_us + self.rule.clear_after_us + deaf_us)
             )
@@ -122,7 +151,7 @@ class DetectionBook:
         rule = self.rule
         return (
             detection.label in rule.labels
-            and int(self._fleet.kind[detection.device_id]) == self._kind
+            and bool(self._fleet.applies(self.rule.rule_id)[detection.device_id])
             and (detection.score is None or detection.score >= rule.min_score)
             and (not rule.zones or detection.zone in rule.zones)
             and not detection.quality & (Quality.CLOCK_AHEAD | Quality.RETAINED)

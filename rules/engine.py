@@ -6,23 +6,25 @@ The engine is a cache: ``know`` and ``load`` rebuild it from the database at sta
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from city.alarms import Cleared, Transition
 from city.observations import Detection, Quality, Readings
-from rules.definitions import DetectionRule, Rule, RuleError, SilenceRule, ThresholdRule
-from rules.detection import DetectionBook, DetectionChanges
+from rules.books import Batch, Book, MetricRows, Moment, Outcome, Surroundings
 from rules.fleet import DeviceFacts, Fleet, grown
+from rules.keys import RuleError
+from rules.kinds import book_of
 from rules.listening import Listening
-from rules.silence import SilenceBook, SilenceChanges
+from rules.rule import Rule
 from rules.states import StateRow, whole
-from rules.threshold import MetricRows, ThresholdBook, ThresholdChanges
 
 __all__ = ["Decision", "DeviceFacts", "Engine", "Listening", "StateRow"]
 
-_UNDECIDABLE = int(Quality.CLOCK_AHEAD | Quality.RETAINED)
+_UNDECIDABLE = int(Quality.CLOCK_AHEAD | Quality.RETAINED | Quality.OUT_OF_RANGE | Quality.SPIKE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +32,7 @@ class _Overlay:
     """What ``accept`` does to the engine."""
 
     generation: int
-    thresholds: dict[str, ThresholdChanges] = field(default_factory=dict)
-    detections: dict[str, DetectionChanges] = field(default_factory=dict)
-    silences: dict[str, SilenceChanges] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)  # by rule, of its book's own making
     orphans: tuple[tuple[str, int], ...] = ()
     folded: tuple[tuple[int, MetricRows], ...] = ()
     heard: tuple[NDArray[np.int32], NDArray[np.int64]] | None = None
@@ -50,35 +50,31 @@ class Decision:
 class Engine:
     """Rules and what they remember. A changed rule set is a new engine, loaded from the same states."""
 
-    def __init__(self, rules: Sequence[Rule], metrics: Mapping[str, int]) -> None:
-        """``metrics``: code to database id. Raises RuleError for a rule on a metric that is not in it."""
+    def __init__(
+        self, rules: Sequence[Rule], metrics: Mapping[str, int], zone: ZoneInfo | None = None
+    ) -> None:
+        """``metrics``: code to database id; ``zone``: the district's own, for schedules, UTC when not given.
+
+        Raises RuleError for a rule on a metric that is not in ``metrics``.
+        """
         self._fleet = Fleet()
-        self._thresholds: dict[str, ThresholdBook] = {}
-        self._detections: dict[str, DetectionBook] = {}
-        self._silences: dict[str, SilenceBook] = {}
+        self._fleet.follow(rules)
+        self._books: dict[str, Book] = {}
         self._newest_us: dict[
             int, NDArray[np.int64]
-        ] = {}  # by metric: newest reading folded, by device; 0 = none
+        ] = {}  # by metric: newest folded reading, by device; 0 = none
         self._orphans: dict[tuple[str, int], Mapping[str, object]] = {}
         self._generation = 0
+        around = Surroundings(fleet=self._fleet, metrics=metrics, zone=zone or ZoneInfo("UTC"))
         for rule in rules:
-            self._add(rule, metrics)
-
-    def _add(self, rule: Rule, metrics: Mapping[str, int]) -> None:
-        match rule:
-            case ThresholdRule():
-                if rule.metric not in metrics:
+            for code in sorted(rule.metrics()):
+                if code not in metrics:
                     raise RuleError(
-                        f"rule {rule.rule_id}: metric = {rule.metric!r}: no such metric; "
-                        f"add [metric.{rule.metric}] to kinds.toml or correct the rule"
+                        f"rule {rule.rule_id}: metric = {code!r}: no such metric; "
+                        f"add [metric.{code}] to kinds.toml or correct the rule"
                     )
-                metric_id = metrics[rule.metric]
-                self._thresholds[rule.rule_id] = ThresholdBook(rule, metric_id, self._fleet)
-                self._newest_us[metric_id] = np.zeros(0, dtype=np.int64)
-            case DetectionRule():
-                self._detections[rule.rule_id] = DetectionBook(rule, self._fleet)
-            case SilenceRule():
-                self._silences[rule.rule_id] = SilenceBook(rule, self._fleet)
+                self._newest_us.setdefault(metrics[code], np.zeros(0, dtype=np.int64))
+            self._books[rule.rule_id] = book_of(rule, around)
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -89,7 +85,7 @@ class Engine:
         """New or changed devices; must come before anything of theirs is decided."""
         ids = self._fleet.know(facts)
         self._grow()
-        for book in self._thresholds.values():
+        for book in self._books.values():
             book.facts_changed(ids)
 
     def load(self, states: Iterable[StateRow]) -> None:
@@ -97,14 +93,11 @@ class Engine:
         for row in states:
             self._fleet.grow(row.device_id + 1)
             self._grow()
-            book = self._book(row.rule_id)
+            book = self._books.get(row.rule_id)
             if book is not None and book.owns(row.state):
                 book.load(row.device_id, row.state)
             elif row.state:
                 self._orphans[row.rule_id, row.device_id] = row.state
-
-    def _book(self, rule_id: str) -> ThresholdBook | DetectionBook | SilenceBook | None:
-        return self._thresholds.get(rule_id) or self._detections.get(rule_id) or self._silences.get(rule_id)
 
     def recall(
         self, device_ids: NDArray[np.int32], metric_ids: NDArray[np.int16], observed_us: NDArray[np.int64]
@@ -119,68 +112,48 @@ class Engine:
         for metric_id, newest in self._newest_us.items():
             if size > len(newest):
                 self._newest_us[metric_id] = grown(newest, size)
-        for threshold in self._thresholds.values():
-            threshold.grow(size)
-        for silence in self._silences.values():
-            silence.grow(size)
+        for book in self._books.values():
+            book.grow(size)
 
     def decide(self, readings: Readings, detections: Sequence[Detection], *, now_us: int) -> Decision:
         """What newly stored observations change, in any order; all event time, no rule needs ``now_us``."""
         self._refuse_unknown(readings, detections)
-        transitions: list[Transition] = []
-        states: list[StateRow] = []
-        folded: list[tuple[int, MetricRows]] = []
-        thresholds: dict[str, ThresholdChanges] = {}
-        for metric_id, newest in self._newest_us.items():
-            rows = _of_metric(readings, metric_id, newest)
-            if rows is None:
-                continue
-            folded.append((metric_id, rows))
-            for rule_id, book in self._thresholds.items():
-                if book.metric_id == metric_id:
-                    happened, changes = book.decide(rows, newest)
-                    transitions += happened
-                    states += book.rows(changes)
-                    thresholds[rule_id] = changes
-        seen: dict[str, DetectionChanges] = {}
-        if detections:
-            for rule_id, cameras in self._detections.items():
-                happened, sightings = cameras.decide(detections)
-                transitions += happened
-                states += cameras.rows(sightings)
-                seen[rule_id] = sightings
+        rows = {
+            metric_id: of_metric
+            for metric_id, newest in self._newest_us.items()
+            if (of_metric := _of_metric(readings, metric_id, newest)) is not None
+        }
         alive = (readings.quality & int(Quality.RETAINED)) == 0
         overlay = _Overlay(
             generation=self._generation,
-            thresholds=thresholds,
-            detections=seen,
-            folded=tuple(folded),
+            folded=tuple(rows.items()),
             heard=(readings.device[alive], readings.received_us[alive]),
         )
-        return Decision(transitions=transitions, states=states, overlay=overlay)
+        batch = Batch(rows=rows, newest_us=self._newest_us, detections=detections)
+        return self._decision({rule_id: book.decide(batch) for rule_id, book in self._books.items()}, overlay)
 
     def tick(self, *, now_us: int, listened: Listening) -> Decision:
         """What the clock changes: delays that ran out, silence, detections that stopped, rules that ended."""
-        clock_us = listened.horizon_us(now_us)
+        moment = Moment(now_us=now_us, clock_us=listened.horizon_us(now_us), listened=listened)
+        overlay = _Overlay(generation=self._generation, orphans=tuple(self._orphans))
+        decision = self._decision(
+            {rule_id: book.tick(moment) for rule_id, book in self._books.items()}, overlay
+        )
+        for (rule_id, device_id), state in self._orphans.items():
+            decision.transitions.extend(_ended(rule_id, device_id, state, now_us))
+            if rule_id not in self._books:  # else the row is the new rule's to write
+                decision.states.append(StateRow(rule_id=rule_id, device_id=device_id, state={}))
+        return decision
+
+    def _decision(self, outcomes: Mapping[str, Outcome | None], overlay: _Overlay) -> Decision:
+        """The books' answers as one, in the order of the rules."""
         transitions: list[Transition] = []
         states: list[StateRow] = []
-        overlay = _Overlay(generation=self._generation, orphans=tuple(self._orphans))
-        for rule_id, threshold in self._thresholds.items():
-            happened, overlay.thresholds[rule_id] = threshold.tick(clock_us, now_us)
-            transitions += happened
-            states += threshold.rows(overlay.thresholds[rule_id])
-        for rule_id, cameras in self._detections.items():
-            happened, overlay.detections[rule_id] = cameras.tick(listened, clock_us)
-            transitions += happened
-            states += cameras.rows(overlay.detections[rule_id])
-        for rule_id, silence in self._silences.items():
-            happened, overlay.silences[rule_id] = silence.tick(listened, now_us)
-            transitions += happened
-            states += silence.rows(overlay.silences[rule_id])
-        for (rule_id, device_id), state in self._orphans.items():
-            transitions += _ended(rule_id, device_id, state, now_us)
-            if self._book(rule_id) is None:  # else the row is the new rule's to write
-                states.append(StateRow(rule_id=rule_id, device_id=device_id, state={}))
+        for rule_id, outcome in outcomes.items():
+            if outcome is not None:
+                happened, overlay.changes[rule_id] = outcome
+                transitions += happened
+                states += self._books[rule_id].rows(overlay.changes[rule_id])
         return Decision(transitions=transitions, states=states, overlay=overlay)
 
     def accept(self, decision: Decision) -> None:
@@ -193,12 +166,8 @@ class Engine:
             np.maximum.at(self._newest_us[metric_id], rows.device, rows.observed_us)
         if overlay.heard is not None:
             self._fleet.heard(*overlay.heard)
-        for rule_id, changes in overlay.thresholds.items():
-            self._thresholds[rule_id].accept(changes)
-        for rule_id, sightings in overlay.detections.items():
-            self._detections[rule_id].accept(sightings)
-        for rule_id, silences in overlay.silences.items():
-            self._silences[rule_id].accept(silences)
+        for rule_id, changes in overlay.changes.items():
+            self._books[rule_id].accept(changes)
         for orphan in overlay.orphans:
             self._orphans.pop(orphan, None)
 

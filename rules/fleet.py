@@ -1,19 +1,23 @@
 """What the rules know of each device: columns indexed by the dense database id, looked up a batch at once.
 
-A million devices cost about 60 bytes each here, and nothing per batch.
+A million devices cost about 60 bytes each here, one more for each rule, and nothing per batch.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rules.definitions import SECOND_US, StationLevel
+from rules.keys import SECOND_US, StationLevel
+from rules.scope import Scoped, in_force
 
 UNKNOWN_KIND = 0  # kind code of an id nobody made known
 _FIRST_CAPACITY = 1024
+
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
@@ -31,6 +35,13 @@ class DeviceFacts:
     highest_m: float | None
     known_from_us: int  # registered_at
     last_heard_us: int | None
+    code: str = ""
+    model: str = ""
+    tags: frozenset[str] = frozenset()
+    places: Mapping[str, str] = field(
+        default_factory=lambda: _NOWHERE
+    )  # area codes by layer: cell, community, street
+    gateway_id: int = 0  # the device it reports through; 0 = none that is known
 
 
 class Fleet:
@@ -48,8 +59,20 @@ class Fleet:
             "guaranteed": np.zeros(0),
             "highest": np.zeros(0),
         }
+        self.gateway: NDArray[np.int32] = np.zeros(0, dtype=np.int32)  # 0 = none
+        self._rules: Sequence[Scoped] = ()
+        self._applies: dict[str, NDArray[np.bool_]] = {}
         self._kind_codes: dict[str, int] = {}
         self._picked: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)  # all False between calls
+
+    def follow(self, rules: Sequence[Scoped]) -> None:
+        """The rules whose devices are to be known; before the first ``know``."""
+        self._rules = rules
+        self._applies = {rule.rule_id: np.zeros(self.size, dtype=np.bool_) for rule in rules}
+
+    def applies(self, rule_id: str) -> NDArray[np.bool_]:
+        """By device id: whether this rule is the one of its family in force there. To be read, not kept."""
+        return self._applies[rule_id]
 
     def kind_code(self, kind: str) -> int:
         """The number that stands for a kind in the columns; the same for the life of the process."""
@@ -68,6 +91,8 @@ class Fleet:
         self.station_levels = {
             name: grown(column, size, np.nan) for name, column in self.station_levels.items()
         }
+        self.gateway = grown(self.gateway, size)
+        self._applies = {rule_id: grown(column, size) for rule_id, column in self._applies.items()}
         self._picked = grown(self._picked, size)
         self.size = size
 
@@ -87,10 +112,31 @@ class Fleet:
         np.maximum.at(
             self.heard_us, ids, np.array([fact.last_heard_us or 0 for fact in facts], dtype=np.int64)
         )
+        self.gateway[ids] = [fact.gateway_id for fact in facts]
+        self._apply(ids, facts)
         self.station_levels["warning"][ids] = [_or_nan(fact.warning_m) for fact in facts]
         self.station_levels["guaranteed"][ids] = [_or_nan(fact.guaranteed_m) for fact in facts]
         self.station_levels["highest"][ids] = [_or_nan(fact.highest_m) for fact in facts]
         return ids
+
+    def _apply(self, ids: NDArray[np.int64], facts: Sequence[DeviceFacts]) -> None:
+        """Which rules are in force for these devices: by kind in columns, the rest one by one."""
+        alone = _alone(self._rules)
+        kinds = self.kind[ids]
+        for rule in alone:
+            column = self._applies[rule.rule_id]
+            if not rule.scope.kinds:
+                column[ids] = True
+            else:
+                column[ids] = np.isin(kinds, [self.kind_code(kind) for kind in rule.scope.kinds])
+        rest = [rule for rule in self._rules if rule not in alone]
+        if not rest:
+            return
+        for rule in rest:
+            self._applies[rule.rule_id][ids] = False
+        for device_id, fact in zip(ids.tolist(), facts, strict=True):
+            for rule_id in in_force(rest, fact).values():
+                self._applies[rule_id][device_id] = True
 
     def with_all_rows(self, device: NDArray[np.int32], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """``chosen`` widened to every row of the devices that have one in it, without sorting or sets."""
@@ -109,6 +155,12 @@ def grown(column: NDArray[ScalarT], size: int, fill: float = 0) -> NDArray[Scala
     longer = np.full(size, fill, dtype=column.dtype)
     longer[: len(column)] = column
     return longer
+
+
+def _alone(rules: Sequence[Scoped]) -> list[Scoped]:
+    """Rules that look at nothing but the kind and compete with no other."""
+    families = [rule.family for rule in rules]
+    return [rule for rule in rules if rule.scope.only_kinds() and families.count(rule.family) == 1]
 
 
 def _or_nan(value: float | None) -> float:

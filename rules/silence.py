@@ -10,15 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city.alarms import Cleared, Raised, Transition
-from rules.definitions import SECOND_US, SilenceRule
-from rules.fleet import UNKNOWN_KIND, Fleet, grown
-from rules.listening import Listening
+from rules.books import Batch, Moment, Surroundings
+from rules.fleet import UNKNOWN_KIND, grown
+from rules.keys import SECOND_US, Keys
+from rules.rule import Rule, read_common
 from rules.states import StateRow, rfc3339, whole
 
 MAX_PER_TICK = (
     2000  # a district that falls silent at once is written down over some ticks, not in one huge commit
 )
 _NOT_RAISED = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SilenceRule(Rule):
+    """A device that has said nothing for several of its expected intervals while we listened."""
+
+    factor: float
+    min_us: int
+
+
+def read(keys: Keys, version: int) -> SilenceRule:
+    """A rule of type "silence"."""
+    return SilenceRule(
+        **read_common(keys, version, keys.texts("kinds")),
+        factor=keys.number("factor", 3.0, least=1.0, most=1000.0),
+        min_us=keys.delay_us("min_s", 120),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +52,9 @@ class SilenceChanges:
 class SilenceBook:
     """All states of one silence rule, 16 bytes a device."""
 
-    def __init__(self, rule: SilenceRule, fleet: Fleet) -> None:
+    def __init__(self, rule: SilenceRule, around: Surroundings) -> None:
         self.rule = rule
-        self._fleet = fleet
-        self._kinds = frozenset(fleet.kind_code(kind) for kind in rule.kinds)
+        self._fleet = around.fleet
         self._raised_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._heard_before: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
@@ -55,8 +72,15 @@ class SilenceBook:
             self._raised_us[device_id] = whole(state, "raised_us")
             self._heard_before[device_id] = whole(state, "heard_us")
 
-    def tick(self, listened: Listening, now_us: int) -> tuple[list[Transition], SilenceChanges]:
+    def facts_changed(self, device_ids: NDArray[np.int64]) -> None:
+        """Every tick looks at the whole register anyway."""
+
+    def decide(self, batch: Batch) -> None:
+        """Readings change nothing here but who was heard, which the engine writes down."""
+
+    def tick(self, moment: Moment) -> tuple[list[Transition], SilenceChanges]:
         """At most MAX_PER_TICK devices fall silent in one tick; the others follow in the next."""
+        now_us, listened = moment.now_us, moment.listened
         transitions: list[Transition] = []
         states: dict[int, tuple[int, int] | None] = {}
         horizon_us = listened.horizon_us(now_us)
@@ -89,13 +113,12 @@ class SilenceBook:
             yield StateRow(rule_id=self.rule.rule_id, device_id=device_id, state=kept)
 
     def _expected(self) -> NDArray[np.bool_]:
-        """Devices whose word is owed: in service, with an expected interval, of the rule's kinds."""
+        """Devices whose word is owed: in service, with an expected interval, of the rule's scope."""
         fleet = self._fleet
+        applies = fleet.applies(self.rule.rule_id)
         expected: NDArray[np.bool_] = (
-            fleet.in_service & (fleet.interval_us > 0) & (fleet.kind != UNKNOWN_KIND)
+            fleet.in_service & (fleet.interval_us > 0) & (fleet.kind != UNKNOWN_KIND) & applies
         )
-        if self._kinds:
-            expected &= np.logical_or.reduce([fleet.kind == code for code in self._kinds])
         return expected
 
     def _raised(self, device_id: int, raised_us: int, limit_us: int) -> Raised:

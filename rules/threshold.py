@@ -7,27 +7,50 @@ come back beside the transitions and are swapped in by ``accept`` after the comm
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from city.alarms import Transition
-from rules.condition import AT_REST, Condition, Course, Limits, Mark, Phase, Row
-from rules.definitions import ThresholdRule
-from rules.fleet import Fleet, grown
+from rules.books import Batch, MetricRows, Moment, Surroundings
+from rules.condition import AT_REST, Condition, Course, Limits, Mark, Phase, Row, ThresholdRule
+from rules.fleet import grown
+from rules.keys import Direction, Keys, StationLevel
+from rules.rule import read_common
 from rules.states import StateRow, whole
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MetricRows:
-    """The decidable readings of one metric in a batch, as columns, in any order."""
+def read(keys: Keys, version: int) -> ThresholdRule:
+    """A rule of type "threshold"; docs/rules.md has every key."""
+    direction = keys.choice("direction", get_args(Direction), "above")
+    kinds = frozenset({keys.code("kind")})
+    raise_at = keys.limit("raise_at")
+    return ThresholdRule(
+        **read_common(keys, version, kinds),
+        metric=keys.code("metric"),
+        direction=cast(Direction, direction),
+        raise_at=raise_at,
+        clear_at=_clear_at(keys, raise_at, direction),
+        deadband=keys.number("deadband", 0.0, least=0.0),
+        on_delay_us=keys.delay_us("on_delay_s", 0),
+        off_delay_us=keys.delay_us("off_delay_s", 0),
+    )
 
-    device: NDArray[np.int32]
-    observed_us: NDArray[np.int64]
-    received_us: NDArray[np.int64]
-    value: NDArray[np.float64]
-    late: NDArray[np.bool_]
-    backfill: NDArray[np.bool_]  # not newer than what was already folded for this device
+
+def _clear_at(keys: Keys, raise_at: float | StationLevel, direction: str) -> float | None:
+    """The clear limit where it is written as such, which only a constant limit can have."""
+    if not keys.has("clear_at"):
+        return None
+    if keys.has("deadband"):
+        raise keys.error("clear_at", "given beside deadband; keep one of the two")
+    if isinstance(raise_at, str):
+        raise keys.error("clear_at", "cannot stand beside a station's own level; give deadband in metres")
+    clear_at = keys.number("clear_at")
+    if clear_at > raise_at if direction == "above" else clear_at < raise_at:
+        side = "at or under" if direction == "above" else "at or over"
+        raise keys.error("clear_at", f"must be {side} raise_at = {raise_at:g}")
+    return clear_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +64,11 @@ class ThresholdChanges:
 class ThresholdBook:
     """All states of one threshold rule: a byte per device, and an object for each that is not at rest."""
 
-    def __init__(self, rule: ThresholdRule, metric_id: int, fleet: Fleet) -> None:
+    def __init__(self, rule: ThresholdRule, around: Surroundings) -> None:
         self.rule = rule
-        self.metric_id = metric_id
-        self._fleet = fleet
-        self._kind = fleet.kind_code(rule.kind)
+        self.metric_id = around.metrics[rule.metric]
+        self._fleet = around.fleet
+        self._zone = around.zone
         self._marks: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
         self._states: dict[int, Condition] = {}
         self._delayed: set[int] = set()  # PENDING or ENDING
@@ -68,10 +91,12 @@ class ThresholdBook:
     def facts_changed(self, device_ids: NDArray[np.int64]) -> None:
         self._facts_changed.update(device_ids[self._marks[device_ids] != Mark.CLEAR].tolist())
 
-    def decide(
-        self, rows: MetricRows, newest_us: NDArray[np.int64]
-    ) -> tuple[list[Transition], ThresholdChanges]:
+    def decide(self, batch: Batch) -> tuple[list[Transition], ThresholdChanges] | None:
         """What the rows change: transitions, and the new states of the devices concerned."""
+        rows = batch.rows.get(self.metric_id)
+        if rows is None:
+            return None
+        newest_us = batch.newest_us[self.metric_id]
         transitions: list[Transition] = []
         changed: dict[int, Condition] = {}
         for device_id, of_device in self._touched(rows):
@@ -88,17 +113,17 @@ class ThresholdBook:
                 changed[device_id] = course.state
         return transitions, ThresholdChanges(changed)
 
-    def tick(self, clock_us: int, now_us: int) -> tuple[list[Transition], ThresholdChanges]:
-        """Delays that ran out by ``clock_us`` (all that arrived before it is known), and rules that ended."""
+    def tick(self, moment: Moment) -> tuple[list[Transition], ThresholdChanges]:
+        """Delays that ran out by the clock, and rules that ended."""
         transitions: list[Transition] = []
         changed: dict[int, Condition] = {}
         for device_id in sorted(self._delayed | self._facts_changed):
             old = self._states.get(device_id, AT_REST)
             course = self._course(device_id, old)
             if device_id in self._facts_changed and not self._applies(device_id):
-                course.stop_applying(now_us)
+                course.stop_applying(moment.now_us)
             else:
-                course.expire_by_clock(clock_us)
+                course.expire_by_clock(moment.clock_us)
             transitions += course.finish()
             if course.state != old:
                 changed[device_id] = course.state
@@ -129,7 +154,7 @@ class ThresholdBook:
 
     def _touched(self, rows: MetricRows) -> Iterator[tuple[int, list[tuple[Row, bool]]]]:
         """Devices that a row of theirs can change, each with all of its rows in order of time."""
-        applies = self._fleet.kind[rows.device] == self._kind
+        applies = self._fleet.applies(self.rule.rule_id)[rows.device]
         limit = self._raise_limits(rows.device)
         beyond = rows.value >= limit if self.rule.direction == "above" else rows.value <= limit
         mark = self._marks[rows.device]
@@ -165,7 +190,8 @@ class ThresholdBook:
         return np.asarray(self.rule.raise_at)
 
     def _applies(self, device_id: int) -> bool:
-        return int(self._fleet.kind[device_id]) == self._kind and not np.isnan(self._limits(device_id)[0])
+        applies = bool(self._fleet.applies(self.rule.rule_id)[device_id])
+        return applies and not np.isnan(self._limits(device_id)[0])
 
     def _limits(self, device_id: int) -> Limits:
         rule = self.rule

@@ -25,6 +25,19 @@ def load_areas(connection: Connection[TupleRow], *, geometry: bool = False) -> l
     )
 
 
+def load_places(connection: Connection[TupleRow]) -> dict[int, dict[str, str]]:
+    """For every valid area by its id: the code of itself and of each area above it, by layer."""
+    areas = load_areas(connection)
+    by_id = {area.id: area for area in areas}
+    return {
+        area.id: {
+            area.layer: area.code,
+            **{layer: above.code for layer, above in layers_above(area, by_id).items()},
+        }
+        for area in areas
+    }
+
+
 def load_imported(connection: Connection[TupleRow]) -> list[Area]:
     """Every valid area that a file drew, with its outline."""
     return (

@@ -26,9 +26,11 @@ _REGISTER_COLUMNS: LiteralString = """
     d.registration, p.link,
     coalesce((extract(epoch FROM p.last_heard_at) * 1000000)::bigint, 0) AS last_heard_us,
     (extract(epoch FROM d.registered_at) * 1000000)::bigint AS registered_us,
-    s.warning_level_m AS warning_m, s.guaranteed_level_m AS guaranteed_m, s.highest_level_m AS highest_m
+    s.warning_level_m AS warning_m, s.guaranteed_level_m AS guaranteed_m, s.highest_level_m AS highest_m,
+    d.model, d.tags, g.id AS gateway_id
     FROM devices d
     JOIN device_kinds k ON k.code = d.kind
+    LEFT JOIN devices g ON g.code = d.gateway
     LEFT JOIN presence p ON p.device_id = d.id
     LEFT JOIN stations s ON s.device_id = d.id
 """
@@ -149,7 +151,7 @@ _SLICE = 10_000
 
 
 def _columns(version: int, rows: Sequence[TupleRow]) -> Register:
-    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 14
+    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 17
     return Register(
         version=version,
         id=_integers32(columns[0]),
@@ -166,7 +168,17 @@ def _columns(version: int, rows: Sequence[TupleRow]) -> Register:
         warning_m=_levels(columns[11]),
         guaranteed_m=_levels(columns[12]),
         highest_m=_levels(columns[13]),
+        model=[sys.intern(model) for model in columns[14]],
+        tags=[_tag_set(tags) for tags in columns[15]],
+        gateway_id=_integers32([gateway or 0 for gateway in columns[16]]),
     )
+
+
+_NO_TAGS: frozenset[str] = frozenset()
+
+
+def _tag_set(tags: Sequence[str]) -> frozenset[str]:
+    return frozenset(sys.intern(tag) for tag in tags) if tags else _NO_TAGS
 
 
 def _joined(slices: Sequence[Register]) -> Register:

@@ -1,16 +1,13 @@
-"""What only an import writes: the district itself, its list of devices and stations, the rule set."""
+"""What only an import writes: the district itself, its list of devices and stations."""
 
-import json
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
-from psycopg.types.json import Jsonb
 
 from city.district_files import DistrictInfo, ListedDevice, ListedStation
 from city.storage.devices import REGISTER_LOCK
-
-RuleRow = tuple[str, dict[str, object], str]  # id, definition, source
 
 
 def lock(connection: Connection[TupleRow]) -> None:
@@ -22,6 +19,12 @@ def load_info(connection: Connection[TupleRow]) -> DistrictInfo | None:
     """The district, or None before the first import."""
     cursor = connection.cursor(row_factory=class_row(DistrictInfo))
     return cursor.execute("SELECT code, name, name_en, timezone FROM district").fetchone()
+
+
+def district_zone(connection: Connection[TupleRow]) -> ZoneInfo:
+    """The district's own time zone; UTC before the first import."""
+    row = connection.execute("SELECT timezone FROM district").fetchone()
+    return ZoneInfo("UTC" if row is None else str(row[0]))
 
 
 def source_digest(connection: Connection[TupleRow]) -> str | None:
@@ -132,55 +135,6 @@ def write_stations(connection: Connection[TupleRow], listed: Sequence[ListedStat
         ],
     )
     return max(cursor.rowcount, 0), removed
-
-
-# ── rules ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def write_rules(connection: Connection[TupleRow], wanted: Sequence[RuleRow]) -> tuple[int, int]:
-    """Make the active rules those wanted; return how many got a new version (or came back) and were put off.
-
-    A definition that changed is a new version: alarms name the version they were raised by.
-    """
-    latest = {
-        row[0]: row[1:]
-        for row in connection.execute(
-            "SELECT DISTINCT ON (id) id, version, definition, active, source FROM rules"
-            " ORDER BY id, version DESC"
-        )
-    }
-    changed = 0
-    for rule_id, definition, source in wanted:
-        version, known, active, known_source = latest.get(rule_id, (0, None, False, ""))
-        same = known == json.loads(json.dumps(definition))
-        if same and active and known_source == source:
-            continue
-        if same:
-            connection.execute(
-                "UPDATE rules SET active = false WHERE id = %s AND version <> %s", (rule_id, version)
-            )
-            connection.execute(
-                "UPDATE rules SET active = true, source = %s WHERE id = %s AND version = %s",
-                (source, rule_id, version),
-            )
-        else:
-            connection.execute("UPDATE rules SET active = false WHERE id = %s AND active", (rule_id,))
-            connection.execute(
-                "INSERT INTO rules (id, version, definition, source, active) VALUES (%s, %s, %s, %s, true)",
-                (rule_id, version + 1, Jsonb(definition), source),
-            )
-        changed += 1
-    ended = connection.execute(
-        "UPDATE rules SET active = false WHERE active AND NOT id = ANY(%s)", ([rule[0] for rule in wanted],)
-    ).rowcount
-    return changed, ended
-
-
-def active_rules(connection: Connection[TupleRow]) -> list[tuple[str, int, dict[str, object], str]]:
-    """Id, version, definition and source of every active rule, by id."""
-    return connection.execute(
-        "SELECT id, version, definition, source FROM rules WHERE active ORDER BY id"
-    ).fetchall()
 
 
 # ── read back for an export ──────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from city.alarms import Cleared, Raised, Repeated, Transition
 from city.observations import NO_SEQ, Detection, Quality, Readings
-from rules.definitions import Rule, ThresholdRule, parse
+from rules.condition import ThresholdRule
+from rules.definitions import Rule, parse
 from rules.engine import Decision, DeviceFacts, Engine, Listening, StateRow
 
 START_US = 1_763_750_400_000_000

@@ -6,17 +6,11 @@ from pathlib import Path
 import pytest
 
 import city
-from rules.definitions import (
-    DetectionRule,
-    Rule,
-    RuleError,
-    SilenceRule,
-    ThresholdRule,
-    from_row,
-    parse,
-    to_rows,
-)
+from rules.condition import ThresholdRule
+from rules.definitions import Rule, RuleError, from_row, parse, to_rows
+from rules.detection import DetectionRule
 from rules.engine import Engine
+from rules.silence import SilenceRule
 
 BUILT_IN = sorted((Path(city.__file__).parent / "defaults" / "rules").glob("*.toml"))
 
@@ -48,7 +42,7 @@ def test_the_built_in_rules_keep_the_wire_contract() -> None:
     smoke = rules["smoke-high"]
     assert isinstance(smoke, ThresholdRule)
     assert (smoke.raise_at, smoke.clear_at, smoke.on_delay_us, smoke.off_delay_us) == (70.0, 60.0, 0, 0)
-    assert (smoke.kind, smoke.metric, smoke.category) == ("smoke", "smoke", "fire.smoke")
+    assert (smoke.scope.kinds, smoke.metric, smoke.category) == ({"smoke"}, "smoke", "fire.smoke")
     assert {type(rule) for rule in rules.values()} == {ThresholdRule, DetectionRule, SilenceRule}
     Engine(list(rules.values()), {"smoke": 1, "level": 2})
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from city.alarms import Raised
 from city.observations import LATE_AFTER_US, Detection, Quality
-from rules.definitions import StationLevel, ThresholdRule
+from rules.condition import ThresholdRule
+from rules.keys import StationLevel
 from tests.unit.rules_feed import (
     LEVEL,
     SMOKE,
@@ -268,7 +269,7 @@ def han(name: str, begin: str, end: str) -> list[tuple[float, float]]:
 
 STATION = facts(3, "water", levels=(6.0, 7.0, 10.0))
 LEVELS = [
-    replace(WARNING, rule_id=f"water-{name}", raise_at=name, deadband=0.05, off_delay_us=600_000_000)
+    replace(WARNING, rule_id=f"water-{name}", family=f"water-{name}", raise_at=name, deadband=0.05, off_delay_us=600_000_000)
     for name in get_args(StationLevel)
 ]
 
