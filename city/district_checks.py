@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from city.areas import cell_of_points, invalid_outlines
 from city.district_files import LAYERS, DistrictFiles, DrawnArea, ListedDevice, ListedStation, names_of
 from city.district_source import Faults
+from city.stations import KINDS as STATION_KINDS
 from city.units import Category
 
 MOST_COMPARED = 500  # names among which a misspelt one is looked for; more would take minutes
@@ -34,6 +35,7 @@ def check(
     _check_area_parents(files, faults)
     _check_devices(files, {kind.code for kind in files.kinds} | set(known_kinds), faults)
     _check_stations(files, faults)
+    _check_station_series(files, metrics, faults)
     _check_units(files, faults)
     _check_responsibilities(files, categories, faults)
     return _warnings(files) if len(faults) == 0 else []
@@ -125,25 +127,40 @@ def _check_stations(files: DistrictFiles, faults: Faults) -> None:
     for station in files.stations:
         if station.code not in devices:
             faults.value(station.where, "code", station.code, "devices.csv has no such device; add it there")
-        if station.upstream is None:
-            continue
-        if station.upstream not in stations:
-            faults.value(
-                station.where, "upstream", station.upstream, "name a station of this file, or leave it empty"
-            )
-        elif _flows_in_a_circle(station, stations):
-            faults.value(
-                station.where, "upstream", station.upstream, "the water runs in a circle; correct the chain"
-            )
+        for upstream, _ in station.upstreams:
+            if upstream not in stations:
+                remedy = "name a station of this file, or leave it empty"
+                faults.value(station.where, "upstream", upstream, remedy)
+            elif _flows_back(upstream, station.code, stations):
+                remedy = "the water runs in a circle; correct the chain"
+                faults.value(station.where, "upstream", upstream, remedy)
 
 
-def _flows_in_a_circle(station: ListedStation, stations: dict[str, ListedStation]) -> bool:
+def _flows_back(upstream: str, code: str, stations: dict[str, ListedStation]) -> bool:
+    """Whether the water at ``upstream`` comes from ``code``."""
     seen: set[str] = set()
-    at: ListedStation | None = station
-    while at is not None and at.code not in seen:
-        seen.add(at.code)
-        at = stations.get(at.upstream) if at.upstream else None
-    return at is not None and at.code == station.code
+    ahead = [upstream]
+    while ahead:
+        at = ahead.pop()
+        if at == code:
+            return True
+        if at in stations and at not in seen:
+            seen.add(at)
+            ahead += [further for further, _ in stations[at].upstreams]
+    return False
+
+
+def _check_station_series(files: DistrictFiles, metrics: Collection[str], faults: Faults) -> None:
+    devices = {device.code for device in files.devices}
+    stations = {station.code for station in files.stations}
+    for line in files.station_series:
+        if line.station and line.station not in stations:
+            remedy = f"stations.csv: {_nearest(line.station, stations)}"
+            faults.value(line.where, "station", line.station, remedy)
+        if line.device and line.device not in devices:
+            faults.value(line.where, "device", line.device, f"devices.csv: {_nearest(line.device, devices)}")
+        if line.metric and line.metric not in metrics:
+            faults.value(line.where, "metric", line.metric, _nearest(line.metric, metrics))
 
 
 def _check_units(files: DistrictFiles, faults: Faults) -> None:
@@ -178,6 +195,12 @@ def _warnings(files: DistrictFiles) -> list[str]:
     for name, rows in (("units.csv", files.units), ("responsibilities.csv", files.responsibilities)):
         if not rows:
             warnings.append(f"{name}: is missing or empty; every incident will stand in the unassigned lane")
+    warnings.extend(
+        f"{station.where}: station_kind = {station.station_kind!r} is not among {', '.join(STATION_KINDS)}; "
+        "it is taken for a water level and shown under this word"
+        for station in files.stations
+        if station.station_kind not in STATION_KINDS
+    )
     misplaced = _misplaced(files)
     warnings.extend(
         f"{device.where}: {device.code} stands at lon/lat outside its cell {device.cell}"

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from city.areas import Geometry
 from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
+from city.stations import KINDS as STATION_KINDS
+from city.stations import SERIES_ROLES, Levels, SeriesRole
 from city.units import Category, Clock, IncidentClass, Unit
 
 # From the outside in; others are nets of line departments.
@@ -20,8 +22,10 @@ LAYERS = ("district", "street", "community", "cell")
 CLASSES = ("A", "B", "C")
 CLOCKS = ("natural", "working")
 _POLYGONS = {"Polygon": 1, "MultiPolygon": 2}
+LONGEST_TRAVEL_MIN = 30 * 24 * 60  # minutes; no river of a district takes longer
 
 _CODE = re.compile(r"[^\s/+#\x00-\x1f\x7f]{1,128}")  # stands in a topic: no level separator, no wildcard
+_TAG = re.compile(r"[^\s;,]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _CATEGORY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
@@ -66,21 +70,34 @@ class ListedDevice:
     gateway: str | None
     expected_interval_s: int | None
     address: str
+    tags: str  # free words, ";" between them, in order, each once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedStation:
-    """A line of stations.csv; ``code`` is a device's, ``upstream`` another station's."""
+    """A line of stations.csv; ``code`` is a device's.
+
+    ``upstreams`` are codes of other stations with the minutes the water takes from there (None = not known).
+    """
 
     where: str
     code: str
     station_kind: str
     river: str
     datum_m: float
-    warning_m: float | None
-    guaranteed_m: float | None
-    highest_m: float | None
-    upstream: str | None
+    levels: Levels
+    upstreams: tuple[tuple[str, int | None], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedSeries:
+    """A line of station_series.csv: what else tells of a station's water; ``station`` and ``device`` are codes."""
+
+    where: str
+    station: str
+    role: SeriesRole
+    device: str
+    metric: str
     travel_minutes: int | None
 
 
@@ -109,6 +126,7 @@ class DistrictFiles:
     areas: list[DrawnArea] = field(default_factory=list)
     devices: list[ListedDevice] = field(default_factory=list)
     stations: list[ListedStation] = field(default_factory=list)
+    station_series: list[ListedSeries] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
     responsibilities: list[ListedResponsibility] = field(default_factory=list)
     rules: list[tuple[str, str]] = field(default_factory=list)
@@ -129,6 +147,7 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
         files.areas = parse_areas(text, faults)
     files.devices = parse_devices(texts.get("devices.csv", ""), faults)
     files.stations = parse_stations(texts.get("stations.csv", ""), faults)
+    files.station_series = parse_station_series(texts.get("station_series.csv", ""), faults)
     files.units = parse_units(texts.get("units.csv", ""), faults)
     files.responsibilities = parse_responsibilities(texts.get("responsibilities.csv", ""), faults)
     files.rules = [(name, text) for name, text in sorted(texts.items()) if name.startswith("rules/")]
@@ -330,7 +349,7 @@ def _degrees(value: object, limit: float) -> bool:
 def parse_devices(text: str, faults: Faults) -> list[ListedDevice]:
     """devices.csv: the district's own list of what transmits."""
     optional = ["name", "cell", "lon", "lat", "model", "owner_unit", "maintainer_unit", "gateway"]
-    optional += ["expected_interval_s", "address"]
+    optional += ["expected_interval_s", "address", "tags"]
     seen: set[str] = set()
     devices = []
     for row in csv_rows("devices.csv", text, ("code", "kind"), optional, faults) if text else ():
@@ -358,43 +377,136 @@ def parse_devices(text: str, faults: Faults) -> list[ListedDevice]:
                 gateway=row.text("gateway") or None,
                 expected_interval_s=row.whole("expected_interval_s", 1),
                 address=row.text("address"),
+                tags=_tags(row),
             )
         )
     return devices
 
 
+def _tags(row: Row) -> str:
+    tags = sorted({tag.strip() for tag in row.text("tags").split(";")} - {""})
+    for tag in tags:
+        if not _TAG.fullmatch(tag):
+            row.fault("tags", 'write words without spaces, ";" between them, at most 64 characters each')
+    return ";".join(tags)
+
+
 def parse_stations(text: str, faults: Faults) -> list[ListedStation]:
-    """stations.csv: water levels in metres above each station's datum, in rising order."""
-    optional = ("river", "datum_m", "warning_m", "guaranteed_m", "highest_m", "upstream", "travel_min")
+    """stations.csv: levels in metres above each station's datum, in rising order; depths at roads."""
+    optional = ["river", "datum_m", "zero_m", "warning_m", "guaranteed_m", "highest_m", "bank_m", "design_m"]
+    optional += ["upstream", "travel_min"]
     seen: set[str] = set()
     stations = []
     for row in csv_rows("stations.csv", text, ("code", "station_kind"), optional, faults) if text else ():
         code = row.required("code")
         _once(row, "code", code, seen)
-        station = ListedStation(
-            where=row.where,
-            code=code,
-            station_kind=row.required("station_kind"),
-            river=row.text("river"),
-            datum_m=row.number("datum_m", -500, 9000) or 0.0,
-            warning_m=row.number("warning_m", -500, 9000),
-            guaranteed_m=row.number("guaranteed_m", -500, 9000),
-            highest_m=row.number("highest_m", -500, 9000),
-            upstream=row.text("upstream") or None,
-            travel_minutes=row.whole("travel_min"),
+        kind = row.required("station_kind")
+        stations.append(
+            ListedStation(
+                where=row.where,
+                code=code,
+                station_kind=kind,
+                river=row.text("river"),
+                datum_m=row.number("datum_m", -500, 9000) or 0.0,
+                levels=_levels(row, kind),
+                upstreams=_upstreams(row),
+            )
         )
-        if _not_below(station.warning_m, station.guaranteed_m, equal=False):
-            row.fault("warning_m", f"the warning level lies below the guaranteed one, {station.guaranteed_m}")
-        if _not_below(station.guaranteed_m, station.highest_m, equal=True):
-            row.fault("guaranteed_m", f"the guaranteed level is at most the highest one, {station.highest_m}")
-        stations.append(station)
     return stations
+
+
+# One above the other, and whether they may be equal: a station that breaks this warns too late or always.
+_ORDER = (
+    ("zero_m", "warning_m", "the gauge's zero lies below the warning level", False),
+    ("zero_m", "guaranteed_m", "the gauge's zero lies below the guaranteed level", False),
+    ("warning_m", "guaranteed_m", "the warning level lies below the guaranteed one", False),
+    ("guaranteed_m", "highest_m", "the guaranteed level is at most the highest one", True),
+    ("warning_m", "highest_m", "the warning level is at most the highest one", True),
+    ("warning_m", "bank_m", "the warning level lies below the bank", False),
+    ("guaranteed_m", "bank_m", "the guaranteed level is at most the bank", True),
+    ("warning_m", "design_m", "the warning level is at most the design level", True),
+)
+
+
+def _levels(row: Row, kind: str) -> Levels:
+    columns = ("zero_m", "warning_m", "guaranteed_m", "highest_m", "bank_m", "design_m")
+    level = {column: row.number(column, -500, 9000) for column in columns}
+    measures = STATION_KINDS[kind].measures if kind in STATION_KINDS else "level"
+    if measures == "ground":
+        for column in (column for column in columns if level[column] is not None):
+            row.fault(column, "a landslide spot has no water level; leave it empty and limit it by a rule")
+        return Levels()
+    if measures == "depth":
+        if level["zero_m"]:
+            row.fault("zero_m", f"at a station of kind {kind} 0 is dry ground; leave it empty or write 0")
+        level["zero_m"] = 0.0
+    for lower, upper, what, equal in _ORDER:
+        if _not_below(level[lower], level[upper], equal=equal):
+            row.fault(lower, f"{what}, {level[upper]}; correct one of them")
+    return Levels(**level)
 
 
 def _not_below(lower: float | None, upper: float | None, *, equal: bool) -> bool:
     if lower is None or upper is None:
         return False
     return lower > upper or (lower == upper and not equal)
+
+
+def _upstreams(row: Row) -> tuple[tuple[str, int | None], ...]:
+    """Codes and minutes stand in two columns, several of them with semicolons between."""
+    codes = [code.strip() for code in row.text("upstream").split(";")] if row.text("upstream") else []
+    times = [minutes.strip() for minutes in row.text("travel_min").split(";")] if codes else []
+    if row.text("travel_min") and not codes:
+        row.fault("travel_min", "name the station in upstream that the water comes from, or leave it empty")
+    if times == [""]:
+        times = [""] * len(codes)
+    if "" in codes or len(set(codes)) != len(codes):
+        row.fault("upstream", "name each station once, with ; between them")
+    elif len(times) != len(codes):
+        row.fault(
+            "travel_min", f"write {len(codes)} numbers with ; between them, one for each upstream station"
+        )
+    elif not all(_travel_time(minutes) for minutes in times):
+        row.fault(
+            "travel_min", f"write whole minutes from 0 to {LONGEST_TRAVEL_MIN} for each upstream station"
+        )
+    else:
+        return tuple(
+            (code, int(minutes) if minutes else None) for code, minutes in zip(codes, times, strict=True)
+        )
+    return ()
+
+
+def _travel_time(minutes: str) -> bool:
+    return not minutes or (
+        re.fullmatch(r"[0-9]{1,6}", minutes) is not None and int(minutes) <= LONGEST_TRAVEL_MIN
+    )
+
+
+def parse_station_series(text: str, faults: Faults) -> list[ListedSeries]:
+    """station_series.csv: rain gauges, releases, tides and further levels that tell of a station's water."""
+    required = ("station", "role", "device", "metric")
+    seen: dict[tuple[str, str, str], str] = {}
+    listed = []
+    for row in csv_rows("station_series.csv", text, required, ("travel_min",), faults) if text else ():
+        key = (row.required("station"), row.required("device"), row.required("metric"))
+        if (earlier := seen.setdefault(key, row.where)) != row.where:
+            row.fault("device", f"{earlier} names this series of the station already; keep one of them")
+        row.required("role")
+        minutes = row.whole("travel_min")
+        if minutes is not None and minutes > LONGEST_TRAVEL_MIN:
+            row.fault("travel_min", f"write whole minutes from 0 to {LONGEST_TRAVEL_MIN}")
+        listed.append(
+            ListedSeries(
+                where=row.where,
+                station=key[0],
+                role=cast(SeriesRole, row.one_of("role", SERIES_ROLES) or "other"),
+                device=key[1],
+                metric=key[2],
+                travel_minutes=minutes,
+            )
+        )
+    return listed
 
 
 def parse_units(text: str, faults: Faults) -> list[Unit]:

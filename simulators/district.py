@@ -59,6 +59,7 @@ def generate(
         _write_areas(draft / "areas.geojson", ground, codes)
         _write_rows(draft / "devices.csv", register.devices)
         _write_rows(draft / "stations.csv", register.stations)
+        _write_rows(draft / "station_series.csv", register.series)
         _write_rows(draft / "units.csv", people.units(streets))
         _write_rows(draft / "responsibilities.csv", people.responsibilities(street_codes))
         os.replace(draft, folder)

@@ -101,8 +101,8 @@ def _device(row: dict[str, str], station: dict[str, str], intervals: dict[str, f
         station_kind=station.get("station_kind", ""),
         warning_m=_metres(station, "warning_m"),
         guaranteed_m=_metres(station, "guaranteed_m"),
-        upstream=station.get("upstream", ""),
-        travel_min=float(station.get("travel_min") or 0),
+        upstream=station.get("upstream", "").split(";")[0].strip(),  # the first: its wave is routed
+        travel_min=float(station.get("travel_min", "").split(";")[0].strip() or 0),
     )
 
 

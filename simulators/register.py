@@ -1,6 +1,7 @@
 """What stands on the generated ground: detectors behind gateways, cameras, water stations, rain gauges.
 
-Ground goes in; rows of ``devices.csv`` and ``stations.csv`` come out, as text ready to be written.
+Ground goes in; rows of ``devices.csv``, ``stations.csv`` and ``station_series.csv`` come out, as text ready to
+be written.
 """
 
 from dataclasses import dataclass, field
@@ -28,16 +29,18 @@ _LEVELS = {
     "river": (2.9, 3.7, 4.4, 0.5),
     "culvert": (1.2, 1.6, 2.0, 0.2),
     "underpass": (0.15, 0.27, 0.55, 0.03),
+    "road": (0.15, 0.27, 0.5, 0.03),
     "reservoir": (27.0, 28.5, 29.4, 0.2),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """All rows of the two files, in the order they are written: what others refer to comes before them."""
+    """All rows of the three files, in the order they are written: what others refer to comes before them."""
 
     devices: list[Row]
     stations: list[Row]
+    series: list[Row]
 
 
 def furnish(
@@ -58,7 +61,9 @@ def furnish(
     site = _Site(rng=rng, cells=cells, codes=codes, density=_density(rng, cells))
     devices = _detectors(site, smoke) + _cameras(site, cameras)
     water, levels = _stations(site, stations)
-    return Register(devices=devices + water + _rain_gauges(site), stations=levels)
+    gauges = _rain_gauges(site)
+    series = _rain_of(water, gauges)
+    return Register(devices=devices + water + gauges, stations=levels, series=series)
 
 
 @dataclass(kw_only=True)
@@ -149,7 +154,7 @@ def _cameras(site: _Site, total: int) -> list[Row]:
 
 
 def _stations(site: _Site, total: int) -> tuple[list[Row], list[Row]]:
-    """A reservoir and the rivers below it (two fifths of all), then culverts and underpasses."""
+    """A reservoir and the rivers below it (two fifths of all), then culverts, underpasses and roads."""
     devices: list[Row] = []
     levels: list[Row] = []
 
@@ -172,29 +177,47 @@ def _stations(site: _Site, total: int) -> tuple[list[Row], list[Row]]:
             if upstream:
                 station |= {"upstream": upstream, "travel_min": str(int(site.rng.integers(6, 14)))}
             upstream = add(site.dry_cell(at), station, f"{river}{step}号水位站", "U-FLOOD")
+        if number > 0:
+            _join(levels[1 : 1 + len(courses[0])], courses[0], levels[-1], course[-1])
     culverts = total // 3
+    roads = (total - len(devices) - culverts) // 4
     dry = [i for i in range(len(site.cells)) if i not in site.wet]
-    for n, home in enumerate(site.rng.choice(dry, total - len(devices), replace=False)):
-        kind, word, number = (
-            ("culvert", "涵洞", n) if n < culverts else ("underpass", "下穿通道", n - culverts)
-        )
+    homes = site.rng.choice(dry, total - len(devices), replace=False)
+    kinds = [("culvert", "涵洞", n) for n in range(culverts)]
+    kinds += [("underpass", "下穿通道", n) for n in range(len(homes) - culverts - roads)]
+    kinds += [("road", "道路积水点", n) for n in range(roads)]
+    for home, (kind, word, number) in zip(homes, kinds, strict=True):
         place = names.community(site.cells[home].community)[0].removesuffix("社区")
         station = _station(site.rng, kind, "", float(site.rng.uniform(16, 30)))
         add(int(home), station, f"{place}{number + 1}号{word}", "U-DRAIN")
     return devices, levels
 
 
+def _join(
+    stem: list[Row], places: list[tuple[float, float]], tributary: Row, mouth: tuple[float, float]
+) -> None:
+    """Let the first station of the main stem east of a tributary's mouth, and below it, have it upstream too."""
+    for row, (east, _) in zip(stem, places, strict=True):
+        if east > mouth[0] and row["upstream"] and float(row["datum_m"]) < float(tributary["datum_m"]):
+            row["upstream"] += f";{tributary['code']}"
+            row["travel_min"] += ";8"
+            return
+
+
 def _station(rng: np.random.Generator, kind: str, river: str, datum: float) -> Row:
-    """Datum in metres above the sea; warning < guaranteed < highest recorded in metres above the datum."""
+    """Datum in metres above the sea; warning < guaranteed < highest recorded < bank in metres above the datum."""
     warning, guaranteed, highest, spread = _LEVELS[kind]
     shift = float(rng.uniform(-spread, spread))
+    banked = kind in ("river", "reservoir")
     return {
         "station_kind": kind,
         "river": river,
         "datum_m": f"{datum:.3f}",
+        "zero_m": "0.00" if banked else "",
         "warning_m": f"{warning + shift:.2f}",
         "guaranteed_m": f"{guaranteed + shift:.2f}",
         "highest_m": f"{highest + shift:.2f}",
+        "bank_m": f"{highest + shift + 0.6:.2f}" if banked else "",
         "upstream": "",
         "travel_min": "",
     }
@@ -226,4 +249,15 @@ def _rain_gauges(site: _Site) -> list[Row]:
         inside = [i for i, cell in enumerate(site.cells) if cell.street == street]
         row = site.device(f"RG-{street + 1:02d}", "rain", inside[len(inside) // 2])
         rows.append(row | {"owner_unit": "U-FLOOD"})
+    return rows
+
+
+def _rain_of(water: list[Row], gauges: list[Row]) -> list[Row]:
+    """Rows of station_series.csv: each station's rain is that of the gauge nearest to it."""
+    places = np.array([[float(gauge["lon"]), float(gauge["lat"])] for gauge in gauges])
+    rows = []
+    for station in water:
+        away = np.hypot(*(places - np.array([float(station["lon"]), float(station["lat"])])).T)
+        gauge = gauges[int(np.argmin(away))]["code"]
+        rows.append({"station": station["code"], "role": "rain", "device": gauge, "metric": "rain"})
     return rows

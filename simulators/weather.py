@@ -82,7 +82,8 @@ def calm_smoke(device: Device, t: float) -> float:
 
 def calm_level(device: Device, t: float) -> float:
     """A station's ordinary water, metres: well below its warning level, with a slow swing and ripples."""
-    full = {"river": 0.45, "culvert": 0.25, "underpass": 0.1, "reservoir": 0.85}.get(device.station_kind, 0.4)
+    shares = {"river": 0.45, "culvert": 0.25, "underpass": 0.1, "road": 0.1, "reservoir": 0.85}
+    full = shares.get(device.station_kind, 0.4)
     warning = device.warning_m if device.warning_m is not None else 2.0
     room = max(0.1, (device.guaranteed_m or warning * 1.3) - warning)
     swing = 0.08 * sin(tau * (t / 44_700 + device.salt % 100 / 100))
@@ -262,7 +263,7 @@ def _route(station: Device, by_code: Mapping[str, Device], shapes: dict[str, Flo
     if found is not None:
         return found
     seconds = np.arange(Storm.LENGTH_S, dtype=np.float64)
-    rise = {"culvert": 110, "underpass": 95, "reservoir": 230}.get(station.station_kind, 150)
+    rise = {"culvert": 110, "underpass": 95, "road": 95, "reservoir": 230}.get(station.station_kind, 150)
     x = np.maximum(0.0, (seconds - 8 - station.salt % 12) / rise)
     wave = np.asarray((x * np.exp(1 - x)) ** 2, dtype=np.float64)
     shapes[station.code] = wave  # stands in while upstream is walked, so that a circle in the file ends

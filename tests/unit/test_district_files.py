@@ -87,11 +87,39 @@ def test_a_sound_folder_is_read_without_a_word() -> None:
     assert [device.code for device in files.devices] == ["G1", "S1", "W1", "W2"]
     assert files.devices[1].gateway == "G1"
     assert files.devices[3].cell is None
-    assert files.stations[1].upstream == "W1"
-    assert files.stations[1].guaranteed_m is None
+    assert files.stations[1].upstreams == (("W1", 20),)
+    assert files.stations[1].levels.guaranteed_m is None
     assert files.units[1].parent == "U1"
     assert files.responsibilities[0].area is None
     assert files.areas[2].parent == "S1"
+
+
+def test_a_station_in_full() -> None:
+    header = "code,station_kind,zero_m,warning_m,guaranteed_m,highest_m,bank_m,design_m,upstream,travel_min\n"
+    lines = "W1,river,0.2,3,4,5,4.5,3.5,,\nW2,road,,0.2,,,,,,\nG1,river,,,,,,,W1 ; W2,20;\nS1,river,,,,,,,W1;W2,\n"
+    series = "station,role,device,metric,travel_min\nW1,rain,G1,level,\nW1,tide,S1,level,30\n"
+    files, warnings = read(folder(stations_csv=header + lines, station_series_csv=series))
+    assert warnings == []
+    river, road, joined, unknown = files.stations
+    assert river.levels.named() == {
+        "warning": 3.0,
+        "guaranteed": 4.0,
+        "highest": 5.0,
+        "bank": 4.5,
+        "design": 3.5,
+    }
+    assert (river.levels.zero_m, road.levels.zero_m, joined.levels.zero_m) == (0.2, 0.0, None)
+    assert joined.upstreams == (("W1", 20), ("W2", None))
+    assert unknown.upstreams == (("W1", None), ("W2", None))
+    assert [(line.role, line.travel_minutes) for line in files.station_series] == [
+        ("rain", None),
+        ("tide", 30),
+    ]
+
+
+def test_a_kind_of_station_nobody_knows_is_taken_and_said() -> None:
+    _, warnings = read(folder(stations_csv="code,station_kind\nW1,undepass\n"))
+    assert len([line for line in warnings if "'undepass'" in line and "underpass" in line]) == 1
 
 
 def test_only_three_files_are_needed_and_the_lack_of_people_is_said() -> None:
@@ -172,6 +200,86 @@ def test_files_as_spreadsheets_write_them() -> None:
         (
             {"stations_csv": "code,station_kind,upstream\nW1,river,W2\nW2,river,W1\n"},
             ["stations.csv line 2", "circle"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,upstream,travel_min\nW1,river,,\nW2,river,W1;W3,5;6\n"},
+            ["stations.csv line 3", "upstream = 'W3'", "station of this file"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,upstream,travel_min\nW1,river,W2,5\nW2,river,W1,5\n"},
+            ["stations.csv line 2", "circle"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,upstream\nW1,river,\nW2,river,W1;W1\n"},
+            ["stations.csv line 3", "upstream = 'W1;W1'", "once"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,upstream,travel_min\nW1,river,,\nW2,river,W1,-5\n"},
+            ["stations.csv line 3", "travel_min = '-5'", "from 0"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,upstream,travel_min\nW1,river,,\nW2,river,W1,5;6\n"},
+            ["travel_min = '5;6'", "1 numbers"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,travel_min\nW1,river,5\n"},
+            ["travel_min = '5'", "name the station"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,zero_m,warning_m\nW1,river,3,3\n"},
+            ["zero_m = '3'", "below the warning level, 3.0"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,warning_m,bank_m\nW1,river,3,2.5\n"},
+            ["warning_m = '3'", "below the bank, 2.5"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,guaranteed_m,bank_m\nW1,river,3,2.5\n"},
+            ["guaranteed_m = '3'", "at most the bank, 2.5"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,warning_m,highest_m\nW1,river,3,2.5\n"},
+            ["warning_m = '3'", "at most the highest one, 2.5"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,warning_m,design_m\nW1,river,3,2.5\n"},
+            ["warning_m = '3'", "design level, 2.5"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,zero_m\nW1,underpass,0.2\n"},
+            ["zero_m = '0.2'", "0 is dry ground"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,warning_m\nW1,road,-0.1\n"},
+            ["zero_m", "below the warning level, -0.1"],
+        ),
+        (
+            {"stations_csv": "code,station_kind,warning_m\nW1,landslide,3\n"},
+            ["warning_m = '3'", "no water level"],
+        ),
+        (
+            {"station_series_csv": "station,role,device,metric\nW3,rain,G1,level\n"},
+            ["station_series.csv line 2", "station = 'W3'", "stations.csv"],
+        ),
+        (
+            {"station_series_csv": "station,role,device,metric\nW1,rain,G7,level\n"},
+            ["device = 'G7'", "devices.csv"],
+        ),
+        (
+            {"station_series_csv": "station,role,device,metric\nW1,rain,G1,rainn\n"},
+            ["station_series.csv line 2", "metric = 'rainn'"],
+        ),
+        (
+            {"station_series_csv": "station,role,device,metric\nW1,snow,G1,level\n"},
+            ["role = 'snow'", "rain, release, tide"],
+        ),
+        (
+            {"station_series_csv": "station,role,device,metric,travel_min\nW1,rain,G1,level,-1\n"},
+            ["travel_min = '-1'", "from 0"],
+        ),
+        (
+            {"station_series_csv": "station,role,device,metric\nW1,rain,G1,level\nW1,tide,G1,level\n"},
+            ["station_series.csv line 3", "line 2"],
         ),
         ({"units_csv": "code,name,email\nU1,x,duty\nU2,y,\n"}, ["units.csv line 2", "email = 'duty'"]),
         (

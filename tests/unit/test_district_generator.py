@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import shapely
 
+from city.stations import KINDS as STATION_KINDS
 from simulators.district import generate
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "city" / "defaults"
@@ -155,15 +156,29 @@ def test_levels_rise_in_order_and_water_flows_downhill(folder: Path) -> None:
     kinds = Counter(row["station_kind"] for row in stations.values())
     assert kinds["reservoir"] == 1
     assert min(kinds["river"], kinds["culvert"], kinds["underpass"]) >= 10
+    assert kinds["road"] >= 3
+    assert kinds.keys() <= STATION_KINDS.keys()
     for row in stations.values():
         assert 0 < float(row["warning_m"]) < float(row["guaranteed_m"]) < float(row["highest_m"])
-        if row["upstream"]:
-            assert float(row["travel_min"]) > 0
-            assert float(stations[row["upstream"]]["datum_m"]) > float(row["datum_m"])
+        assert not row["bank_m"] or float(row["bank_m"]) > float(row["highest_m"])
+        above = row["upstream"].split(";") if row["upstream"] else []
+        assert len(above) == len(row["travel_min"].split(";") if row["travel_min"] else [])
+        for code in above:
+            assert float(stations[code]["datum_m"]) > float(row["datum_m"])
     chain, code = 0, "WL-10"
     while code:
-        chain, code = chain + 1, stations[code]["upstream"]
+        chain, code = chain + 1, stations[code]["upstream"].split(";")[0]
     assert chain >= 8, "the main stem is a chain from the reservoir down"
+    assert sum(";" in row["upstream"] for row in stations.values()) >= 2, "tributaries flow into it"
+
+
+def test_every_station_has_the_rain_of_a_gauge(folder: Path) -> None:
+    kinds = {row["code"]: row["kind"] for row in rows(folder / "devices.csv")}
+    series = rows(folder / "station_series.csv")
+    assert {row["station"] for row in series} == {row["code"] for row in rows(folder / "stations.csv")}
+    assert {(row["role"], row["metric"], kinds[row["device"]]) for row in series} == {
+        ("rain", "rain", "rain")
+    }
 
 
 def test_every_category_and_street_has_a_unit(folder: Path) -> None:
