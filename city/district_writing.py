@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -13,10 +13,13 @@ from psycopg.rows import TupleRow
 from city.areas import Area
 from city.devices import Kind, Metric
 from city.errors import CityError
-from city.storage import areas, categories, devices, district, units
+from city.storage import areas, categories, devices, district, rules, stations, units
 from city.units import Category, Unit
 
 Texts = dict[str, str]
+WriteRules = Callable[[Iterable[tuple[str, Mapping[str, object]]]], str]  # (id, definition) -> a rule file
+
+OWN_RULES = "rules/own.toml"  # rules that people wrote here and that came from no file
 
 
 def texts(
@@ -26,10 +29,12 @@ def texts(
     kinds: Collection[Kind],
     categories: Collection[Category],
     built_in_source: str,
+    write_rules: WriteRules,
 ) -> Texts:
     """File name to text, for everything that is not built in. Raises CityError before the first import.
 
-    Secrets are never among it, nor what people did to single devices, nor what only a topic named.
+    ``write_rules`` is ``rules.writing.to_toml``. Secrets are never among it, nor what people did to single
+    devices, nor what only a topic named.
     """
     info = district.load_info(connection)
     if info is None:
@@ -42,10 +47,11 @@ def texts(
         "areas.geojson": _geojson(drawn),
         "devices.csv": _devices(connection),
         "stations.csv": _stations(connection),
+        "station_series.csv": _station_series(connection),
         "units.csv": _units(connection),
         "responsibilities.csv": _responsibilities(connection, {area.id: area for area in drawn}),
     }
-    written |= _rules(connection, built_in_source)
+    written |= _rules(connection, built_in_source, write_rules)
     return {name: text for name, text in written.items() if text}
 
 
@@ -89,8 +95,12 @@ def _geojson(drawn: Sequence[Area]) -> str:
     return '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
 
 
-_DEVICES = "code kind name cell lon lat model owner_unit maintainer_unit gateway expected_interval_s address"
-_STATIONS = "code station_kind river datum_m warning_m guaranteed_m highest_m upstream travel_min"
+_DEVICES = (
+    "code kind name cell lon lat model owner_unit maintainer_unit gateway expected_interval_s address tags"
+)
+_STATIONS = "code station_kind river datum_m zero_m warning_m guaranteed_m highest_m bank_m design_m"
+_STATIONS += " upstream travel_min"
+_SERIES = "station role device metric travel_min"
 
 
 def _devices(connection: Connection[TupleRow]) -> str:
@@ -99,8 +109,27 @@ def _devices(connection: Connection[TupleRow]) -> str:
 
 
 def _stations(connection: Connection[TupleRow]) -> str:
-    lines = district.listed_stations(connection)
-    return _csv(_STATIONS.split(), (dataclasses.astuple(line)[1:] for line in lines))
+    rows = []
+    for line in stations.listed_stations(connection):
+        known = any(minutes is not None for _, minutes in line.upstreams)
+        times = ["" if minutes is None else str(minutes) for _, minutes in line.upstreams] if known else []
+        rows.append(
+            (
+                line.code,
+                line.station_kind,
+                line.river,
+                line.datum_m,
+                *dataclasses.astuple(line.levels),
+                ";".join(code for code, _ in line.upstreams),
+                ";".join(times),
+            )
+        )
+    return _csv(_STATIONS.split(), rows)
+
+
+def _station_series(connection: Connection[TupleRow]) -> str:
+    lines = stations.listed_series(connection)
+    return _csv(_SERIES.split(), (dataclasses.astuple(line)[1:] for line in lines)) if lines else ""
 
 
 def _units(connection: Connection[TupleRow]) -> str:
@@ -128,12 +157,16 @@ def _responsibilities(connection: Connection[TupleRow], by_id: Mapping[int, Area
     return _csv(header, rows)
 
 
-def _rules(connection: Connection[TupleRow], built_in_source: str) -> Texts:
-    by_file: dict[str, list[str]] = defaultdict(list)
-    for rule_id, _, definition, source in district.active_rules(connection):
-        if not source.startswith(built_in_source):
-            by_file[source].append("[[rule]]\n" + _table({"id": rule_id, **definition}))
-    return {name: "\n".join(rules) for name, rules in by_file.items()}
+def _rules(connection: Connection[TupleRow], built_in_source: str, write_rules: WriteRules) -> Texts:
+    """All rules or none: a folder's own rules replace the built-in set, so one changed rule brings the others."""
+    in_force = rules.active(connection)
+    if rules.untouched(connection, built_in_source):
+        return {}
+    by_file: dict[str, list[tuple[str, dict[str, object]]]] = defaultdict(list)
+    for rule in in_force:
+        name = rule.source.removeprefix(built_in_source) or OWN_RULES
+        by_file[name].append((rule.rule_id, rule.definition))
+    return {name: write_rules(rows) for name, rows in by_file.items()}
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

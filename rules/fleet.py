@@ -135,7 +135,7 @@ class Fleet:
         for rule in rest:
             self._applies[rule.rule_id][ids] = False
         for device_id, fact in zip(ids.tolist(), facts, strict=True):
-            for rule_id in in_force(rest, fact).values():
+            for rule_id in in_force(rest, fact):
                 self._applies[rule_id][device_id] = True
 
     def with_all_rows(self, device: NDArray[np.int32], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -109,10 +109,28 @@ def read_scope(keys: Keys, kinds: frozenset[str]) -> Scope:
     return scope
 
 
-def in_force(rules: Sequence[Scoped], subject: Subject) -> dict[str, str]:
-    """Id of the rule in force by family, of those that match. Two of equal weight: the first id by alphabet."""
-    chosen: dict[str, Scoped] = {}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """A rule that matches a device. ``beaten_by``: id of the rule of its family in force instead, None = it is."""
+
+    rule: Scoped
+    beaten_by: str | None
+
+
+def standings(rules: Sequence[Scoped], subject: Subject) -> list[Standing]:
+    """Every rule that matches the device, those in force before those beaten by one.
+
+    Two of equal weight in one family: the first id by alphabet; ``rules.checks`` refuses such a pair.
+    """
+    winners: dict[str, str] = {}
+    found: list[Standing] = []
     for rule in sorted(rules, key=lambda rule: (-rule.scope.weight, rule.rule_id)):
-        if rule.family not in chosen and rule.scope.matches(subject):
-            chosen[rule.family] = rule
-    return {family: rule.rule_id for family, rule in chosen.items()}
+        if rule.scope.matches(subject):
+            winner = winners.setdefault(rule.family, rule.rule_id)
+            found.append(Standing(rule=rule, beaten_by=None if winner == rule.rule_id else winner))
+    return sorted(found, key=lambda standing: standing.beaten_by is not None)
+
+
+def in_force(rules: Sequence[Scoped], subject: Subject) -> list[str]:
+    """Ids of the rules in force for the device."""
+    return [found.rule.rule_id for found in standings(rules, subject) if found.beaten_by is None]

@@ -1,4 +1,4 @@
-"""What only an import writes: the district itself, its list of devices and stations."""
+"""What only an import writes: the district itself and its list of devices."""
 
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
-from city.district_files import DistrictInfo, ListedDevice, ListedStation
+from city.district_files import DistrictInfo, ListedDevice
 from city.storage.devices import REGISTER_LOCK
 
 
@@ -55,17 +55,18 @@ def write_devices(connection: Connection[TupleRow], listed: Sequence[ListedDevic
     connection.execute(
         "CREATE TEMP TABLE listed_devices (place integer, code text, kind text, name text, cell text,"
         " longitude float8, latitude float8, model text, owner_unit text, maintainer_unit text, gateway text,"
-        " expected_interval_s integer, address text) ON COMMIT DROP"
+        " expected_interval_s integer, address text, tags text) ON COMMIT DROP"
     )
     with connection.cursor().copy("COPY listed_devices FROM STDIN") as copy:
         for place, device in enumerate(listed):
             copy.write_row((place, device.code, device.kind, device.name, device.cell, device.longitude,
                             device.latitude, device.model, device.owner_unit, device.maintainer_unit,
-                            device.gateway, device.expected_interval_s, device.address))  # fmt: skip
+                            device.gateway, device.expected_interval_s, device.address, device.tags))  # fmt: skip
     connection.execute(
         """CREATE TEMP TABLE wanted_devices ON COMMIT DROP AS
            SELECT l.place, l.code, l.kind, a.id AS cell_id, l.name, l.model, l.owner_unit, l.maintainer_unit,
-               l.gateway, l.address, l.longitude, l.latitude, l.expected_interval_s
+               l.gateway, l.address, l.longitude, l.latitude, l.expected_interval_s,
+               string_to_array(l.tags, ';') AS tags
            FROM listed_devices l
            LEFT JOIN areas a ON a.layer = 'cell' AND a.code = l.cell AND a.valid_to IS NULL"""
     )
@@ -80,61 +81,24 @@ def write_devices(connection: Connection[TupleRow], listed: Sequence[ListedDevic
         """UPDATE devices d SET kind = w.kind, cell_id = w.cell_id, name = w.name, model = w.model,
                owner_unit = w.owner_unit, maintainer_unit = w.maintainer_unit, gateway = w.gateway,
                address = w.address, longitude = w.longitude, latitude = w.latitude,
-               expected_interval_s = w.expected_interval_s, registration = 'registered', origin = 'import'
+               expected_interval_s = w.expected_interval_s, tags = w.tags, registration = 'registered',
+               origin = 'import'
            FROM wanted_devices w WHERE w.code = d.code AND
                (d.kind, d.cell_id, d.name, d.model, d.owner_unit, d.maintainer_unit, d.gateway, d.address,
-                d.longitude, d.latitude, d.expected_interval_s, d.registration, d.origin)
+                d.longitude, d.latitude, d.expected_interval_s, d.tags, d.registration, d.origin)
                IS DISTINCT FROM
                (w.kind, w.cell_id, w.name, w.model, w.owner_unit, w.maintainer_unit, w.gateway, w.address,
-                w.longitude, w.latitude, w.expected_interval_s, 'registered', 'import')"""
+                w.longitude, w.latitude, w.expected_interval_s, w.tags, 'registered', 'import')"""
     ).rowcount
     changed += connection.execute(
         """INSERT INTO devices (code, kind, cell_id, name, model, owner_unit, maintainer_unit, gateway,
-               address, longitude, latitude, expected_interval_s)
+               address, longitude, latitude, expected_interval_s, tags)
            SELECT w.code, w.kind, w.cell_id, w.name, w.model, w.owner_unit, w.maintainer_unit, w.gateway,
-               w.address, w.longitude, w.latitude, w.expected_interval_s
+               w.address, w.longitude, w.latitude, w.expected_interval_s, w.tags
            FROM wanted_devices w WHERE NOT EXISTS (SELECT FROM devices d WHERE d.code = w.code)
            ORDER BY w.place"""
     ).rowcount
     return changed, retired
-
-
-def write_stations(connection: Connection[TupleRow], listed: Sequence[ListedStation]) -> tuple[int, int]:
-    """Make the stations those listed; return how many changed and were taken off. Their devices are there."""
-    removed = connection.execute(
-        "DELETE FROM stations s USING devices d WHERE d.id = s.device_id AND NOT d.code = ANY(%s)",
-        ([station.code for station in listed],),
-    ).rowcount
-    cursor = connection.cursor()
-    cursor.executemany(
-        """INSERT INTO stations AS known (device_id, station_kind, river, datum_m, warning_level_m,
-               guaranteed_level_m, highest_level_m, upstream, travel_minutes)
-           SELECT id, %s, %s, %s, %s, %s, %s, %s, %s FROM devices WHERE code = %s
-           ON CONFLICT (device_id) DO UPDATE SET station_kind = excluded.station_kind, river = excluded.river,
-               datum_m = excluded.datum_m, warning_level_m = excluded.warning_level_m,
-               guaranteed_level_m = excluded.guaranteed_level_m, highest_level_m = excluded.highest_level_m,
-               upstream = excluded.upstream, travel_minutes = excluded.travel_minutes
-           WHERE (known.station_kind, known.river, known.datum_m, known.warning_level_m,
-                   known.guaranteed_level_m, known.highest_level_m, known.upstream, known.travel_minutes)
-               IS DISTINCT FROM (excluded.station_kind, excluded.river, excluded.datum_m,
-                   excluded.warning_level_m, excluded.guaranteed_level_m, excluded.highest_level_m,
-                   excluded.upstream, excluded.travel_minutes)""",
-        [
-            (
-                station.station_kind,
-                station.river,
-                station.datum_m,
-                station.warning_m,
-                station.guaranteed_m,
-                station.highest_m,
-                station.upstream,
-                station.travel_minutes,
-                station.code,
-            )
-            for station in listed
-        ],
-    )
-    return max(cursor.rowcount, 0), removed
 
 
 # ── read back for an export ──────────────────────────────────────────────────────────────────────────
@@ -146,24 +110,11 @@ def listed_devices(connection: Connection[TupleRow]) -> list[ListedDevice]:
         connection.cursor(row_factory=class_row(ListedDevice))
         .execute(
             """SELECT '' AS "where", d.code, d.kind, d.name, a.code AS cell, d.longitude, d.latitude, d.model,
-                   d.owner_unit, d.maintainer_unit, d.gateway, d.expected_interval_s, d.address
+                   d.owner_unit, d.maintainer_unit, d.gateway, d.expected_interval_s, d.address,
+                   array_to_string(d.tags, ';') AS tags
                FROM devices d
                LEFT JOIN areas a ON a.id = d.cell_id AND a.valid_to IS NULL AND a.origin = 'import'
                WHERE d.registration = 'registered' ORDER BY d.id"""
-        )
-        .fetchall()
-    )
-
-
-def listed_stations(connection: Connection[TupleRow]) -> list[ListedStation]:
-    """Every station as a line of stations.csv."""
-    return (
-        connection.cursor(row_factory=class_row(ListedStation))
-        .execute(
-            """SELECT '' AS "where", d.code, s.station_kind, s.river, s.datum_m,
-                   s.warning_level_m AS warning_m, s.guaranteed_level_m AS guaranteed_m,
-                   s.highest_level_m AS highest_m, s.upstream, s.travel_minutes
-               FROM stations s JOIN devices d ON d.id = s.device_id ORDER BY d.id"""
         )
         .fetchall()
     )

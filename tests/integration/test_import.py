@@ -14,10 +14,11 @@ from city.devices import UnclaimedDevice
 from city.district import ImportReport
 from city.district_source import DistrictFilesError
 from city.errors import CityError
-from city.storage import areas, categories, devices, units
+from city.storage import areas, categories, devices, stations, units
 from city.storage import district as stored
 from city.storage.database import CHANNEL, connect
 from rules.definitions import to_rows
+from rules.writing import to_toml
 from simulators.district import generate
 
 Rows = list[tuple[object, ...]]
@@ -147,9 +148,28 @@ def test_a_small_district_reads_back_as_written(migrated_url: str, folder: Path)
         ]
         assert "flood.level" in categories.load_categories(connection)
         assert neighbours(migrated_url) == [("C0", "C1"), ("C1", "C0"), ("C1", "C2"), ("C2", "C1")]
-        assert [(rule[0], rule[1], rule[3]) for rule in stored.active_rules(connection)] == [
+        assert [(rule.rule_id, rule.version, rule.source) for rule in rules.active(connection)] == [
             ("smoke-high", 1, "rules/own.toml")
         ]
+
+
+def test_tags_are_read_written_and_changed(migrated_url: str, folder: Path, tmp_path: Path) -> None:
+    replace(
+        folder,
+        "devices.csv",
+        "code,kind,cell,name\nD1,smoke,C0,甲",
+        "code,kind,cell,name,tags\nD1,smoke,C0,甲,旧楼; school;旧楼",
+    )
+    replace(folder, "devices.csv", "D2,smoke,C1,乙\nW1,water,C2,丙", "D2,smoke,C1,乙,\nW1,water,C2,丙,")
+    import_(migrated_url, folder)
+    tagged = "SELECT code, tags FROM devices ORDER BY code"
+    assert query(migrated_url, tagged) == [("D1", ["school", "旧楼"]), ("D2", []), ("W1", [])]
+    replace(folder, "devices.csv", "旧楼; school;旧楼", "school")
+    assert import_(migrated_url, folder).devices_changed == 1
+    assert query(migrated_url, tagged)[0] == ("D1", ["school"])
+    replace(folder, "devices.csv", ",school", ",two words")
+    with pytest.raises(DistrictFilesError, match="tags"):
+        import_(migrated_url, folder)
 
 
 def test_nothing_is_written_when_anything_is_wrong(migrated_url: str, folder: Path) -> None:
@@ -304,7 +324,7 @@ def test_defaults_leave_alone_what_a_district_says(migrated_url: str, folder: Pa
     district.import_defaults(migrated_url, parse_rules=to_rows)
     with connect(migrated_url, application="test") as connection:
         assert categories.load_categories(connection)["fire.smoke"].limit_minutes == 7
-        assert [rule[0] for rule in stored.active_rules(connection)] == ["smoke-high"]
+        assert [rule.rule_id for rule in rules.active(connection)] == ["smoke-high"]
 
 
 def test_defaults_alone_are_enough_to_decide(migrated_url: str) -> None:
@@ -313,9 +333,9 @@ def test_defaults_alone_are_enough_to_decide(migrated_url: str) -> None:
     with connect(migrated_url, application="test") as connection:
         assert {"smoke", "camera", "water"} <= set(devices.load_kinds(connection))
         assert "fire.smoke" in categories.load_categories(connection)
-        rules = stored.active_rules(connection)
-        assert "smoke-high" in {rule[0] for rule in rules}
-        assert {rule[1] for rule in rules} == {1}
+        in_force = rules.active(connection)
+        assert "smoke-high" in {rule.rule_id for rule in in_force}
+        assert {rule.version for rule in in_force} == {1}
 
 
 def test_a_unit_that_is_called_over_the_network_gets_a_secret_that_stays(
@@ -337,7 +357,8 @@ def contents(url: str) -> dict[str, object]:
         return {
             "info": stored.load_info(connection),
             "devices": listed,
-            "stations": stored.listed_stations(connection),
+            "stations": stations.listed_stations(connection),
+            "series": stations.listed_series(connection),
             "areas": sorted(
                 (area.layer, area.code, area.name, area.name_en, json.dumps(area.geometry))
                 for area in areas.load_imported(connection)
@@ -351,7 +372,7 @@ def contents(url: str) -> dict[str, object]:
             "units": [dataclasses.replace(unit, id=0) for unit in units.load_units(connection).values()],
             "kinds": devices.load_kinds(connection),
             "categories": categories.load_categories(connection),
-            "rules": stored.active_rules(connection),
+            "rules": [(one.rule_id, one.definition, one.source) for one in rules.active(connection)],
             "responsibilities": query(
                 url,
                 "SELECT r.category, a.code, u.code, r.class, r.limit_minutes, r.clock FROM responsibilities r"
@@ -378,7 +399,7 @@ def test_an_export_imports_as_the_same_district(
         encoding="utf-8",
     )
     import_(migrated_url, chosen(folder))
-    names = district.export_folder(migrated_url, tmp_path / "out")
+    names = district.export_folder(migrated_url, tmp_path / "out", write_rules=to_toml)
     assert "district.toml" in names
     import_(timescale_migrated_url, tmp_path / "out")
     assert contents(timescale_migrated_url) == contents(migrated_url)
@@ -391,10 +412,10 @@ def test_an_export_overwrites_nothing_and_needs_a_district(
     migrated_url: str, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CityError, match="city import"):
-        district.export_folder(migrated_url, tmp_path / "out")
+        district.export_folder(migrated_url, tmp_path / "out", write_rules=to_toml)
     import_(migrated_url, folder)
     with pytest.raises(CityError, match="holds files already"):
-        district.export_folder(migrated_url, folder)
+        district.export_folder(migrated_url, folder, write_rules=to_toml)
 
 
 def test_two_imports_at_once_follow_each_other(migrated_url: str, folder: Path) -> None:
