@@ -19,6 +19,8 @@ from city.storage import areas as stored_areas
 from city.storage import categories as stored_categories
 from city.storage import devices as stored_devices
 from city.storage import district as stored
+from city.storage import rules as stored_rules
+from city.storage import stations as stored_stations
 from city.storage import units as stored_units
 from city.storage.database import connect, nudge, translated
 from city.units import Category
@@ -26,7 +28,7 @@ from city.units import Category
 ParseRules = Callable[[str, str], list[tuple[str, dict[str, object]]]]  # text, source -> (id, definition)
 
 BUILT_IN = "built-in:"  # stands before the source of a rule that came with the product
-_READER = b"1"  # part of the digest: raise it when the same files are to be read differently
+_READER = b"2"  # part of the digest: raise it when the same files are to be read differently
 _LARGEST_FILE = 256 * 1024 * 1024  # bytes
 
 
@@ -46,12 +48,17 @@ class ImportReport:
     devices_retired: int = 0
     stations_changed: int = 0
     stations_removed: int = 0
+    station_sources_changed: int = 0
     units_changed: int = 0
     units_deactivated: int = 0
     responsibilities_begun: int = 0
     responsibilities_ended: int = 0
     rules_changed: int = 0
     rules_ended: int = 0
+    rules_drafted: list[str] = field(
+        default_factory=list
+    )  # the file's waits, since a person changed the rule
+    rules_kept: list[str] = field(default_factory=list)  # a person's, in no file
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
@@ -81,7 +88,7 @@ def import_folder(url: str, folder: Path, *, parse_rules: ParseRules) -> ImportR
         report = _write(connection, files, defaults, neighbours)
         stored.write_info(connection, files.info, digest)
         nudge(connection)
-    return replace(report, warnings=warnings)
+    return replace(report, warnings=warnings + report.warnings)
 
 
 def import_defaults(url: str, *, parse_rules: ParseRules) -> None:
@@ -96,15 +103,15 @@ def import_defaults(url: str, *, parse_rules: ParseRules) -> None:
         overwrite = stored.source_digest(connection) is None
         stored_devices.upsert_kinds(connection, defaults.metrics, defaults.kinds, overwrite=overwrite)
         stored_categories.upsert_categories(connection, defaults.categories, overwrite=overwrite)
-        sources = [source for _, _, _, source in stored.active_rules(connection)]
-        if all(source.startswith(BUILT_IN) for source in sources):
-            stored.write_rules(connection, defaults.rules)
+        if all(source.startswith(BUILT_IN) for source in stored_rules.imported_sources(connection)):
+            stored_rules.take_files(connection, defaults.rules)
         nudge(connection)
 
 
-def export_folder(url: str, folder: Path) -> list[str]:
+def export_folder(url: str, folder: Path, *, write_rules: district_writing.WriteRules) -> list[str]:
     """Write the district as it is now into a folder that ``import_folder`` reads; return the file names.
 
+    ``write_rules`` makes the text of a rule file (``rules.writing.to_toml``).
     Raises CityError when nothing was imported yet or the folder holds other files.
     """
     if folder.exists() and any(folder.iterdir()):
@@ -115,7 +122,12 @@ def export_folder(url: str, folder: Path) -> list[str]:
     categories = district_files.parse_categories("", built_in["categories.csv"].decode(), faults)
     with connect(url, application="city export") as connection, translated():
         contents = district_writing.texts(
-            connection, metrics=metrics, kinds=kinds, categories=categories, built_in_source=BUILT_IN
+            connection,
+            metrics=metrics,
+            kinds=kinds,
+            categories=categories,
+            built_in_source=BUILT_IN,
+            write_rules=write_rules,
         )
     for name, text in contents.items():
         path = folder / name
@@ -138,6 +150,7 @@ _NAMES = (
     "areas.geojson",
     "devices.csv",
     "stations.csv",
+    "station_series.csv",
     "units.csv",
     "responsibilities.csv",
 )
@@ -148,7 +161,7 @@ class _Defaults:
     metrics: list[Metric]
     kinds: list[Kind]
     categories: list[Category]
-    rules: list[stored.RuleRow]
+    rules: list[stored_rules.FileRule]
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
@@ -230,8 +243,8 @@ def _read(
 
 def _parsed_rules(
     rule_files: list[tuple[str, str]], parse_rules: ParseRules, faults: Faults
-) -> list[stored.RuleRow]:
-    rows: list[stored.RuleRow] = []
+) -> list[stored_rules.FileRule]:
+    rows: list[stored_rules.FileRule] = []
     origin: dict[str, str] = {}
     for source, text in rule_files:
         try:
@@ -251,7 +264,7 @@ def _parsed_rules(
 
 
 def _check_rules(
-    rules: list[stored.RuleRow], files: DistrictFiles, defaults: _Defaults, faults: Faults
+    rules: list[stored_rules.FileRule], files: DistrictFiles, defaults: _Defaults, faults: Faults
 ) -> None:
     """A rule for a kind, metric or category that does not exist would never raise."""
     known = {
@@ -303,10 +316,12 @@ def _write(
     if any(areas):
         stored_areas.write_neighbours(connection, neighbours)
     devices = stored.write_devices(connection, files.devices)
-    stations = stored.write_stations(connection, files.stations)
+    stations = stored_stations.write_stations(connection, files.stations)
+    sources = stored_stations.write_upstreams(connection, files.stations)
+    sources += stored_stations.write_series(connection, files.station_series)
     units = stored_units.write_units(connection, files.units)
     responsibilities = stored_units.write_responsibilities(connection, files.responsibilities)
-    rules = stored.write_rules(connection, defaults.rules)
+    rules = stored_rules.take_files(connection, defaults.rules)
     return ImportReport(
         unchanged=False,
         areas_changed=areas[0],
@@ -316,11 +331,24 @@ def _write(
         devices_changed=devices[0],
         devices_retired=devices[1],
         stations_changed=stations[0],
+        station_sources_changed=sources,
         stations_removed=stations[1],
         units_changed=units[0],
         units_deactivated=units[1],
         responsibilities_begun=responsibilities[0],
         responsibilities_ended=responsibilities[1],
-        rules_changed=rules[0],
-        rules_ended=rules[1],
+        rules_changed=len(rules.changed),
+        rules_ended=len(rules.ended),
+        rules_drafted=list(rules.drafts),
+        rules_kept=list(rules.kept),
+        warnings=_said_of_rules(rules),
     )
+
+
+def _said_of_rules(rules: stored_rules.FileRules) -> list[str]:
+    said = [
+        f"rule {rule_id}: the file changed and a person had changed the rule: theirs stays in force, the file's "
+        f"waits as a draft (city rules diff {rule_id})"
+        for rule_id in rules.drafts
+    ]
+    return said + [f"rule {rule_id}: in no file, but a person's: it stays in force" for rule_id in rules.kept]

@@ -211,10 +211,11 @@ def export(
 ) -> None:
     """导出 · Write the district as it is now into a folder that `city import` reads."""
     from city import district
+    from rules.writing import to_toml
     from runtime import connections
 
     with connections.database(settings.load()) as url:
-        files = district.export_folder(url, folder)
+        files = district.export_folder(url, folder, write_rules=to_toml)
     _say(as_json, {"files": files}, f"wrote {', '.join(files)} to {folder}")
 
 

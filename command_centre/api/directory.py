@@ -1,9 +1,9 @@
-"""Who answers for what: units with their load, categories, and the rules that raise alarms."""
+"""Who answers for what: units with their load, and the category catalogue."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from city.storage import categories, district, units
+from city.storage import categories, units
 from command_centre.api.answers import answer, tagged
 from command_centre.api.problem import not_found
 from command_centre.api.services import transaction
@@ -62,17 +62,5 @@ def list_categories(request: Request) -> Response:
             "clock": category.clock,
         }
         for category in known.values()
-    ]
-    return tagged(request, {"items": items, "next": None})
-
-
-@router.get("/rules", summary="Rules in force", operation_id="list_rules")
-def list_rules(request: Request) -> Response:
-    """The active version of each rule, as it was written."""
-    with transaction(request) as connection:
-        active = district.active_rules(connection)
-    items = [
-        {"id": rule, "version": version, "definition": definition, "source": source}
-        for rule, version, definition, source in active
     ]
     return tagged(request, {"items": items, "next": None})

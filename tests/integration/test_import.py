@@ -14,7 +14,7 @@ from city.devices import UnclaimedDevice
 from city.district import ImportReport
 from city.district_source import DistrictFilesError
 from city.errors import CityError
-from city.storage import areas, categories, devices, stations, units
+from city.storage import areas, categories, devices, rules, stations, units
 from city.storage import district as stored
 from city.storage.database import CHANNEL, connect
 from rules.definitions import to_rows

@@ -1,0 +1,146 @@
+"""What rules are checked against before they come into force: read in one go, as far as the rules ask for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+SEEN_WITHIN = timedelta(days=2)  # a device that sends a metric at all sends it within that
+LOOKED_AT = 50  # devices of a kind among which a sender of a metric is looked for
+
+Db = Connection[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricRow:
+    """A metric with its unit."""
+
+    code: str
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindRow:
+    """A kind with the expected intervals of its devices in seconds, the kind's own first."""
+
+    code: str
+    main_metric: str | None
+    intervals_s: list[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroundRow:
+    """Devices that differ in nothing that a scope looks at; with ``code`` a single one: asked for, or a station.
+
+    Levels are metres above the station's datum, None = unset.
+    """
+
+    code: str | None
+    kind: str
+    model: str
+    tags: list[str]
+    cell: str | None
+    community: str | None
+    street: str | None
+    devices: int
+    station: bool
+    warning_m: float | None
+    guaranteed_m: float | None
+    highest_m: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuleFacts:
+    """``seen``: the pairs (kind, metric) asked for of which at least one device sent a reading of late."""
+
+    metrics: list[MetricRow]
+    kinds: list[KindRow]
+    categories: list[str]
+    areas: dict[str, list[str]]
+    ground: list[GroundRow]
+    seen: list[tuple[str, str]]
+
+
+def load(
+    connection: Db, *, devices: Sequence[str], pairs: Sequence[tuple[str, str]], now: datetime
+) -> RuleFacts:
+    """``devices``: codes that scopes name; ``pairs``: (kind, metric) to look for in what devices sent."""
+    areas: dict[str, list[str]] = {"cell": [], "community": [], "street": []}
+    for layer, code in connection.execute(
+        "SELECT layer, code FROM areas WHERE valid_to IS NULL AND layer IN ('cell', 'community', 'street')"
+    ):
+        areas[layer].append(code)
+    return RuleFacts(
+        metrics=connection.cursor(row_factory=class_row(MetricRow))
+        .execute("SELECT code, unit FROM metrics")
+        .fetchall(),
+        kinds=_kinds(connection),
+        categories=[str(row[0]) for row in connection.execute("SELECT code FROM categories")],
+        areas=areas,
+        ground=_ground(connection, devices),
+        seen=[pair for pair in pairs if _is_sent(connection, *pair, now=now)],
+    )
+
+
+def _kinds(connection: Db) -> list[KindRow]:
+    return (
+        connection.cursor(row_factory=class_row(KindRow))
+        .execute(
+            """
+            SELECT k.code, k.main_metric,
+                array_remove(array_prepend(k.expected_interval_s,
+                    (SELECT array_agg(DISTINCT d.expected_interval_s) FROM devices d
+                     WHERE d.kind = k.code AND d.registration <> 'retired' AND d.expected_interval_s IS NOT NULL)
+                ), NULL) AS intervals_s
+            FROM device_kinds k
+            """
+        )
+        .fetchall()
+    )
+
+
+def _ground(connection: Db, codes: Sequence[str]) -> list[GroundRow]:
+    return (
+        connection.cursor(row_factory=class_row(GroundRow))
+        .execute(
+            """
+            SELECT CASE WHEN d.code = ANY(%(codes)s) OR t.device_id IS NOT NULL THEN d.code END AS code,
+                d.kind, d.model, d.tags, c.code AS cell, m.code AS community, s.code AS street,
+                count(*) AS devices, t.device_id IS NOT NULL AS station, t.warning_level_m AS warning_m,
+                t.guaranteed_level_m AS guaranteed_m, t.highest_level_m AS highest_m
+            FROM devices d
+            LEFT JOIN stations t ON t.device_id = d.id
+            LEFT JOIN areas c ON c.id = d.cell_id
+            LEFT JOIN areas m ON m.id = c.parent_id AND m.layer = 'community'
+            LEFT JOIN areas s ON s.layer = 'street' AND s.id = coalesce(m.parent_id, c.parent_id)
+            WHERE d.registration <> 'retired'
+            GROUP BY 1, 2, 3, 4, 5, 6, 7, t.device_id
+            """,
+            {"codes": list(codes)},
+        )
+        .fetchall()
+    )
+
+
+def _is_sent(connection: Db, kind: str, metric: str, *, now: datetime) -> bool:
+    """Whether one of the devices of the kind that were heard last sent the metric of late."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (
+            SELECT FROM (
+                SELECT p.device_id FROM presence p JOIN devices d ON d.id = p.device_id
+                WHERE d.kind = %(kind)s ORDER BY p.last_heard_at DESC LIMIT %(most)s
+            ) heard
+            JOIN metrics m ON m.code = %(metric)s
+            JOIN LATERAL (
+                SELECT FROM observations o WHERE o.device_id = heard.device_id AND o.metric_id = m.id
+                    AND o.observed_at > %(since)s LIMIT 1
+            ) found ON true
+        )
+        """,
+        {"kind": kind, "metric": metric, "most": LOOKED_AT, "since": now - SEEN_WITHIN},
+    ).fetchone()
+    return row is not None and bool(row[0])

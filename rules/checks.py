@@ -1,0 +1,180 @@
+"""Whether rules may come into force: what a person would otherwise find out when it is too late.
+
+A definition that cannot be read is refused before this (``rules.definitions``). Here rules are held against the
+district they are for, and against each other. ``docs/managed-rules.md`` lists every check with its reason.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from rules.detection import DetectionRule
+from rules.facts import Facts
+from rules.keys import SECOND_US
+from rules.limits import check_limits
+from rules.overlaps import never_on, overlap
+from rules.problems import Problem, Severity
+from rules.rule import Rule
+from rules.silence import SilenceRule
+
+_AREAS = {"cells": ("cell", "网格"), "communities": ("community", "社区"), "streets": ("street", "街道")}
+_SHOWN = 5  # codes in one problem; a list of a hundred says no more
+
+
+def check(new: Sequence[Rule], staying: Sequence[Rule], facts: Facts) -> list[Problem]:
+    """Problems of ``new`` beside the rules that stay in force, errors first; both lists have other ids."""
+    problems = [problem for rule in new for problem in _alone(rule, facts)]
+    for place, rule in enumerate(new):
+        for other in [*staying, *new[:place]]:
+            problems += overlap(rule, other)
+    return sorted(problems, key=lambda problem: (problem.severity != "error", problem.rule_id))
+
+
+def _alone(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    yield from _known(rule, facts)
+    yield from _reaches_somebody(rule, facts)
+    yield from _speaks(rule, facts)
+    yield from check_limits(rule, facts)
+    yield from _window(rule, facts)
+    if rule.schedule is not None and never_on(rule.schedule):
+        yield Problem(
+            rule_id=rule.rule_id,
+            key="schedule",
+            value=str(rule.schedule.days),
+            severity="error",
+            text="is never on: no day of four years lies in its days and its season",
+            text_zh="从不生效：四年内没有一天同时符合日期类型和季节",
+            remedy="widen days or season",
+            remedy_zh="请放宽日期类型或季节",
+        )
+
+
+# ── names that lead nowhere ──────────────────────────────────────────────────────────────────────────
+
+
+def _known(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    """Every name the rule uses is the district's."""
+    yield from _unknown(rule, "metric", "指标", rule.metrics(), facts.metrics.keys(), "add it to kinds.toml")
+    yield from _unknown(
+        rule, "kind", "设备类型", rule.scope.kinds, facts.kinds.keys(), "add it to kinds.toml"
+    )
+    yield from _unknown(
+        rule, "category", "类别", {rule.category}, facts.categories, "add it to categories.csv"
+    )
+    for name, (layer, zh) in _AREAS.items():
+        yield from _unknown(
+            rule, f"scope.{name}", zh, getattr(rule.scope, name), facts.areas.get(layer, frozenset())
+        )
+    devices = {one.code for one in facts.ground}
+    yield from _unknown(rule, "scope.devices", "设备", rule.scope.devices, devices)
+    # Models and tags are free words, which the next device may bring.
+    models = {one.model for one in facts.ground}
+    yield from _unknown(rule, "scope.models", "型号", rule.scope.models, models, severity="warning")
+    tags = {tag for one in facts.ground for tag in one.tags}
+    yield from _unknown(rule, "scope.tags", "标签", rule.scope.tags, tags, severity="warning")
+
+
+def _unknown(
+    rule: Rule,
+    key: str,
+    zh: str,
+    asked: Collection[str],
+    known: Collection[str],
+    remedy: str = "",
+    *,
+    severity: Severity = "error",
+) -> Iterator[Problem]:
+    missing = sorted(code for code in asked if code not in known)
+    if missing:
+        noun = key.removeprefix("scope.")
+        yield Problem(
+            rule_id=rule.rule_id,
+            key=key,
+            value=", ".join(missing[:_SHOWN]) + ("…" if len(missing) > _SHOWN else ""),
+            severity=severity,
+            text=f"the district has no such {noun}",
+            text_zh=f"本区没有该{zh}",
+            remedy=f"correct it or {remedy}" if remedy else "correct it",
+            remedy_zh="请更正" + (f"，或写入 {remedy.rsplit(' ', 1)[-1]}" if remedy else ""),
+        )
+
+
+# ── rules that nothing can set off ───────────────────────────────────────────────────────────────────
+
+
+def _reaches_somebody(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    if any(rule.scope.matches(one) for one in facts.ground):
+        return
+    yield Problem(
+        rule_id=rule.rule_id,
+        key="scope",
+        value=rule.scope.to_words(),
+        severity="warning",
+        text="no device is in it: the rule raises nothing until one is registered",
+        text_zh="范围内没有设备：在登记设备之前不会报警",
+        remedy="correct the scope, or accept",
+        remedy_zh="请更正范围，或接受此警告",
+    )
+
+
+def _speaks(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    """The devices say what the rule listens for."""
+    kinds = {code: facts.kinds[code] for code in rule.scope.kinds if code in facts.kinds}
+    match rule:
+        case SilenceRule():
+            asked = kinds or facts.kinds
+            if not any(kind.intervals_s for kind in asked.values()):
+                yield Problem(
+                    rule_id=rule.rule_id,
+                    key="kinds",
+                    value=", ".join(sorted(kinds)),
+                    severity="error",
+                    text="none of them has an expected interval: nobody can be missed",
+                    text_zh="这些类型都没有预期上报间隔，无法判断失联",
+                    remedy="give expected_interval_s in kinds.toml or devices.csv",
+                    remedy_zh="请在 kinds.toml 或 devices.csv 中给出 expected_interval_s",
+                )
+        case DetectionRule():
+            return
+        case _:
+            for code, kind in sorted(kinds.items()):
+                for metric in sorted(rule.metrics() & facts.metrics.keys()):
+                    if metric != kind.main_metric and (code, metric) not in facts.seen:
+                        yield _not_sent(rule, code, metric)
+
+
+def _not_sent(rule: Rule, kind: str, metric: str) -> Problem:
+    return Problem(
+        rule_id=rule.rule_id,
+        key="metric",
+        value=metric,
+        severity="warning",
+        text=f"is not the main metric of kind {kind}, and none of its devices has sent it of late",
+        text_zh=f"不是设备类型 {kind} 的主指标，近期也没有设备上报过",
+        remedy="correct the metric or the kind, or accept",
+        remedy_zh="请更正指标或设备类型，或接受此警告",
+    )
+
+
+# ── windows ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _window(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    """A window that holds fewer than two readings of a device has nothing to compare."""
+    window_s = rule.window_us() / SECOND_US
+    slowest = max(_intervals(rule, facts), default=0)
+    if 0 < window_s < 2 * slowest:
+        yield Problem(
+            rule_id=rule.rule_id,
+            key="window_s",
+            value=window_s,
+            severity="error",
+            text=f"is shorter than two expected intervals: its devices report every {slowest} s",
+            text_zh=f"短于两个上报间隔：设备每 {slowest} 秒上报一次",
+            remedy=f"write at least {2 * slowest}, or narrow the scope to faster devices",
+            remedy_zh=f"请至少写 {2 * slowest}，或把范围缩小到上报更快的设备",
+        )
+
+
+def _intervals(rule: Rule, facts: Facts) -> set[int]:
+    """Expected intervals of the kinds in scope, seconds."""
+    kinds = rule.scope.kinds or facts.kinds.keys()
+    return {s for code in kinds if code in facts.kinds for s in facts.kinds[code].intervals_s}

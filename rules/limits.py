@@ -1,0 +1,135 @@
+"""Limits a reading can never cross, or always has crossed: a rule that is silent for ever, or never stops."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rules.condition import ThresholdRule
+from rules.facts import Facts, Ground, Range
+from rules.keys import Direction, StationLevel
+from rules.problems import Problem
+from rules.rule import Rule
+
+LEVELS: tuple[StationLevel, ...] = ("warning", "guaranteed", "highest")  # in rising order
+ZH = {"warning": "警戒水位", "guaranteed": "保证水位", "highest": "历史最高水位"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """One limit of a rule; ``key`` and ``clear_key`` are what a person would change."""
+
+    key: str
+    clear_key: str
+    metric: str
+    direction: Direction
+    raise_at: float | StationLevel
+    clear_at: float | None  # None = with the raise limit
+
+
+def limits_of(rule: Rule) -> list[Limit]:
+    """Every limit that a reading of the rule's metric is compared with."""
+    match rule:
+        case ThresholdRule():
+            sign = -1 if rule.direction == "above" else 1
+            clear_at = rule.clear_at
+            if clear_at is None and isinstance(rule.raise_at, float):
+                clear_at = rule.raise_at + sign * rule.deadband
+            return [
+                Limit(
+                    key="raise_at",
+                    clear_key="deadband" if rule.clear_at is None else "clear_at",
+                    metric=rule.metric,
+                    direction=rule.direction,
+                    raise_at=rule.raise_at,
+                    clear_at=clear_at,
+                )
+            ]
+        case _:
+            return []
+
+
+def check_limits(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    """Limits against what the metric can be, and against what stations have."""
+    for limit in limits_of(rule):
+        metric = facts.metrics.get(limit.metric)
+        if isinstance(limit.raise_at, str):
+            yield from _station_limit(rule, limit, limit.raise_at, facts)
+        elif metric is not None:
+            yield from _constant_limit(rule, limit, limit.raise_at, metric.range(), metric.unit)
+
+
+def _constant_limit(
+    rule: Rule, limit: Limit, raise_at: float, possible: Range, unit: str
+) -> Iterator[Problem]:
+    least, most = possible
+    above = limit.direction == "above"
+    bounds = f"{limit.metric} is from {least:g} to {most:g} {unit}".rstrip()
+    bounds_zh = f"{limit.metric} 的范围是 {least:g} 到 {most:g} {unit}".rstrip()
+    if raise_at > most if above else raise_at < least:
+        yield Problem(
+            rule_id=rule.rule_id,
+            key=limit.key,
+            value=raise_at,
+            severity="error",
+            text=f"can never be reached: {bounds}",
+            text_zh=f"永远无法达到：{bounds_zh}",
+            remedy="write a limit within that range",
+            remedy_zh="请写在该范围之内的限值",
+        )
+    elif raise_at <= least if above else raise_at >= most:
+        yield Problem(
+            rule_id=rule.rule_id,
+            key=limit.key,
+            value=raise_at,
+            severity="error",
+            text=f"is always reached: {bounds}, so the alarm would stand for every device",
+            text_zh=f"始终成立：{bounds_zh}，所有设备都会持续报警",
+            remedy="write a limit within that range",
+            remedy_zh="请写在该范围之内的限值",
+        )
+    elif limit.clear_at is not None and (limit.clear_at <= least if above else limit.clear_at >= most):
+        yield Problem(
+            rule_id=rule.rule_id,
+            key=limit.clear_key,
+            value=limit.clear_at,
+            severity="error",
+            text=f"no reading is ever past the clear limit {limit.clear_at:g}: {bounds}; the alarm would never clear",
+            text_zh=f"没有读数能越过恢复限值 {limit.clear_at:g}：{bounds_zh}，报警永远无法恢复",
+            remedy="write a smaller deadband, or a clear limit within the range",
+            remedy_zh="请减小回差，或把恢复限值写在范围之内",
+        )
+
+
+def _station_limit(rule: Rule, limit: Limit, name: StationLevel, facts: Facts) -> Iterator[Problem]:
+    stations = [one for one in facts.ground if one.levels is not None and rule.scope.matches(one)]
+    if not any(one.levels and one.levels[name] is not None for one in stations):
+        yield Problem(
+            rule_id=rule.rule_id,
+            key=limit.key,
+            value=f"station.{name}",
+            severity="warning",
+            text=f"no station in its scope has a {name} level: nothing would be raised yet",
+            text_zh="范围内没有测站设有该水位：目前不会报警",
+            remedy="give the stations their levels (stations.csv), or accept",
+            remedy_zh="请在 stations.csv 中填写测站水位，或接受此警告",
+        )
+    for station in stations:
+        yield from _levels_in_order(rule, limit, name, station)
+
+
+def _levels_in_order(rule: Rule, limit: Limit, name: StationLevel, station: Ground) -> Iterator[Problem]:
+    """A warning level above the guaranteed one calls people after the dyke is wet."""
+    known = [(level, value) for level in LEVELS if (value := (station.levels or {}).get(level)) is not None]
+    for (lower, low), (upper, high) in pairwise(known):
+        if low > high and name in (lower, upper):
+            yield Problem(
+                rule_id=rule.rule_id,
+                key=limit.key,
+                value=f"station.{name}",
+                severity="error",
+                text=f"levels of station {station.code} are out of order: "
+                f"{lower} {low:g} m is above {upper} {high:g} m",
+                text_zh=f"测站 {station.code} 的水位次序有误：{ZH[lower]} {low:g} 米高于{ZH[upper]} {high:g} 米",
+                remedy="correct the station's levels (stations.csv)",
+                remedy_zh="请在 stations.csv 中更正测站水位",
+            )
