@@ -19,6 +19,7 @@ from rich.console import Console
 from city import logs, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
+from runtime import rules_cli
 
 app = typer.Typer(
     name="city",
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(rules_cli.app)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
 
 
