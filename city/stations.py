@@ -104,12 +104,16 @@ class Station:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForecastPoint:
-    """What is expected ``horizon_s`` after the issue: the median and the 10-90 % band, metres."""
+    """What is expected ``horizon_s`` after the issue: the median and the 10-90 % band, metres.
+
+    ``alarm_m`` is the highest level to warn of within that time, by the model's own warning rule.
+    """
 
     horizon_s: int
     q10: float
     q50: float
     q90: float
+    alarm_m: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +143,7 @@ class StationForecast:
     basis: str
     basis_en: str
     degraded: tuple[str, ...]
+    refused_code: str | None = None  # silent, flat, out_of_range, no_data
     refused: str | None
     refused_en: str | None
     model_id: int | None

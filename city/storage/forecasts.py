@@ -27,8 +27,8 @@ _ALONE = 7235_0040  # advisory: of several centres one forecasts
 
 _NEWEST: LiteralString = """
     SELECT d.code AS station, r.station_id, r.issued_at, r.observed_at, r.level_m, r.basis, r.basis_en,
-           r.degraded, r.refused, r.refused_en, r.model_id, m.kind AS model_kind, m.version AS model_version,
-           p.horizons, p.q10, p.q50, p.q90
+           r.degraded, r.refused_code, r.refused, r.refused_en, r.model_id, m.kind AS model_kind, m.version AS model_version,
+           p.horizons, p.q10, p.q50, p.q90, p.alarms
     FROM stations s
     JOIN devices d ON d.id = s.device_id
     CROSS JOIN LATERAL (
@@ -38,7 +38,8 @@ _NEWEST: LiteralString = """
     LEFT JOIN forecast_models m ON m.id = r.model_id
     CROSS JOIN LATERAL (
         SELECT array_agg(horizon_s ORDER BY horizon_s) AS horizons, array_agg(q10 ORDER BY horizon_s) AS q10,
-               array_agg(q50 ORDER BY horizon_s) AS q50, array_agg(q90 ORDER BY horizon_s) AS q90
+               array_agg(q50 ORDER BY horizon_s) AS q50, array_agg(q90 ORDER BY horizon_s) AS q90,
+               array_agg(alarm_m ORDER BY horizon_s) AS alarms
         FROM forecasts f WHERE f.station_id = r.station_id AND f.issued_at = r.issued_at
     ) p
     WHERE %(codes)s::text[] IS NULL OR d.code = ANY(%(codes)s::text[])
@@ -61,10 +62,10 @@ def newest_of(connection: Connection[Any], code: str) -> StationForecast | None:
 
 
 def _forecast(row: Row) -> StationForecast:
-    columns = (row.pop("horizons") or (), row.pop("q10") or (), row.pop("q50") or (), row.pop("q90") or ())
+    columns = [row.pop(name) or () for name in ("horizons", "q10", "q50", "q90", "alarms")]
     points = tuple(
-        ForecastPoint(horizon_s=horizon_s, q10=q10, q50=q50, q90=q90)
-        for horizon_s, q10, q50, q90 in zip(*columns, strict=True)
+        ForecastPoint(horizon_s=horizon_s, q10=q10, q50=q50, q90=q90, alarm_m=alarm_m)
+        for horizon_s, q10, q50, q90, alarm_m in zip(*columns, strict=True)
     )
     return StationForecast(**{**row, "degraded": tuple(row["degraded"])}, points=points)
 
@@ -171,8 +172,8 @@ def store(connection: Connection[Any], issued: Sequence[StationForecast]) -> Non
         cursor.executemany(
             """
             INSERT INTO forecast_runs (station_id, issued_at, model_id, level_m, observed_at, basis, basis_en,
-                                       degraded, refused, refused_en)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+                                       degraded, refused_code, refused, refused_en)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
             """,
             [
                 (
@@ -184,6 +185,7 @@ def store(connection: Connection[Any], issued: Sequence[StationForecast]) -> Non
                     one.basis,
                     one.basis_en,
                     list(one.degraded),
+                    one.refused_code,
                     one.refused,
                     one.refused_en,
                 )
@@ -192,8 +194,8 @@ def store(connection: Connection[Any], issued: Sequence[StationForecast]) -> Non
         )
         cursor.executemany(
             """
-            INSERT INTO forecasts (station_id, issued_at, horizon_s, q10, q50, q90, model_id, due_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+            INSERT INTO forecasts (station_id, issued_at, horizon_s, q10, q50, q90, alarm_m, model_id, due_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
             """,
             [
                 (
@@ -203,6 +205,7 @@ def store(connection: Connection[Any], issued: Sequence[StationForecast]) -> Non
                     point.q10,
                     point.q50,
                     point.q90,
+                    point.alarm_m,
                     one.model_id,
                     one.issued_at + timedelta(seconds=point.horizon_s),
                 )

@@ -4,8 +4,13 @@ Readings of a clock that runs ahead are stored but not shown: they would stand a
 the clock is wrong.
 """
 
+import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal, LiteralString
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
@@ -13,53 +18,180 @@ from city.devices import SeriesPoint
 from city.errors import CityError
 from city.observations import Quality
 from city.storage.devices import UnknownDeviceError
+from city.storage.observations import POSTGRES_EPOCH_US
 
 MOST_POINTS = 5_000  # of one answer
 WANTED_POINTS = 500  # about as many as a chart has room for
 _STEPS_S = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604800)
 _RAW_IS_ENOUGH = timedelta(days=14)  # rollups of shorter spans save nothing and may lack what came late
 _UNBELIEVED = int(Quality.CLOCK_AHEAD)
+SUSPECT = int(
+    Quality.CLOCK_AHEAD | Quality.OUT_OF_RANGE | Quality.SPIKE
+)  # never decided on; STUCK only marks
 
 
 class SeriesError(CityError):
     """A span, step or metric that cannot be answered."""
 
 
-def hydrograph(
-    connection: Connection[TupleRow], code: str, *, hours: int, now: datetime
-) -> list[tuple[datetime, float]]:
-    """Levels of the last hours, oldest first: real readings, thinned to the highest of each step where there are many.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What was read in one step of a hydrograph: its highest and its lowest value, each with its time.
 
-    The highest, because a crest that passes between two points is the one thing a hydrograph must not lose.
-
-    The span ends now; for a station whose newest reading is older than that (a recorded series played back)
-    it ends there. Raises UnknownDeviceError, SeriesError.
+    ``quality`` holds every bit of ``Quality`` that any reading of the step carries.
     """
-    device_id, metric_id = _device_metric(connection, code, None)
-    newest = connection.execute(
-        "SELECT observed_at FROM observations WHERE device_id = %s AND metric_id = %s AND quality & %s = 0"
-        " AND observed_at <= %s ORDER BY observed_at DESC LIMIT 1",
-        (device_id, metric_id, _UNBELIEVED, now),
-    ).fetchone()
-    if newest is None:
-        return []
-    span = timedelta(hours=hours)
-    end = now if newest[0] > now - span else newest[0]
+
+    highest_at: datetime
+    highest: float
+    lowest_at: datetime
+    lowest: float
+    quality: int
+
+
+def steps(
+    connection: Connection[TupleRow],
+    device_id: int,
+    metric_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    most: int = MOST_POINTS,
+) -> list[Step]:
+    """What was read after ``start`` up to ``end``, oldest first, in at most ``most`` steps; empty ones left out.
+
+    Highest and lowest, because a crest that passes between two points is the one thing a hydrograph must not lose,
+    and a sentinel the one thing it must not swallow. Readings of a clock that runs ahead are left out.
+    """
     rows = connection.execute(
-        """SELECT (array_agg(observed_at ORDER BY value DESC, observed_at DESC))[1], max(value) FROM observations
+        """SELECT (array_agg(observed_at ORDER BY value DESC, observed_at DESC))[1], max(value),
+                  (array_agg(observed_at ORDER BY value, observed_at DESC))[1], min(value),
+                  bit_or(quality)
+           FROM observations
            WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
              AND observed_at > %(start)s AND observed_at <= %(end)s
-           GROUP BY date_bin(%(step)s, observed_at, '2000-01-01Z') ORDER BY 1""",
+           GROUP BY date_bin(%(step)s, observed_at, '2000-01-01Z') ORDER BY min(observed_at)""",
         {
             "device": device_id,
             "metric": metric_id,
             "unbelieved": _UNBELIEVED,
-            "start": end - span,
+            "start": start,
             "end": end,
-            "step": fitting_step(span),
+            "step": timedelta(seconds=max(0.001, (end - start).total_seconds() / most)),
         },
     )
-    return [(row[0], row[1]) for row in rows]
+    return [
+        Step(highest_at=_utc(at), highest=high, lowest_at=_utc(below_at), lowest=low, quality=quality)
+        for at, high, below_at, low, quality in rows
+    ]
+
+
+def newest_at(
+    connection: Connection[TupleRow], device_id: int, metric_id: int, now: datetime
+) -> datetime | None:
+    """When this was last read, by a clock that is believed; None = never."""
+    row = connection.execute(
+        "SELECT observed_at FROM observations WHERE device_id = %s AND metric_id = %s AND quality & %s = 0"
+        " AND observed_at <= %s ORDER BY observed_at DESC LIMIT 1",
+        (device_id, metric_id, _UNBELIEVED, now),
+    ).fetchone()
+    return _utc(row[0]) if row else None
+
+
+def totals(
+    connection: Connection[TupleRow],
+    device_id: int,
+    metric_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    step: timedelta,
+) -> list[tuple[datetime, float]]:
+    """Sums of each step (rain in mm), by the step's beginning; a negative reading is no rain and left out."""
+    rows = connection.execute(
+        """SELECT date_bin(%(step)s, observed_at, '2000-01-01Z') AS at, sum(value) FROM observations
+           WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
+             AND observed_at > %(start)s AND observed_at <= %(end)s AND value >= 0
+           GROUP BY at ORDER BY at""",
+        {
+            "device": device_id,
+            "metric": metric_id,
+            "unbelieved": SUSPECT,
+            "start": start,
+            "end": end,
+            "step": step,
+        },
+    )
+    return [(_utc(row[0]), row[1]) for row in rows]
+
+
+# ── whole histories, for the forecast ────────────────────────────────────────────────────────────────
+
+Column = tuple[NDArray[np.int64], NDArray[np.float64]]  # microseconds since 1970 UTC, values
+_COPIED = np.dtype([("fields", ">i2"), ("l1", ">i4"), ("at", ">i8"), ("l2", ">i4"), ("value", ">f8")])
+_HEADER, _TRAILER = 19, 2  # bytes around the rows of a binary COPY without extensions
+
+_LAST: LiteralString = """
+    SELECT observed_at, value FROM (
+        SELECT observed_at, value, step, lead(step) OVER (ORDER BY observed_at) AS next FROM (
+            SELECT observed_at, value, date_bin(%(step)s, observed_at, '2000-01-01Z') AS step
+            FROM observations
+            WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
+              AND observed_at > %(start)s AND observed_at <= %(end)s AND value BETWEEN %(low)s AND %(high)s
+        ) believed
+    ) stepped WHERE next IS DISTINCT FROM step ORDER BY observed_at
+"""
+_SUM: LiteralString = """
+    SELECT max(observed_at) AS at, sum(value) AS value FROM observations
+    WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
+      AND observed_at > %(start)s AND observed_at <= %(end)s AND value BETWEEN %(low)s AND %(high)s
+    GROUP BY date_bin(%(step)s, observed_at, '2000-01-01Z') ORDER BY at
+"""
+_HIGHEST: LiteralString = """
+    SELECT (array_agg(observed_at ORDER BY value DESC, observed_at))[1] AS at, max(value) AS value
+    FROM observations
+    WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
+      AND observed_at > %(start)s AND observed_at <= %(end)s AND value BETWEEN %(low)s AND %(high)s
+    GROUP BY date_bin(%(step)s, observed_at, '2000-01-01Z') ORDER BY at
+"""
+_TAKE: dict[str, LiteralString] = {"last": _LAST, "sum": _SUM, "highest": _HIGHEST}
+
+
+def history(
+    connection: Connection[TupleRow],
+    device_id: int,
+    metric_id: int,
+    *,
+    start: datetime,
+    end: datetime,
+    step: timedelta,
+    take: Literal["last", "sum", "highest"] = "last",
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Column:
+    """One reading for each step of (``start``, ``end``], oldest first: the last, the highest, or the sum.
+
+    Values from ``low`` to ``high`` only, and none that ingest does not believe. Each carries the time at which it
+    was known, so that nothing later can enter. Binary COPY: two years of a station take a second.
+    """
+    parameters = {
+        "device": device_id,
+        "metric": metric_id,
+        "unbelieved": SUSPECT,
+        "start": start,
+        "end": end,
+        "step": step,
+        "low": low,
+        "high": high,
+    }
+    query: LiteralString = "COPY (" + _TAKE[take] + ") TO STDOUT (FORMAT BINARY)"
+    with connection.cursor() as cursor, cursor.copy(query, parameters) as copy:
+        content = b"".join(bytes(part) for part in copy)
+    rows = np.frombuffer(content[_HEADER : len(content) - _TRAILER], dtype=_COPIED)
+    return rows["at"].astype(np.int64) + POSTGRES_EPOCH_US, rows["value"].astype(np.float64)
+
+
+def _utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
 
 
 def fitting_step(span: timedelta) -> timedelta:

@@ -38,12 +38,13 @@ def forecast(connection: psycopg.Connection, issued_at: datetime, **changed: obj
         observed_at=issued_at,
         level_m=2.0,
         points=(
-            ForecastPoint(horizon_s=HOUR, q10=2.2, q50=2.5, q90=2.9),
+            ForecastPoint(horizon_s=HOUR, q10=2.2, q50=2.5, q90=2.9, alarm_m=2.8),
             ForecastPoint(horizon_s=3 * HOUR, q10=2.4, q50=3.0, q90=3.6),
         ),
         basis="回归",
         basis_en="regression",
         degraded=("RG-01",),
+        refused_code=None,
         refused=None,
         refused_en=None,
         model_id=None,
@@ -113,7 +114,8 @@ def test_a_stale_forecast_is_none(connection: psycopg.Connection, migrated_url: 
 
 
 def test_a_refusal_is_an_answer(connection: psycopg.Connection) -> None:
-    refusal = forecast(connection, NOW, points=(), refused="传感器无数据", refused_en="the sensor is silent")
+    words = {"refused_code": "silent", "refused": "传感器无数据", "refused_en": "the sensor is silent"}
+    refusal = forecast(connection, NOW, points=(), **words)
     forecasts.store(connection, [refusal])
     assert forecasts.newest_of(connection, "W1") == refusal
 

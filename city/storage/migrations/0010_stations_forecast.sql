@@ -65,6 +65,7 @@ CREATE TABLE forecast_runs (
     basis       text NOT NULL DEFAULT '',
     basis_en    text NOT NULL DEFAULT '',
     degraded    text[] NOT NULL DEFAULT '{}',     -- series that were missing
+    refused_code text,                            -- silent, flat, out_of_range, no_data
     refused     text,                             -- why there is no forecast
     refused_en  text,
     PRIMARY KEY (station_id, issued_at),
@@ -79,6 +80,7 @@ CREATE TABLE forecasts (
     q10         double precision NOT NULL,
     q50         double precision NOT NULL,
     q90         double precision NOT NULL,
+    alarm_m     double precision,                 -- highest level to warn of within the horizon
     model_id    bigint,
     due_at      timestamptz NOT NULL,             -- issued_at + horizon: when it can be judged
     verified_at timestamptz,
