@@ -10,6 +10,7 @@ from enum import IntEnum
 from city.alarms import Cleared, Evidence, Raised, Repeated, Transition
 from rules.keys import SECOND_US, Direction, StationLevel
 from rules.rule import Rule
+from rules.schedule import FOREVER_US, Hours
 from rules.states import gathered, rfc3339, whole
 
 
@@ -48,11 +49,11 @@ class Mark(IntEnum):
 
 @dataclass(slots=True)
 class Condition:
-    """State of one (rule, device). Instants are event time, but ``due_us``: the clock time of a tick."""
+    """State of one (rule, device). Instants are event time; ``lag_us`` leads from them to the clock."""
 
     phase: Phase = Phase.CLEAR
     began_us: int = 0  # PENDING: beyond since; ENDING: back since
-    due_us: int = 0
+    lag_us: int = 0  # how long the reading at began_us travelled: the clock ends what runs that much later
     raised_us: int = 0
     over: bool = False  # STANDING: the last reading was beyond the limit, not in the deadband
     late: bool = False  # of the reading at began_us
@@ -72,12 +73,12 @@ class Condition:
         if self.phase in (Phase.PENDING, Phase.ENDING):
             state |= {
                 "began_us": self.began_us,
-                "due_us": self.due_us,
+                "lag_us": self.lag_us,
                 "value": self.value,
                 "late": self.late,
             }
         if self.phase is Phase.STANDING:
-            state |= {"over": self.over}
+            state |= {"over": self.over} | ({"lag_us": self.lag_us} if self.lag_us else {})
         if self.phase in (Phase.STANDING, Phase.ENDING):
             state |= {"raised_us": self.raised_us, "metric_id": metric_id}
         if self.past_to_us:
@@ -91,7 +92,7 @@ class Condition:
         return cls(
             phase=Phase[phase.upper()] if isinstance(phase, str) else Phase.CLEAR,
             began_us=whole(state, "began_us"),
-            due_us=whole(state, "due_us"),
+            lag_us=whole(state, "lag_us"),
             raised_us=whole(state, "raised_us"),
             over=bool(state.get("over")),
             late=bool(state.get("late")),
@@ -116,9 +117,17 @@ class Course:
     """One device's way through one rule, row by row; collects what happened."""
 
     def __init__(
-        self, rule: ThresholdRule, metric_id: int, device_id: int, limits: Limits, state: Condition
+        self,
+        rule: ThresholdRule,
+        metric_id: int,
+        device_id: int,
+        limits: Limits,
+        state: Condition,
+        hours: Hours | None = None,
     ) -> None:
+        """``hours``: the rule's schedule in the district's zone; outside it readings do not count."""
         self.state = state
+        self._hours = hours
         self.transitions: list[Transition] = []
         self._rule = rule
         self._metric_id = metric_id
@@ -130,16 +139,18 @@ class Course:
     def read(self, row: Row) -> None:
         """A reading newer than all before it."""
         self.expire(row.observed_us)
+        if self._span_end(row.observed_us) is None:
+            return
         state = self.state
         over = self._over(row.value)
         if state.phase is Phase.CLEAR and over:
-            self._begin(Phase.PENDING, row, self._rule.on_delay_us)
+            self._begin(Phase.PENDING, row)
         elif state.phase is Phase.PENDING and self._past_clear(row.value):
             self._rest()
         elif state.phase is Phase.STANDING:
             if self._past_clear(row.value):
                 state.over = False
-                self._begin(Phase.ENDING, row, self._rule.off_delay_us)
+                self._begin(Phase.ENDING, row)
             elif over and not state.over:
                 self._repeat(row)
                 state.over = True
@@ -153,32 +164,37 @@ class Course:
     def expire(self, instant_us: int) -> None:
         """Let the delay that runs, if it is over by ``instant_us`` (event time), have its effect."""
         state = self.state
-        if state.phase is Phase.PENDING and state.began_us + self._rule.on_delay_us <= instant_us:
+        ends_us = self._schedule_ends()
+        last_us = min(instant_us, ends_us - 1)  # what runs until the schedule's end has no effect any more
+        if state.phase is Phase.PENDING and state.began_us + self._rule.on_delay_us <= last_us:
             raised_us = state.began_us + self._rule.on_delay_us
             self._raise(raised_us, state.began_us, state.value, state.late, None)
             self._stand(raised_us)
-        elif state.phase is Phase.ENDING and state.began_us + self._rule.off_delay_us <= instant_us:
+        elif state.phase is Phase.ENDING and state.began_us + self._rule.off_delay_us <= last_us:
             self._clear(state.began_us + self._rule.off_delay_us)
+        if ends_us <= instant_us and self.state.phase is not Phase.CLEAR:
+            self._end_of_schedule(ends_us)
 
     def expire_by_clock(self, clock_us: int) -> None:
         """The same when a device says no more: counted from the arrival of the reading that began it.
 
         So a device whose readings travel for three minutes is judged by the same series as one next door.
         """
-        if self.state.phase in (Phase.PENDING, Phase.ENDING) and self.state.due_us <= clock_us:
-            self.expire(self.state.due_us)
+        self.expire(clock_us - self.state.lag_us)
 
     def backfill(self, rows: Sequence[Row], newest_us: int) -> None:
         """Readings older than the newest known: history, which never changes where the condition stands."""
         first: Row | None = None
+        ends_us = FOREVER_US  # of the schedule that ``first`` lies in
         for row in rows:
-            if first is None and self._over(row.value):
-                first = row
-            elif first is not None and self._past_clear(row.value):
-                self._record(first, row.observed_us)
+            if first is not None and (ends_us <= row.observed_us or self._past_clear(row.value)):
+                self._record(first, min(row.observed_us, ends_us))
                 first = None
+            if first is None and self._over(row.value):
+                span_end = self._span_end(row.observed_us)
+                first, ends_us = (None, FOREVER_US) if span_end is None else (row, span_end)
         if first is not None:
-            self._record(first, newest_us)
+            self._record(first, min(newest_us, ends_us))
 
     def finish(self) -> list[Transition]:
         """All that happened, in order."""
@@ -192,20 +208,47 @@ class Course:
             self.transitions.append(self._cleared(max(now_us, self.state.raised_us), evidence))
         self._rest()
 
+    def _span_end(self, observed_us: int) -> int | None:
+        """When the schedule around an instant ends; None = the rule was not in force then."""
+        return FOREVER_US if self._hours is None else self._hours.end_us(observed_us)
+
+    def _schedule_ends(self) -> int:
+        state = self.state
+        if self._hours is None or state.phase is Phase.CLEAR:
+            return FOREVER_US
+        since_us = state.began_us if state.phase is Phase.PENDING else state.raised_us
+        ends_us = self._hours.end_us(since_us)
+        return (
+            since_us if ends_us is None else ends_us
+        )  # None: the schedule is not the one it was raised under
+
+    def _end_of_schedule(self, ends_us: int) -> None:
+        if self.state.phase in (Phase.STANDING, Phase.ENDING):
+            self._say_repeats()
+            evidence = {
+                "reason": "schedule ended",
+                "schedule_ended_at": rfc3339(ends_us),
+                "rule_version": self._rule.version,
+            }
+            self._close(ends_us, evidence)
+        self._rest()
+
     def _over(self, value: float) -> bool:
         return value >= self._raise_at if self._rule.direction == "above" else value <= self._raise_at
 
     def _past_clear(self, value: float) -> bool:
         return value < self._clear_at if self._rule.direction == "above" else value > self._clear_at
 
-    def _begin(self, phase: Phase, row: Row, delay_us: int) -> None:
+    def _begin(self, phase: Phase, row: Row) -> None:
         state = self.state
         state.phase, state.began_us, state.value, state.late = phase, row.observed_us, row.value, row.late
-        state.due_us = max(row.observed_us, row.received_us) + delay_us
+        state.lag_us = max(0, row.received_us - row.observed_us)
 
     def _stand(self, raised_us: int) -> None:
+        lag_us = 0 if self._hours is None else self.state.lag_us
         self._rest()
         self.state.phase, self.state.over, self.state.raised_us = Phase.STANDING, True, raised_us
+        self.state.lag_us = lag_us
 
     def _rest(self) -> None:
         old = self.state
@@ -259,12 +302,15 @@ class Course:
         evidence = self._evidence(self.state.value, self.state.began_us)
         if self._rule.off_delay_us:
             evidence |= {"off_delay_s": self._rule.off_delay_us / SECOND_US}
+        self._close(cleared_us, evidence)
+        self._rest()
+
+    def _close(self, cleared_us: int, evidence: Evidence) -> None:
         cleared_us = max(cleared_us, self.state.raised_us)
         self.transitions.append(self._cleared(cleared_us, evidence))
         # A broker that sends again out of order brings readings of this episode after its end: the same episode.
         self.state.past_from_us = self.state.raised_us - self._rule.on_delay_us
         self.state.past_to_us = cleared_us
-        self._rest()
 
     def _cleared(self, cleared_us: int, evidence: Evidence) -> Cleared:
         return Cleared(

@@ -15,6 +15,7 @@ from city.observations import Detection, Quality
 from rules.books import Batch, Moment, Surroundings
 from rules.keys import SECOND_US, Keys
 from rules.rule import Rule, read_common
+from rules.schedule import FOREVER_US, Hours
 from rules.states import StateRow, gathered, rfc3339, whole
 
 
@@ -76,6 +77,7 @@ class DetectionBook:
     def __init__(self, rule: DetectionRule, around: Surroundings) -> None:
         self.rule = rule
         self._fleet = around.fleet
+        self._hours = None if rule.schedule is None else Hours(rule.schedule, around.zone)
         self._states: dict[int, Sighting] = {}
         self._standing: set[int] = set()
 
@@ -114,7 +116,7 @@ class DetectionBook:
         return gathered(transitions), DetectionChanges(changed)
 
     def tick(self, moment: Moment) -> tuple[list[Transition], DetectionChanges]:
-        """End what has not recurred for ``clear_after`` of listening."""
+        """End what has not recurred for ``clear_after`` of listening, and what the schedule ends."""
         transitions: list[Transition] = []
         changed: dict[int, Sighting] = {}
         standing = sorted(self._standing)
@@ -122,14 +124,19 @@ class DetectionBook:
             return transitions, DetectionChanges(changed)
         arrived = np.array([self._states[device_id].arrived_us for device_id in standing], dtype=np.int64)
         heard: NDArray[np.int64] = moment.listened.listened(arrived, moment.clock_us)
-        for place in np.flatnonzero(heard >= self.rule.clear_after_us).tolist():
-            device_id = standing[place]
-            state = replace(self._states[device_id])
-            deaf_us = max(0, moment.clock_us - state.arrived_us - int(heard[place]))
-            transitions.append(
-                self._end(state, device_id, state.last_us + self.rule.clear_after_us + deaf_us)
-            )
-            changed[device_id] = state
+        stopped = heard >= self.rule.clear_after_us
+        for place, device_id in enumerate(standing):
+            state = self._states[device_id]
+            over_us = FOREVER_US
+            if stopped[place]:
+                deaf_us = max(0, moment.clock_us - state.arrived_us - int(heard[place]))
+                over_us = state.last_us + self.rule.clear_after_us + deaf_us
+            ends_us = self._schedule_ends(state)
+            if ends_us > moment.clock_us - (state.arrived_us - state.last_us):
+                ends_us = FOREVER_US  # events from before the end may still be on their way
+            if min(over_us, ends_us) < FOREVER_US:
+                changed[device_id] = replace(state)
+                transitions.append(self._end(changed[device_id], device_id, over_us, ends_us))
         return transitions, DetectionChanges(changed)
 
     def accept(self, changes: DetectionChanges) -> None:
@@ -155,14 +162,23 @@ class DetectionBook:
             and (detection.score is None or detection.score >= rule.min_score)
             and (not rule.zones or detection.zone in rule.zones)
             and not detection.quality & (Quality.CLOCK_AHEAD | Quality.RETAINED)
+            and (self._hours is None or self._hours.end_us(detection.observed_us) is not None)
         )
+
+    def _schedule_ends(self, state: Sighting) -> int:
+        if self._hours is None:
+            return FOREVER_US
+        ends_us = self._hours.end_us(state.raised_us)
+        return state.raised_us if ends_us is None else ends_us  # None: it was raised under another schedule
 
     def _see(self, state: Sighting, detection: Detection) -> Iterator[Transition]:
         """One matching event, changing ``state``. An ``end`` prolongs what stands but begins nothing."""
         rule = self.rule
         observed_us = detection.observed_us
-        if state.raised_us and observed_us >= state.last_us + rule.clear_after_us:
-            yield self._end(state, detection.device_id, state.last_us + rule.clear_after_us)
+        if state.raised_us:
+            over_us, ends_us = state.last_us + rule.clear_after_us, self._schedule_ends(state)
+            if observed_us >= min(over_us, ends_us):
+                yield self._end(state, detection.device_id, over_us, ends_us)
         if state.raised_us and observed_us >= state.raised_us:
             if detection.state == "new":
                 yield self._repeated(detection)
@@ -171,6 +187,8 @@ class DetectionBook:
             over_us = observed_us + rule.clear_after_us
             if state.raised_us:
                 over_us = min(over_us, state.raised_us)
+            if self._hours is not None:
+                over_us = min(over_us, self._hours.end_us(observed_us) or over_us)
             yield self._raised(detection, over_us if history else None)
             if not history:
                 state.raised_us = observed_us
@@ -204,7 +222,10 @@ class DetectionBook:
             evidence=self._evidence(detection),
         )
 
-    def _end(self, state: Sighting, device_id: int, cleared_us: int) -> Cleared:
+    def _end(self, state: Sighting, device_id: int, over_us: int, schedule_ends_us: int) -> Cleared:
+        """Over because it has not recurred, or because the schedule ended before that."""
+        cleared_us = max(min(over_us, schedule_ends_us), state.raised_us)
+        by_schedule = schedule_ends_us < over_us
         state.raised_us, state.late = 0, False
         return Cleared(
             rule_id=self.rule.rule_id,
@@ -212,7 +233,7 @@ class DetectionBook:
             metric_id=None,
             cleared_us=cleared_us,
             evidence={
-                "reason": "no further detection",
+                "reason": "schedule ended" if by_schedule else "no further detection",
                 "last_seen_at": rfc3339(state.last_us),
                 "clear_after_s": self.rule.clear_after_us / SECOND_US,
                 "rule_version": self.rule.version,

@@ -24,6 +24,8 @@ _QUARTER_US = 15 * 60 * 1_000_000  # no zone changes its clock within a quarter 
 _MINUTE_US = 60 * 1_000_000
 _EPOCH = date(1970, 1, 1)
 _NO_CALENDAR: Mapping[date, bool] = {}
+_LOOKAHEAD_DAYS = (3, 40, 400)  # nights end soon, seasons late; after more than a year nothing ends
+FOREVER_US = 2**62
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +74,55 @@ class Schedule:
         if first <= last:
             return first <= month_day <= last
         return month_day >= first or month_day <= last
+
+
+class Hours:
+    """A schedule in a district's zone: which span of time an instant lies in."""
+
+    def __init__(self, schedule: Schedule, zone: ZoneInfo) -> None:
+        self._schedule = schedule
+        self._zone = zone
+
+    def covers(self, instants_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return self._schedule.mask(instants_us, self._zone)
+
+    def end_us(self, instant_us: int) -> int | None:
+        """When the span around the instant ends (FOREVER_US when never); None = the instant lies outside."""
+        return _end_us(self._schedule, self._zone, instant_us // _MINUTE_US)
+
+
+@lru_cache(maxsize=4096)
+def _end_us(schedule: Schedule, zone: ZoneInfo, minute: int) -> int | None:
+    """Asked for every crossing of a night, answered once a minute: spans begin and end with a minute."""
+    from_us = minute * _MINUTE_US
+    if not schedule.covers(from_us, zone):
+        return None
+    for days in _LOOKAHEAD_DAYS:
+        bounds = _bounds(schedule, zone, from_us, days)
+        outside = bounds[~schedule.mask(bounds, zone)]
+        if len(outside):
+            return int(outside[0])
+    return FOREVER_US
+
+
+def _bounds(schedule: Schedule, zone: ZoneInfo, from_us: int, days: int) -> NDArray[np.int64]:
+    """Every instant after ``from_us`` at which the schedule can end: midnights, ends of hours, changed clocks."""
+    first = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=from_us)).astimezone(zone)
+    midnight = first.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    minutes = sorted({0, *(end for _, end in schedule.hours), *(begin for begin, _ in schedule.hours)})
+    found: set[int] = set()
+    for number in range(days):
+        day, after = midnight + timedelta(days=number), midnight + timedelta(days=number + 1)
+        begin_us = _instant_us(day)
+        found.update(_instant_us(day + timedelta(minutes=minute)) for minute in minutes)
+        if day.utcoffset() != after.utcoffset():
+            found.update(range(begin_us, begin_us + 26 * 3_600_000_000, _QUARTER_US))
+            found.update(_instant_us((day + timedelta(minutes=minute)).replace(fold=1)) for minute in minutes)
+    return np.array(sorted(bound for bound in found if bound > from_us), dtype=np.int64)
+
+
+def _instant_us(local: datetime) -> int:
+    return (local.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def read_schedule(keys: Keys) -> Schedule | None:

@@ -18,6 +18,7 @@ from rules.condition import AT_REST, Condition, Course, Limits, Mark, Phase, Row
 from rules.fleet import grown
 from rules.keys import Direction, Keys, StationLevel
 from rules.rule import read_common
+from rules.schedule import Hours
 from rules.states import StateRow, whole
 
 
@@ -68,10 +69,10 @@ class ThresholdBook:
         self.rule = rule
         self.metric_id = around.metrics[rule.metric]
         self._fleet = around.fleet
-        self._zone = around.zone
+        self._hours = None if rule.schedule is None else Hours(rule.schedule, around.zone)
         self._marks: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
         self._states: dict[int, Condition] = {}
-        self._delayed: set[int] = set()  # PENDING or ENDING
+        self._timed: set[int] = set()  # PENDING or ENDING, and what the end of the schedule will end
         self._facts_changed: set[int] = set()  # not at rest, and the register said something new of them
 
     def grow(self, size: int) -> None:
@@ -117,7 +118,7 @@ class ThresholdBook:
         """Delays that ran out by the clock, and rules that ended."""
         transitions: list[Transition] = []
         changed: dict[int, Condition] = {}
-        for device_id in sorted(self._delayed | self._facts_changed):
+        for device_id in sorted(self._timed | self._facts_changed):
             old = self._states.get(device_id, AT_REST)
             course = self._course(device_id, old)
             if device_id in self._facts_changed and not self._applies(device_id):
@@ -140,15 +141,17 @@ class ThresholdBook:
 
     def _set(self, device_id: int, state: Condition) -> None:
         mark = state.mark()
+        if self._hours is not None and mark is Mark.STANDING_OVER:
+            mark = Mark.OTHER  # any reading may lie behind the schedule's end
         self._marks[device_id] = mark
         if state == AT_REST:
             self._states.pop(device_id, None)
         else:
             self._states[device_id] = state
-        if state.phase in (Phase.PENDING, Phase.ENDING):
-            self._delayed.add(device_id)
+        if state.phase in (Phase.PENDING, Phase.ENDING) or (self._hours and state.phase is Phase.STANDING):
+            self._timed.add(device_id)
         else:
-            self._delayed.discard(device_id)
+            self._timed.discard(device_id)
         if mark is Mark.CLEAR:
             self._facts_changed.discard(device_id)
 
@@ -163,6 +166,9 @@ class ThresholdBook:
         )
         can_change |= (mark == Mark.OTHER) & ~np.isnan(limit)
         can_change &= applies
+        if self._hours is not None:
+            resting = np.flatnonzero(can_change & (mark == Mark.CLEAR))
+            can_change[resting] = self._hours.covers(rows.observed_us[resting])
         if not can_change.any():
             return
         index = np.flatnonzero(self._fleet.with_all_rows(rows.device, can_change))
@@ -205,4 +211,5 @@ class ThresholdBook:
         return raise_at, raise_at - rule.deadband if rule.direction == "above" else raise_at + rule.deadband
 
     def _course(self, device_id: int, state: Condition) -> Course:
-        return Course(self.rule, self.metric_id, device_id, self._limits(device_id), replace(state))
+        limits = self._limits(device_id)
+        return Course(self.rule, self.metric_id, device_id, limits, replace(state), self._hours)

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from hypothesis import HealthCheck, settings
 
-from city.alarms import Cleared, Raised, Repeated, Transition
+from city.alarms import Cleared, LevelChanged, Raised, Repeated, Transition
 from city.observations import NO_SEQ, Detection, Quality, Readings
 from rules.condition import ThresholdRule
 from rules.definitions import Rule, parse
 from rules.engine import Decision, DeviceFacts, Engine, Listening, StateRow
+from rules.writing import rule_to_toml
 
 START_US = 1_763_750_400_000_000
 SMOKE, LEVEL = 1, 2
 METRICS = {"smoke": SMOKE, "level": LEVEL}
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 ALWAYS = Listening([(0, None)])
+LEVELS = ("blue", "yellow", "orange", "red")
 
 
 def at(second: float) -> int:
@@ -94,16 +96,7 @@ def threshold(rule_id: str = "smoke-high", **keys: object) -> ThresholdRule:
 
 
 def rule(rule_id: str, keys: dict[str, object]) -> Rule:
-    lines = ["[[rule]]", f'id = "{rule_id}"', *(f"{key} = {_toml(value)}" for key, value in keys.items())]
-    return parse("\n".join(lines), "test")[0]
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return repr(value)
+    return parse(rule_to_toml(rule_id, keys), "test")[0]
 
 
 def detection(device_id: int, t: float, label: str = "fire", **keys: object) -> Detection:
@@ -134,6 +127,9 @@ class Episode:
     repeats: int = 0
     late: bool = False
     paged: bool = True
+    levels: list[tuple[int, str]] = field(
+        default_factory=list
+    )  # since when which, of an episode that was open
 
 
 @dataclass
@@ -151,7 +147,8 @@ class AlarmTable:
             match transition:
                 case Raised(cleared_us=None):
                     assert not standing, f"{key} is open twice"
-                    rows.append(Episode(transition.raised_us, late=transition.late))
+                    began = (transition.raised_us, transition.level)
+                    rows.append(Episode(transition.raised_us, late=transition.late, levels=[began]))
                 case Raised():
                     assert transition.cleared_us is not None
                     assert transition.cleared_us >= transition.raised_us
@@ -166,6 +163,14 @@ class AlarmTable:
                     assert len(standing) == 1, f"{key} repeats without an open episode"
                     assert transition.count > 0
                     standing[0].repeats += transition.count
+                case LevelChanged():
+                    assert len(standing) == 1, f"{key} changes level without an open episode"
+                    before = standing[0].levels[-1]
+                    assert transition.level != before[1], f"{key} is {transition.level} already"
+                    risen = LEVELS.index(transition.level) > LEVELS.index(before[1])
+                    assert transition.risen == risen
+                    assert transition.changed_us >= before[0]
+                    standing[0].levels.append((transition.changed_us, transition.level))
                 case Cleared():
                     assert len(standing) == 1, f"{key} clears without an open episode"
                     assert transition.cleared_us >= standing[0].raised_us
