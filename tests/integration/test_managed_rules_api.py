@@ -1,0 +1,295 @@
+"""Rules as managed data over HTTP: drafts, checks, activation, rollback, the whole set as one file, who may."""
+
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from command_centre import accounts
+from tests.integration.running_centre import Centre, lay_ground, running
+
+Json = dict[str, Any]
+
+
+def smoke(**changes: object) -> Json:
+    definition: Json = {
+        "type": "threshold", "name": "烟雾", "name_en": "Smoke", "kind": "smoke", "metric": "smoke", "raise_at": 70,
+        "clear_at": 60, "category": "fire.smoke", "class": "A", "level": "red",
+    }  # fmt: skip
+    return {key: value for key, value in (definition | changes).items() if value is not None}
+
+
+@pytest.fixture
+def centre(migrated_url: str) -> Iterator[Centre]:
+    lay_ground(migrated_url)
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        connection.execute("UPDATE metrics SET unit = CASE code WHEN 'smoke' THEN '%' ELSE 'm' END")
+    with running(migrated_url) as made:
+        yield made
+
+
+@pytest.fixture
+def api(centre: Centre) -> httpx.Client:
+    return centre.client
+
+
+def problem(answer: httpx.Response, status: int) -> Json:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: Json = answer.json()
+    assert body["detail"]
+    assert body["detail_zh"]
+    return body
+
+
+def put(
+    api: httpx.Client, definition: Json, *, rule: str = "smoke-high", tag: str | None = None
+) -> httpx.Response:
+    headers = {"If-Match": tag} if tag else {}
+    return api.put(f"/api/rules/{rule}", json={"definition": definition, "reason": "test"}, headers=headers)
+
+
+def activate(api: httpx.Client, version: int, *, rule: str = "smoke-high", **more: object) -> httpx.Response:
+    body = {"version": version, "reason": "in force", **more}
+    return api.post(f"/api/rules/{rule}/activate", json=body)
+
+
+def in_force(api: httpx.Client) -> dict[str, int]:
+    return {item["id"]: item["version"] for item in api.get("/api/rules").json()["items"]}
+
+
+def test_from_a_draft_to_force_and_back(centre: Centre, api: httpx.Client) -> None:
+    made = put(api, smoke())
+    assert (made.status_code, made.json()["change"], made.json()["state"]) == (201, "new", "draft")
+    assert made.json()["problems"] == []
+    assert in_force(api) == {}, "a draft changes nothing"
+    assert [item["id"] for item in api.get("/api/rules?state=draft").json()["items"]] == ["smoke-high"]
+    assert activate(api, 1).json()["state"] == "active"
+    rule = api.get("/api/rules/smoke-high")
+    assert rule.headers["etag"] == '"1"'
+    edited = put(api, smoke(raise_at=80), tag=rule.headers["etag"])
+    assert (edited.status_code, edited.json()["version"], edited.headers["etag"]) == (200, 2, '"1"')
+    assert in_force(api) == {"smoke-high": 1}
+    assert activate(api, 2).json() == {
+        "id": "smoke-high", "change": "changed", "version": 2, "before": 1, "state": "active", "problems": [],
+    }  # fmt: skip
+    back = api.post("/api/rules/smoke-high/rollback", json={"version": 1, "reason": "too many missed"})
+    assert (back.status_code, back.headers["etag"]) == (200, '"1"')
+    assert in_force(api) == {"smoke-high": 1}
+    assert api.post("/api/rules/smoke-high/retire", json={"reason": "gone"}).json()["version"] is None
+    assert in_force(api) == {}
+    history = api.get("/api/rules/smoke-high").json()["history"]
+    assert [(move["action"], move["from_version"], move["to_version"], move["reason"]) for move in history] == [
+        ("retire", 1, None, "gone"), ("rollback", 2, 1, "too many missed"), ("activate", 1, 2, "in force"),
+        ("activate", None, 1, "in force"),
+    ]  # fmt: skip
+    versions = api.get("/api/rules/smoke-high/versions").json()["items"]
+    assert [(one["version"], one["state"], one["based_on"], one["author"]) for one in versions] == [
+        (2, "retired", 1, "api-token"), (1, "retired", None, "api-token"),
+    ]  # fmt: skip
+    assert [row[0] for row in centre.execute("SELECT action FROM audit WHERE object = 'smoke-high' ORDER BY id")] == [
+        "rule.draft", "rule.activate", "rule.draft", "rule.activate", "rule.rollback", "rule.retire",
+    ]  # fmt: skip
+    assert centre.execute("SELECT count(*) FROM changes WHERE kind = 'rule.changed'") == [(4,)]
+
+
+def test_a_second_hand_is_told(api: httpx.Client) -> None:
+    put(api, smoke())
+    activate(api, 1)
+    assert "If-Match" in problem(put(api, smoke(raise_at=80)), 428)["detail"]
+    assert "version 1" in problem(put(api, smoke(raise_at=80), tag='"7"'), 412)["detail"]
+    problem(put(api, smoke(raise_at=80), tag='"abc"'), 422)
+    problem(put(api, smoke(), rule="no-such", tag='"1"'), 404)
+    assert put(api, smoke(raise_at=80), tag='"1"').json()["version"] == 2
+    assert put(api, smoke(raise_at=90), tag="*").json()["version"] == 3, "two drafts stand beside each other"
+    activate(api, 2)
+    stale = problem(activate(api, 3), 422)
+    assert [(one["key"], one["severity"]) for one in stale["problems"]] == [("based_on", "warning")]
+    moved = api.post("/api/rules/smoke-high/retire", json={"reason": "x"}, headers={"If-Match": '"1"'})
+    problem(moved, 412)
+    assert activate(api, 3, accept_warnings=True).status_code == 200
+
+
+def test_what_changes_nothing_makes_no_version(api: httpx.Client) -> None:
+    put(api, smoke())
+    activate(api, 1)
+    again = put(api, smoke(), tag='"1"')
+    assert (again.status_code, again.json()["change"], again.json()["version"]) == (200, "unchanged", 1)
+    assert activate(api, 1).json()["change"] == "unchanged"
+    for _ in range(2):
+        assert put(api, smoke(raise_at=80), tag='"1"').json()["version"] == 2, "the same draft twice is one"
+    assert len(api.get("/api/rules/smoke-high").json()["history"]) == 1
+
+
+def test_a_diff_key_by_key_and_as_a_file(api: httpx.Client) -> None:
+    put(api, smoke())
+    activate(api, 1)
+    put(api, smoke(raise_at=80, deadband=5, clear_at=None), tag='"1"')
+    diff = api.get("/api/rules/smoke-high/diff").json()
+    assert (diff["from"], diff["to"]) == (1, 2)
+    assert diff["keys"] == [
+        {"key": "clear_at", "before": 60, "after": None},
+        {"key": "deadband", "before": None, "after": 5},
+        {"key": "raise_at", "before": 70, "after": 80},
+    ]
+    assert "-raise_at = 70\n+raise_at = 80\n" in diff["toml"].replace("-clear_at = 60\n", "")
+    assert api.get("/api/rules/smoke-high/diff?from=2&to=2").json()["keys"] == []
+    problem(api.get("/api/rules/smoke-high/diff?from=9"), 404)
+    problem(api.get("/api/rules/no-such/diff"), 404)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "key"),
+    [
+        ({"metric": "smok"}, 422, "metric"), ({"kind": "smokes"}, 422, "kind"),
+        ({"category": "fire.x"}, 422, "category"),
+        ({"raise_at": 170}, 422, "raise_at"), ({"raise_at": 0, "clear_at": None}, 422, "raise_at"),
+        ({"clear_at": None, "deadband": 70}, 422, "deadband"), ({"scope": {"cells": ["C9"]}}, 422, "scope.cells"),
+        ({"scope": {"devices": ["D99"]}}, 422, "scope.devices"), ({"scope": {"streets": ["S9"]}}, 422, "scope.streets"),
+    ],
+)  # fmt: skip
+def test_what_would_never_work_is_kept_out_of_force(
+    api: httpx.Client, changes: Json, status: int, key: str
+) -> None:
+    drafted = put(api, smoke(**changes))
+    assert drafted.status_code == 201, drafted.text
+    refused = problem(activate(api, 1, accept_warnings=True), status)
+    assert key in {one["key"] for one in refused["problems"] if one["severity"] == "error"}
+    assert all(one["remedy"] and one["remedy_zh"] and one["text_zh"] for one in refused["problems"])
+    assert in_force(api) == {}
+    checked = api.post("/api/rules/smoke-high/validate").json()
+    assert checked["ok"] is False
+    assert [one["key"] for one in checked["problems"]] == [one["key"] for one in refused["problems"]]
+
+
+def test_a_definition_that_cannot_be_read_is_no_draft(api: httpx.Client) -> None:
+    assert "raise_att" in problem(put(api, smoke(raise_att=3)), 422)["detail"]
+    assert "missing" in problem(put(api, smoke(level=None)), 422)["detail"]
+    problem(put(api, smoke(), rule="Smoke_High"), 422)
+    problem(put(api, {}), 422)
+    problem(api.put("/api/rules/smoke-high", json={"definition": smoke(), "reason": "  "}), 422)
+    assert api.get("/api/rules?state=all").json()["items"] == []
+
+
+def test_a_warning_has_to_be_accepted(api: httpx.Client) -> None:
+    put(api, smoke(scope={"models": ["X-9"]}))
+    assert {one["severity"] for one in problem(activate(api, 1), 422)["problems"]} == {"warning"}
+    assert activate(api, 1, accept_warnings=True).json()["state"] == "active"
+
+
+def test_two_rules_for_one_condition_are_refused(api: httpx.Client) -> None:
+    put(api, smoke())
+    activate(api, 1)
+    put(api, smoke(level="orange"), rule="smoke-again")
+    refused = problem(activate(api, 1, rule="smoke-again"), 422)
+    assert "smoke-high" in refused["problems"][0]["text"]
+    put(api, smoke(level="orange", family="smoke-high", scope={"cells": ["C1"]}), rule="smoke-again", tag="*")
+    assert activate(api, 2, rule="smoke-again").status_code == 200
+
+
+def test_an_export_is_an_import(api: httpx.Client) -> None:
+    put(api, smoke())
+    activate(api, 1)
+    put(
+        api,
+        smoke(raise_at=3, clear_at=2, kind="water", metric="level", category="flood.level"),
+        rule="water-3",
+    )
+    activate(api, 1, rule="water-3")
+    exported = api.get("/api/rules.toml")
+    assert exported.headers["content-type"] == "application/toml; charset=utf-8"
+    assert [table["id"] for table in tomllib.loads(exported.text)["rule"]] == ["smoke-high", "water-3"]
+    assert api.get("/api/rules.toml", headers={"If-None-Match": exported.headers["etag"]}).status_code == 304
+    same = api.put("/api/rules.toml?reason=again&activate=1&replace=1", content=exported.content)
+    assert {item["change"] for item in same.json()["items"]} == {"unchanged"}
+    changed = exported.text.replace("raise_at = 70", "raise_at = 75").split('\n[[rule]]\nid = "water')[0]
+    drafts = api.put("/api/rules.toml?reason=less", content=changed).json()
+    assert [(item["id"], item["change"], item["state"]) for item in drafts["items"]] == [
+        ("smoke-high", "changed", "draft")
+    ]
+    assert in_force(api) == {"smoke-high": 1, "water-3": 1}
+    forced = api.put("/api/rules.toml?reason=less&activate=1&replace=1", content=changed).json()
+    assert [(item["id"], item["change"], item["version"]) for item in forced["items"]] == [
+        ("smoke-high", "changed", 2), ("water-3", "retired", None),
+    ]  # fmt: skip
+    assert api.get("/api/rules.toml").text == changed
+    assert api.put("/api/rules.toml?reason=back&activate=1", content=exported.content).status_code == 200
+    assert api.get("/api/rules.toml").content == exported.content
+
+
+def test_a_file_comes_in_whole_or_not_at_all(centre: Centre, api: httpx.Client) -> None:
+    def rule(name: str, **changes: object) -> str:
+        keys = {"id": name, **smoke(**changes)}
+        return "[[rule]]\n" + "".join(f"{key} = {value!r}\n" for key, value in keys.items())
+
+    good, never = rule("smoke-high"), rule("smoke-never", raise_at=300, clear_at=60)
+    refused = problem(api.put("/api/rules.toml?reason=x&activate=1", content=(good + never).encode()), 422)
+    assert {one["rule"] for one in refused["problems"]} == {"smoke-never"}
+    for body in (good + "[[rule]]\n", good + "[[rule]", good + good, "\xff"):
+        raw = body.encode("latin-1") if body == "\xff" else body.encode()
+        problem(api.put("/api/rules.toml?reason=x", content=raw), 422)
+    problem(api.put("/api/rules.toml", content=good.encode()), 422)
+    assert centre.execute("SELECT count(*) FROM rules") == [(0,)]
+    assert centre.execute("SELECT count(*) FROM audit WHERE action LIKE 'rule.%'") == [(0,)]
+
+
+def test_the_list_says_what_people_ask_of_a_rule(centre: Centre, api: httpx.Client) -> None:
+    put(api, smoke(scope={"cells": ["C1"]}))
+    activate(api, 1)
+    centre.execute(
+        "INSERT INTO alarms (rule_id, rule_version, device_id, category, level, raised_at, evidence)"
+        " SELECT 'smoke-high', 1, id, 'fire.smoke', 'red', now(), '{}' FROM devices WHERE code IN ('D1', 'D2')"
+    )
+    (item,) = api.get("/api/rules").json()["items"]
+    wanted = {
+        "id": "smoke-high", "version": 1, "name": "烟雾", "name_en": "Smoke", "type": "threshold", "kinds": ["smoke"],
+        "scope": {"cells": ["C1"]}, "category": "fire.smoke", "class": "A", "level": "red", "open_alarms": 2,
+        "drafts": 0, "last_action": "activate", "last_action_by": "api-token", "state": "active",
+    }  # fmt: skip
+    assert {key: item[key] for key in wanted} == wanted
+    assert item["last_action_at"]
+    put(api, smoke(), rule="smoke-two")
+    page = api.get("/api/rules?state=all&limit=1").json()
+    assert [one["id"] for one in page["items"]] == ["smoke-high"]
+    rest = api.get("/api/rules", params={"state": "all", "cursor": page["next"]}).json()
+    assert ([one["id"] for one in rest["items"]], rest["next"]) == (["smoke-two"], None)
+
+
+def test_viewers_read_and_only_administrators_change(centre: Centre, api: httpx.Client) -> None:
+    put(api, smoke())
+    for role, may in (("viewer", 403), ("dispatcher", 403), ("administrator", 428)):
+        accounts.reset(centre.url, role, actor="test", create=True, role=role)
+        with psycopg.connect(centre.url, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE users SET must_change = false, password_hash = %s WHERE name = %s",
+                (accounts.hash_password("a long enough one"), role),
+            )
+        with httpx.Client(base_url=centre.base, timeout=20) as client:
+            entered = client.post("/api/session", json={"name": role, "password": "a long enough one"})
+            assert entered.status_code == 200, entered.text
+            assert client.get("/api/rules/smoke-high").status_code == 200
+            assert client.get("/api/rules.toml").status_code == 200
+            assert client.post("/api/rules/smoke-high/validate").status_code == 200
+            problem(put(client, smoke(raise_at=80)), may)
+            if may == 403:
+                problem(activate(client, 1), 403)
+                problem(client.post("/api/rules/smoke-high/retire", json={"reason": "x"}), 403)
+                problem(client.put("/api/rules.toml?reason=x", content=b""), 403)
+
+
+def test_a_version_is_never_rewritten_and_history_never_erased(centre: Centre, api: httpx.Client) -> None:
+    put(api, smoke())
+    activate(api, 1)
+    for statement in (
+        "UPDATE rules SET definition = '{}'", "UPDATE rules SET created_by = 'x'", "UPDATE rules SET version = 4",
+        "UPDATE rule_history SET reason = ''", "DELETE FROM rule_history",
+    ):  # fmt: skip
+        with pytest.raises(psycopg.errors.RestrictViolation):
+            centre.execute(statement)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        centre.execute(
+            "INSERT INTO rules (id, version, definition, active) VALUES ('smoke-high', 2, '{}', true)"
+        )
