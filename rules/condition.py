@@ -1,10 +1,12 @@
-"""Where one device stands with one threshold rule, and what moves it (diagram in `docs/rules.md`).
+"""Where one device stands with one rule that has a limit, and what moves it (diagram in `docs/rules.md`).
+
+What is compared with the limit is a number of each reading: the value itself, its slope, the time it stood still.
 
 Deadband, on-delay and off-delay are counted in event time, so that batches, ticks and replays agree.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from city.alarms import Cleared, Evidence, Raised, Repeated, Transition
@@ -13,21 +15,45 @@ from rules.rule import Rule
 from rules.schedule import FOREVER_US, Hours
 from rules.states import gathered, rfc3339, whole
 
+Limits = tuple[float, float]  # raise at, clear past
+EVERY = (1, 1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ThresholdRule(Rule):
-    """A number beyond a limit. The condition begins at ``raise_at`` and ends past the clear limit."""
+class ConditionRule(Rule):
+    """A number of one metric's readings beyond a limit. Kinds derive from it and say which number."""
 
     metric: str
     direction: Direction
-    raise_at: float | StationLevel  # the metric's unit, or one of the station's own levels (metres)
-    clear_at: float | None  # the metric's unit; None = raise_at less (direction above) or plus the deadband
-    deadband: float  # the metric's unit
     on_delay_us: int
     off_delay_us: int
+    n_of_m: tuple[int, int] = EVERY  # the condition begins when n of the last m readings are beyond the limit
 
     def metrics(self) -> frozenset[str]:
         return frozenset({self.metric})
+
+    def terms(self, limits: Limits) -> dict[str, object]:
+        """What evidence says of the limit."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThresholdRule(ConditionRule):
+    """The value itself. The condition begins at ``raise_at`` and ends past the clear limit."""
+
+    raise_at: float | StationLevel  # the metric's unit, or one of the station's own levels (metres)
+    clear_at: float | None  # the metric's unit; None = raise_at less (direction above) or plus the deadband
+    deadband: float  # the metric's unit
+
+    def terms(self, limits: Limits) -> dict[str, object]:
+        counted: dict[str, object] = {} if self.n_of_m == EVERY else {"n_of_m": list(self.n_of_m)}
+        return {
+            "direction": self.direction,
+            "limit": f"station.{self.raise_at}" if isinstance(self.raise_at, str) else "constant",
+            "raise_at": limits[0],
+            "clear_at": limits[1],
+            **counted,
+        }
 
 
 class Phase(IntEnum):
@@ -58,12 +84,16 @@ class Condition:
     over: bool = False  # STANDING: the last reading was beyond the limit, not in the deadband
     late: bool = False  # of the reading at began_us
     value: float = 0.0  # of the reading at began_us
+    seen: Evidence = field(default_factory=dict)  # of that reading: what was measured beside the value
+    recent: int = (
+        0  # rules that count n of m: one bit for each of the last readings beyond the limit, newest lowest
+    )
     past_from_us: int = 0  # the last episode that is over: readings of it that come later are part of it
     past_to_us: int = 0
 
     def mark(self) -> Mark:
         if self.phase is Phase.CLEAR:
-            return Mark.CLEAR
+            return Mark.OTHER if self.recent else Mark.CLEAR
         return Mark.STANDING_OVER if self.phase is Phase.STANDING and self.over else Mark.OTHER
 
     def saved(self, metric_id: int) -> dict[str, object]:
@@ -77,10 +107,13 @@ class Condition:
                 "value": self.value,
                 "late": self.late,
             }
+            state |= {"seen": dict(self.seen)} if self.seen else {}
         if self.phase is Phase.STANDING:
             state |= {"over": self.over} | ({"lag_us": self.lag_us} if self.lag_us else {})
         if self.phase in (Phase.STANDING, Phase.ENDING):
             state |= {"raised_us": self.raised_us, "metric_id": metric_id}
+        if self.recent:
+            state |= {"recent": self.recent}
         if self.past_to_us:
             state |= {"past_from_us": self.past_from_us, "past_to_us": self.past_to_us}
         return state
@@ -88,7 +121,7 @@ class Condition:
     @classmethod
     def loaded(cls, state: Mapping[str, object]) -> "Condition":
         phase = state.get("phase")
-        value = state.get("value")
+        value, seen = state.get("value"), state.get("seen")
         return cls(
             phase=Phase[phase.upper()] if isinstance(phase, str) else Phase.CLEAR,
             began_us=whole(state, "began_us"),
@@ -97,6 +130,8 @@ class Condition:
             over=bool(state.get("over")),
             late=bool(state.get("late")),
             value=float(value) if isinstance(value, int | float) else 0.0,
+            seen=seen if isinstance(seen, Mapping) else {},
+            recent=whole(state, "recent"),
             past_from_us=whole(state, "past_from_us"),
             past_to_us=whole(state, "past_to_us"),
         )
@@ -106,11 +141,9 @@ class Condition:
 class Row:
     observed_us: int
     received_us: int
-    value: float
+    value: float  # what the limits are compared with
     late: bool
-
-
-Limits = tuple[float, float]  # raise at, clear past
+    seen: Evidence = field(default_factory=dict)  # what evidence says beside or instead of the value
 
 
 class Course:
@@ -118,7 +151,7 @@ class Course:
 
     def __init__(
         self,
-        rule: ThresholdRule,
+        rule: ConditionRule,
         metric_id: int,
         device_id: int,
         limits: Limits,
@@ -142,13 +175,16 @@ class Course:
         if self._span_end(row.observed_us) is None:
             return
         state = self.state
-        over = self._over(row.value)
+        recent = self._counted(state.recent, row.value)
+        state.recent = recent if self._rule.n_of_m != EVERY else 0
+        over = self._enough(recent)
+        past_clear = not over and self._past_clear(row.value)
         if state.phase is Phase.CLEAR and over:
             self._begin(Phase.PENDING, row)
-        elif state.phase is Phase.PENDING and self._past_clear(row.value):
+        elif state.phase is Phase.PENDING and past_clear:
             self._rest()
         elif state.phase is Phase.STANDING:
-            if self._past_clear(row.value):
+            if past_clear:
                 state.over = False
                 self._begin(Phase.ENDING, row)
             elif over and not state.over:
@@ -168,7 +204,7 @@ class Course:
         last_us = min(instant_us, ends_us - 1)  # what runs until the schedule's end has no effect any more
         if state.phase is Phase.PENDING and state.began_us + self._rule.on_delay_us <= last_us:
             raised_us = state.began_us + self._rule.on_delay_us
-            self._raise(raised_us, state.began_us, state.value, state.late, None)
+            self._raise(raised_us, self._begun(), None)
             self._stand(raised_us)
         elif state.phase is Phase.ENDING and state.began_us + self._rule.off_delay_us <= last_us:
             self._clear(state.began_us + self._rule.off_delay_us)
@@ -185,12 +221,16 @@ class Course:
     def backfill(self, rows: Sequence[Row], newest_us: int) -> None:
         """Readings older than the newest known: history, which never changes where the condition stands."""
         first: Row | None = None
+        recent = 0
         ends_us = FOREVER_US  # of the schedule that ``first`` lies in
         for row in rows:
-            if first is not None and (ends_us <= row.observed_us or self._past_clear(row.value)):
+            recent = self._counted(recent, row.value)
+            over = self._enough(recent)
+            past_clear = not over and self._past_clear(row.value)
+            if first is not None and (ends_us <= row.observed_us or past_clear):
                 self._record(first, min(row.observed_us, ends_us))
                 first = None
-            if first is None and self._over(row.value):
+            if first is None and over:
                 span_end = self._span_end(row.observed_us)
                 first, ends_us = (None, FOREVER_US) if span_end is None else (row, span_end)
         if first is not None:
@@ -206,6 +246,7 @@ class Course:
         if self.state.phase in (Phase.STANDING, Phase.ENDING):
             evidence = {"reason": "rule no longer applies to this device", "rule_version": self._rule.version}
             self.transitions.append(self._cleared(max(now_us, self.state.raised_us), evidence))
+        self.state.recent = 0
         self._rest()
 
     def _span_end(self, observed_us: int) -> int | None:
@@ -233,8 +274,13 @@ class Course:
             self._close(ends_us, evidence)
         self._rest()
 
-    def _over(self, value: float) -> bool:
-        return value >= self._raise_at if self._rule.direction == "above" else value <= self._raise_at
+    def _counted(self, recent: int, value: float) -> int:
+        """The bits of the last m readings, with this one."""
+        beyond = value >= self._raise_at if self._rule.direction == "above" else value <= self._raise_at
+        return (recent << 1 | beyond) & ((1 << self._rule.n_of_m[1]) - 1)
+
+    def _enough(self, recent: int) -> bool:
+        return recent.bit_count() >= self._rule.n_of_m[0]
 
     def _past_clear(self, value: float) -> bool:
         return value < self._clear_at if self._rule.direction == "above" else value > self._clear_at
@@ -242,6 +288,7 @@ class Course:
     def _begin(self, phase: Phase, row: Row) -> None:
         state = self.state
         state.phase, state.began_us, state.value, state.late = phase, row.observed_us, row.value, row.late
+        state.seen = row.seen
         state.lag_us = max(0, row.received_us - row.observed_us)
 
     def _stand(self, raised_us: int) -> None:
@@ -252,7 +299,7 @@ class Course:
 
     def _rest(self) -> None:
         old = self.state
-        self.state = Condition(past_from_us=old.past_from_us, past_to_us=old.past_to_us)
+        self.state = Condition(past_from_us=old.past_from_us, past_to_us=old.past_to_us, recent=old.recent)
 
     def _repeat(self, row: Row) -> None:
         self._repeats += 1
@@ -272,11 +319,16 @@ class Course:
         raised_us = first.observed_us + self._rule.on_delay_us
         if raised_us > ended_us:
             return
-        self._raise(raised_us, first.observed_us, first.value, first.late, ended_us)
+        self._raise(raised_us, first, ended_us)
         state.past_from_us, state.past_to_us = first.observed_us, ended_us
 
-    def _raise(self, raised_us: int, began_us: int, value: float, late: bool, cleared_us: int | None) -> None:
-        evidence = self._evidence(value, began_us)
+    def _begun(self) -> Row:
+        """The reading at which what runs began."""
+        state = self.state
+        return Row(state.began_us, state.began_us + state.lag_us, state.value, state.late, state.seen)
+
+    def _raise(self, raised_us: int, first: Row, cleared_us: int | None) -> None:
+        evidence = self._evidence(first)
         if self._rule.on_delay_us:
             evidence |= {"on_delay_s": self._rule.on_delay_us / SECOND_US}
         if cleared_us is not None:
@@ -291,7 +343,7 @@ class Course:
                 level=self._rule.level,
                 category=self._rule.category,
                 incident_class=self._rule.incident_class,
-                late=late,
+                late=first.late,
                 evidence=evidence,
                 cleared_us=cleared_us,
             )
@@ -299,7 +351,7 @@ class Course:
 
     def _clear(self, cleared_us: int) -> None:
         self._say_repeats()
-        evidence = self._evidence(self.state.value, self.state.began_us)
+        evidence = self._evidence(self._begun())
         if self._rule.off_delay_us:
             evidence |= {"off_delay_s": self._rule.off_delay_us / SECOND_US}
         self._close(cleared_us, evidence)
@@ -330,22 +382,19 @@ class Course:
                 device_id=self._device_id,
                 metric_id=self._metric_id,
                 count=self._repeats,
-                evidence=self._evidence(self._repeated_by.value, self._repeated_by.observed_us),
+                evidence=self._evidence(self._repeated_by),
             )
         )
         self._repeats, self._repeated_by = 0, None
 
-    def _evidence(self, value: float, observed_us: int) -> dict[str, object]:
-        rule = self._rule
+    def _evidence(self, row: Row) -> dict[str, object]:
         return {
-            "metric": rule.metric,
-            "value": value,
-            "observed_at": rfc3339(observed_us),
-            "direction": rule.direction,
-            "limit": f"station.{rule.raise_at}" if isinstance(rule.raise_at, str) else "constant",
-            "raise_at": self._raise_at,
-            "clear_at": self._clear_at,
-            "rule_version": rule.version,
+            "metric": self._rule.metric,
+            "value": row.value,
+            "observed_at": rfc3339(row.observed_us),
+            **self._rule.terms((self._raise_at, self._clear_at)),
+            **row.seen,
+            "rule_version": self._rule.version,
         }
 
 

@@ -102,6 +102,27 @@ class Keys:
             raise self.error(key, "write a whole number")
         return int(number)
 
+    def whole_numbers(self, key: str) -> tuple[int, ...]:
+        return tuple(
+            int(number) for number in self._numbers(key, int, "write a list of whole numbers, such as [3, 5]")
+        )
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """Empty when it is not there."""
+        remedy = "write a list of finite numbers, such as [-990, -999]"
+        self._taken.add(key)
+        return (
+            tuple(float(item) for item in self._numbers(key, (int, float), remedy)) if self.has(key) else ()
+        )
+
+    def _numbers(self, key: str, kinds: type | tuple[type, ...], remedy: str) -> list[int | float]:
+        value = self._take(key)
+        if not isinstance(value, list) or not all(
+            isinstance(item, kinds) and not isinstance(item, bool) and math.isfinite(item) for item in value
+        ):
+            raise self.error(key, remedy)
+        return value
+
     def choice(self, key: str, known: tuple[str, ...], default: str | None = None) -> str:
         value = self._take(key)
         if value is None and default is not None:

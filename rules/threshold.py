@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from city.alarms import Transition
 from rules.books import Batch, MetricRows, Moment, Surroundings
-from rules.condition import AT_REST, Condition, Course, Limits, Mark, Phase, Row, ThresholdRule
+from rules.condition import AT_REST, EVERY, Condition, Course, Limits, Mark, Phase, Row, ThresholdRule
 from rules.fleet import grown
 from rules.keys import Direction, Keys, StationLevel
 from rules.rule import read_common
 from rules.schedule import Hours
 from rules.states import StateRow, whole
+
+MOST_COUNTED = 32  # readings that n-of-m looks back at
 
 
 def read(keys: Keys, version: int) -> ThresholdRule:
@@ -34,9 +36,22 @@ def read(keys: Keys, version: int) -> ThresholdRule:
         raise_at=raise_at,
         clear_at=_clear_at(keys, raise_at, direction),
         deadband=keys.number("deadband", 0.0, least=0.0),
+        n_of_m=_n_of_m(keys),
         on_delay_us=keys.delay_us("on_delay_s", 0),
         off_delay_us=keys.delay_us("off_delay_s", 0),
     )
+
+
+def _n_of_m(keys: Keys) -> tuple[int, int]:
+    if not keys.has("n_of_m"):
+        return EVERY
+    match keys.whole_numbers("n_of_m"):
+        case (n, m) if 1 <= n <= m <= MOST_COUNTED and m > 1:
+            return n, m
+        case _:
+            raise keys.error(
+                "n_of_m", f"write [n, m] with 1 <= n <= m and m from 2 to {MOST_COUNTED}, such as [3, 5]"
+            )
 
 
 def _clear_at(keys: Keys, raise_at: float | StationLevel, direction: str) -> float | None:
@@ -141,8 +156,8 @@ class ThresholdBook:
 
     def _set(self, device_id: int, state: Condition) -> None:
         mark = state.mark()
-        if self._hours is not None and mark is Mark.STANDING_OVER:
-            mark = Mark.OTHER  # any reading may lie behind the schedule's end
+        if mark is Mark.STANDING_OVER and (self._hours is not None or self.rule.n_of_m != EVERY):
+            mark = Mark.OTHER  # any reading may lie behind the schedule's end, or counts among the last m
         self._marks[device_id] = mark
         if state == AT_REST:
             self._states.pop(device_id, None)

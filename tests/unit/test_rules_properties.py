@@ -36,6 +36,7 @@ AT_ONCE = threshold("at-once", clear_at=60)
 ON_DELAY = threshold("on-delay", clear_at=60, on_delay_s=7)
 OFF_DELAY = threshold("off-delay", clear_at=60, off_delay_s=11)
 BOTH = threshold("both", deadband=10, on_delay_s=5, off_delay_s=9)
+COUNTED = threshold("counted", clear_at=60, n_of_m=[2, 3], off_delay_s=3)
 LOW = threshold("low", direction="below", raise_at=30, deadband=20, off_delay_s=4)
 WARNING = threshold("warning", kind="water", metric="level", raise_at="station.warning", deadband=5)
 SEEN = rule(
@@ -51,7 +52,7 @@ SEEN = rule(
         "level": "blue",
     },
 )
-RULES = [AT_ONCE, ON_DELAY, OFF_DELAY, BOTH, LOW, WARNING, SEEN]
+RULES = [AT_ONCE, ON_DELAY, OFF_DELAY, BOTH, COUNTED, LOW, WARNING, SEEN]
 DEVICES = [
     facts(1),
     facts(2),
