@@ -14,6 +14,7 @@ Colour = Literal["blue", "yellow", "orange", "red"]
 ResponseLevel = Literal["I", "II", "III", "IV"]
 TriggerKind = Literal["stations", "forecast", "rain", "incidents", "warnings"]
 TaskKind = Literal["evacuate", "inspect"]
+Hazard = Literal["flood", "waterlogging", "landslide"]
 WarningState = Literal["draft", "issued", "cancelled", "expired"]
 MessageType = Literal["Alert", "Update", "Cancel"]
 EntryKind = Literal["note", "correction", "response", "warning", "station", "task"]
@@ -158,6 +159,7 @@ class Content:
     """What a warning says. Empty texts are written from the colour, the place and the stations."""
 
     colour: Colour
+    hazard: Hazard = "flood"
     headline: str = ""
     headline_en: str = ""
     description: str = ""
