@@ -70,10 +70,12 @@ class Levels:
 class Source:
     """A series that tells of a station's water; ``travel_minutes`` None = not known.
 
-    ``device_id`` and ``metric_id`` are database ids; ``name`` is the device's code, ``metric`` the quantity's.
+    ``device_id`` and ``metric_id`` are database ids; ``name`` is the device's code, ``label`` what people call it,
+    ``metric`` the quantity's code.
     """
 
     name: str
+    label: str
     metric: str
     device_id: int
     metric_id: int
@@ -100,6 +102,25 @@ class Station:
         """What its number means; an unknown kind is taken for a water level."""
         known = KINDS.get(self.kind)
         return known.measures if known is not None else "level"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What a station read in one step of its hydrograph: the highest and the lowest that is believed, metres.
+
+    None where nothing is. ``odd`` readings were not believed, from ``odd_low`` to ``odd_high``; ``quality`` holds
+    every bit of ``city.observations.Quality`` that any reading of the step carries.
+    """
+
+    first_at: datetime
+    last_at: datetime
+    highest_at: datetime | None
+    highest: float | None
+    lowest: float | None
+    odd: int
+    odd_low: float | None
+    odd_high: float | None
+    quality: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,15 @@ Rows come back as dictionaries named as the screen protocol names them (docs/scr
 numbers and no text a citizen wrote pass through here: the wall is open to everybody in the room.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
+
+from city.observations import Quality
+from city.stations import HIGHEST_BELIEVED_M, LOWEST_BELIEVED_M, ZERO_TOLERANCE_M
+from city.storage.series import SUSPECT
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Any]
@@ -18,7 +22,9 @@ MOST_STATIONS = 2_000  # shown: a stranger who invents water gauges must not fil
 MOST_OPEN = 5_000  # open incidents shown; a district with more has other problems than a wall
 
 
-async def _rows(connection: Connection, query: str, parameters: Sequence[object] = ()) -> list[Row]:
+async def _rows(
+    connection: Connection, query: str, parameters: Sequence[object] | Mapping[str, object] = ()
+) -> list[Row]:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, parameters)
         return await cursor.fetchall()
@@ -148,8 +154,9 @@ _STATIONS = """
     SELECT d.code, coalesce(nullif(d.name, ''), d.code) AS name,
            coalesce(nullif(d.name, ''), d.code) AS name_en, t.station_kind, c.code AS cell,
            t.warning_level_m AS warning_m, t.guaranteed_level_m AS guaranteed_m,
-           t.highest_level_m AS highest_m,
-           newest.value AS level_m, newest.observed_at,
+           t.highest_level_m AS highest_m, t.bank_level_m AS bank_m, t.design_level_m AS design_m,
+           newest.value AS level_m, newest.observed_at, newest.quality,
+           before.value AS before_m, before.observed_at AS before_at, m.code AS metric, m.unit,
            p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline'
                AND p.last_heard_at > now() - make_interval(secs => greatest(120,
                        3 * coalesce(d.expected_interval_s, k.expected_interval_s, 1200))) AS online
@@ -165,23 +172,48 @@ _STATIONS = """
     LEFT JOIN areas c ON c.id = d.cell_id
     LEFT JOIN presence p ON p.device_id = d.id
     LEFT JOIN LATERAL (
-        SELECT o.value, o.observed_at FROM observations o
-        WHERE o.device_id = d.id AND o.metric_id = m.id
-          AND o.quality & %s = 0 AND o.observed_at < now() + interval '2 minutes'
-        ORDER BY o.observed_at DESC LIMIT 1
+        -- Bounded: a gauge that has sent -999 for a month must not have all of it read every second.
+        SELECT value, observed_at, quality FROM (
+            SELECT o.value, o.observed_at, o.quality FROM observations o
+            WHERE o.device_id = d.id AND o.metric_id = m.id
+              AND o.quality & %(ahead)s = 0 AND o.observed_at < now() + interval '2 minutes'
+            ORDER BY o.observed_at DESC LIMIT 20
+        ) recent
+        WHERE recent.quality & %(suspect)s = 0
+          AND recent.value BETWEEN coalesce(t.zero_m - %(tolerance)s, %(lowest)s) AND %(highest)s
+        ORDER BY observed_at DESC LIMIT 1
     ) newest ON true
+    LEFT JOIN LATERAL (
+        SELECT o.value, o.observed_at FROM observations o
+        WHERE o.device_id = d.id AND o.metric_id = m.id AND o.quality & %(suspect)s = 0
+          AND o.observed_at <= newest.observed_at - interval '1 hour'
+          AND o.observed_at > newest.observed_at - interval '90 minutes'
+          AND o.value BETWEEN coalesce(t.zero_m - %(tolerance)s, %(lowest)s) AND %(highest)s
+        ORDER BY o.observed_at DESC LIMIT 1
+    ) before ON true
     WHERE d.registration <> 'retired'
-    ORDER BY t.device_id IS NULL, d.code LIMIT %s
+    ORDER BY t.device_id IS NULL, d.code LIMIT %(most)s
 """
 
 
-async def stations(connection: Connection, unbelievable: int) -> list[Row]:
-    """Everything that reads a water level, with its levels and newest reading, metres above its datum.
+async def stations(connection: Connection) -> list[Row]:
+    """Everything that reads a water level, with its levels, its newest believed reading and one an hour before it.
 
-    A device that nobody has listed as a station comes without levels and ``station_kind``, listed ones first;
-    at most ``MOST_STATIONS``. ``unbelievable`` are the quality bits of readings that are stored but not believed.
+    Metres above its datum. A device that nobody has listed as a station comes without levels and
+    ``station_kind``, listed ones first; at most ``MOST_STATIONS``.
     """
-    return await _rows(connection, _STATIONS, (unbelievable, MOST_STATIONS))
+    return await _rows(
+        connection,
+        _STATIONS,
+        {
+            "ahead": int(Quality.CLOCK_AHEAD),
+            "suspect": SUSPECT,
+            "lowest": LOWEST_BELIEVED_M,
+            "highest": HIGHEST_BELIEVED_M,
+            "tolerance": ZERO_TOLERANCE_M,
+            "most": MOST_STATIONS,
+        },
+    )
 
 
 _DISTRICT = "SELECT code, name, name_en, timezone, response_level FROM district"

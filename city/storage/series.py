@@ -5,18 +5,18 @@ the clock is wrong.
 """
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, LiteralString
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, class_row
 
 from city.devices import SeriesPoint
 from city.errors import CityError
 from city.observations import Quality
+from city.stations import Step
 from city.storage.devices import UnknownDeviceError
 from city.storage.observations import POSTGRES_EPOCH_US
 
@@ -34,18 +34,23 @@ class SeriesError(CityError):
     """A span, step or metric that cannot be answered."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """What was read in one step of a hydrograph: its highest and its lowest value, each with its time.
-
-    ``quality`` holds every bit of ``Quality`` that any reading of the step carries.
-    """
-
-    highest_at: datetime
-    highest: float
-    lowest_at: datetime
-    lowest: float
-    quality: int
+_STEPS = """
+    SELECT min(observed_at) AS first_at, max(observed_at) AS last_at,
+           (array_agg(observed_at ORDER BY value DESC, observed_at DESC) FILTER (WHERE believed))[1] AS highest_at,
+           max(value) FILTER (WHERE believed) AS highest,
+           min(value) FILTER (WHERE believed) AS lowest,
+           count(*) FILTER (WHERE NOT believed) AS odd,
+           min(value) FILTER (WHERE NOT believed) AS odd_low,
+           max(value) FILTER (WHERE NOT believed) AS odd_high,
+           bit_or(quality) AS quality
+    FROM (
+        SELECT observed_at, value, quality, quality & %(suspect)s = 0 AND value BETWEEN %(low)s AND %(high)s AS believed
+        FROM observations
+        WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
+          AND observed_at > %(start)s AND observed_at <= %(end)s
+    ) AS read
+    GROUP BY date_bin(%(step)s, observed_at, '2000-01-01Z') ORDER BY first_at
+"""
 
 
 def steps(
@@ -55,34 +60,30 @@ def steps(
     *,
     start: datetime,
     end: datetime,
+    low: float,
+    high: float,
     most: int = MOST_POINTS,
 ) -> list[Step]:
     """What was read after ``start`` up to ``end``, oldest first, in at most ``most`` steps; empty ones left out.
 
-    Highest and lowest, because a crest that passes between two points is the one thing a hydrograph must not lose,
-    and a sentinel the one thing it must not swallow. Readings of a clock that runs ahead are left out.
+    Values outside ``low``..``high`` and those that ingest marked are kept apart in each step, not hidden. Readings
+    of a clock that runs ahead are left out.
     """
-    rows = connection.execute(
-        """SELECT (array_agg(observed_at ORDER BY value DESC, observed_at DESC))[1], max(value),
-                  (array_agg(observed_at ORDER BY value, observed_at DESC))[1], min(value),
-                  bit_or(quality)
-           FROM observations
-           WHERE device_id = %(device)s AND metric_id = %(metric)s AND quality & %(unbelieved)s = 0
-             AND observed_at > %(start)s AND observed_at <= %(end)s
-           GROUP BY date_bin(%(step)s, observed_at, '2000-01-01Z') ORDER BY min(observed_at)""",
+    cursor = connection.cursor(row_factory=class_row(Step))
+    return cursor.execute(
+        _STEPS,
         {
             "device": device_id,
             "metric": metric_id,
+            "suspect": SUSPECT,
             "unbelieved": _UNBELIEVED,
             "start": start,
             "end": end,
+            "low": low,
+            "high": high,
             "step": timedelta(seconds=max(0.001, (end - start).total_seconds() / most)),
         },
-    )
-    return [
-        Step(highest_at=_utc(at), highest=high, lowest_at=_utc(below_at), lowest=low, quality=quality)
-        for at, high, below_at, low, quality in rows
-    ]
+    ).fetchall()
 
 
 def newest_at(
@@ -221,7 +222,7 @@ def read_series(
         raise SeriesError(
             f"step = {step.total_seconds():g}: use one second or more, and at most {MOST_POINTS} steps"
         )
-    device_id, metric_id = _device_metric(connection, code, metric)
+    device_id, metric_id = device_metric(connection, code, metric)
     rows = connection.execute(
         _SERIES,
         {
@@ -273,7 +274,8 @@ def _rollup_step(span: timedelta, step: timedelta) -> int:
     return next((rollup for rollup in (3600, 60) if seconds % rollup == 0), 0)
 
 
-def _device_metric(connection: Connection[TupleRow], code: str, metric: str | None) -> tuple[int, int]:
+def device_metric(connection: Connection[TupleRow], code: str, metric: str | None = None) -> tuple[int, int]:
+    """Ids of a device and of its metric, the kind's main one by default. Raises UnknownDeviceError, SeriesError."""
     row = connection.execute(
         """SELECT d.id, m.id, coalesce(%(metric)s, k.main_metric) FROM devices d
            JOIN device_kinds k ON k.code = d.kind

@@ -182,18 +182,19 @@ def _levels(row: dict[str, Any]) -> Levels:
 # ── as the forecast and the desk work with them ──────────────────────────────────────────────────────
 
 _SOURCES = """
-    SELECT * FROM (
-        SELECT u.station_id, d.code AS name, k.main_metric AS metric, d.id AS device_id, m.id AS metric_id,
-               'level_upstream' AS role, u.travel_minutes
-        FROM station_upstreams u JOIN devices d ON d.id = u.upstream_id
-        JOIN device_kinds k ON k.code = d.kind JOIN metrics m ON m.code = k.main_metric
+    SELECT named.station_id, d.code AS name, coalesce(nullif(d.name, ''), d.code) AS label, m.code AS metric,
+           d.id AS device_id, m.id AS metric_id, named.role, named.travel_minutes
+    FROM (
+        SELECT u.station_id, u.upstream_id AS device_id, k.main_metric AS metric, 'level_upstream' AS role,
+               u.travel_minutes
+        FROM station_upstreams u JOIN devices d ON d.id = u.upstream_id JOIN device_kinds k ON k.code = d.kind
         UNION ALL
-        SELECT t.station_id, d.code, t.metric, d.id, m.id, t.role, t.travel_minutes
-        FROM station_series t JOIN devices d ON d.id = t.device_id JOIN metrics m ON m.code = t.metric
+        SELECT station_id, device_id, metric, role, travel_minutes FROM station_series
     ) AS named
-    WHERE device_id <> station_id AND (%(code)s::text IS NULL OR station_id =
+    JOIN devices d ON d.id = named.device_id JOIN metrics m ON m.code = named.metric
+    WHERE d.id <> named.station_id AND (%(code)s::text IS NULL OR named.station_id =
         (SELECT id FROM devices WHERE code = %(code)s::text))
-    ORDER BY station_id, role, name, metric
+    ORDER BY named.station_id, named.role, d.code, m.code
 """
 
 

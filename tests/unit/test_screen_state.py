@@ -115,36 +115,6 @@ def test_a_cell_that_is_no_longer_valid_leaves_the_screen(
     assert shown(log, "cell", "C1") is not None
 
 
-def station(**changed: Any) -> dict[str, Any]:
-    row = {
-        "code": "W1",
-        "warning_m": 3.0,
-        "guaranteed_m": 4.0,
-        "highest_m": 5.0,
-        "level_m": 2.5,
-        "online": True,
-    }
-    return derive.station({**row, **changed})
-
-
-@pytest.mark.parametrize(
-    ("changed", "state", "margin"),
-    [
-        ({}, "normal", 0.5),
-        ({"level_m": 3.0}, "warning", 0.0),
-        ({"level_m": 4.25}, "guaranteed", -1.25),
-        ({"level_m": 5.5}, "record", -2.5),
-        ({"online": False}, "silent", None),
-        ({"level_m": None}, "silent", None),
-        ({"warning_m": None, "guaranteed_m": None}, "unset", None),
-    ],
-)
-def test_stations(changed: dict[str, Any], state: str, margin: float | None) -> None:
-    row = station(**changed)
-    assert (row["state"], row["margin_m"]) == (state, margin)
-    assert "online" not in row
-
-
 def session(**changed: Any) -> dict[str, Any]:
     figures = {"lag_ms": 20, "broker_connected": True, "broker_dropped": 0}
     return {

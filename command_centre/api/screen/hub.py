@@ -19,7 +19,8 @@ import structlog
 from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
-from city.observations import Quality
+from city.stations import StationForecast
+from city.storage import forecasts as stored_forecasts
 from city.storage import health as health_figures
 from city.storage import screen as tables
 from city.storage.database import CHANNEL, connection_arguments
@@ -37,7 +38,8 @@ STATIONS_S = 1.5
 PRESENCE_S = 5.0
 GROUND_S = 30.0
 MOST_SCREENS = 500
-UNBELIEVABLE = int(Quality.CLOCK_AHEAD)
+FORECASTS_S = 5.0
+SKILL_S = 60.0
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 _log = structlog.get_logger(__name__)
@@ -46,7 +48,8 @@ _log = structlog.get_logger(__name__)
 class Hub:
     """One for each centre process; ``pool`` gives connections in autocommit mode.
 
-    ``screens`` are the wake-up events of those connected.
+    ``screens`` are the wake-up events of those connected. ``forecasts`` are the newest by station, ``skill`` what
+    they were worth over the last 30 days.
     """
 
     def __init__(self, url: str, pool: Pool, *, most_screens: int = MOST_SCREENS) -> None:
@@ -56,6 +59,8 @@ class Hub:
         self.loaded = False
         self.beat = 0
         self.health: dict[str, object] = derive.health(None, 0)
+        self.forecasts: dict[str, StationForecast] = {}
+        self.skill: dict[str, list[stored_forecasts.Verification]] = {}
         self.counted: Counter[str] = Counter()
         self.screens: set[asyncio.Event] = set()
         self._nudged = asyncio.Event()
@@ -106,13 +111,14 @@ class Hub:
         district = await tables.district(connection)
         presence = await tables.presence(connection)
         incidents = await tables.open_incidents(connection)
-        stations = await tables.stations(connection, UNBELIEVABLE)
+        stations = await tables.stations(connection)
+        await self._look_ahead(connection)
         if not self.loaded:
             self._follower.start(recent, high, time.monotonic())
         self._state.set_cells(cells)
         self._state.set_presence(presence)
         self._state.set_district(district)
-        self._state.set_stations(stations)
+        self._state.set_stations(stations, self.forecasts)
         self._state.set_incidents(incidents, every=True)
         self._state.set_health(self.health)
         if not self.loaded:
@@ -168,7 +174,8 @@ class Hub:
         if not self.loaded:
             return
         if self._due("stations", STATIONS_S):
-            self._state.set_stations(await tables.stations(connection, UNBELIEVABLE))
+            await self._look_ahead(connection)
+            self._state.set_stations(await tables.stations(connection), self.forecasts)
         if self._due("presence", PRESENCE_S):
             started = time.monotonic()
             self._state.set_presence(await tables.presence(connection))
@@ -177,6 +184,13 @@ class Hub:
         if self._due("ground", GROUND_S):
             self._state.set_cells(await tables.cells(connection))
             self._state.set_district(await tables.district(connection))
+
+    async def _look_ahead(self, connection: AsyncConnection[Any]) -> None:
+        if self._due("forecasts", FORECASTS_S):
+            self.forecasts = {one.station: one for one in await stored_forecasts.newest(connection)}
+        if self._due("skill", SKILL_S):
+            today = datetime.now(UTC).date()
+            self.skill = await stored_forecasts.verification(connection, today)
 
     def _due(self, what: str, every_s: float) -> bool:
         now = time.monotonic()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from city.stations import station_state
+from city.stations import StationForecast
 from command_centre.api.screen.log import ScreenLog
+from command_centre.flood.stations import live
 
 Row = Mapping[str, Any]
 
@@ -77,9 +78,9 @@ class DistrictState:
             self._stage_cell(code)
         self._log.stage("counts", "open", self._counts())
 
-    def set_stations(self, rows: Iterable[Row]) -> None:
-        """Stations with their newest level."""
-        self._log.stage_topic("station", {row["code"]: station(row) for row in rows})
+    def set_stations(self, rows: Iterable[Row], forecasts: Mapping[str, StationForecast]) -> None:
+        """Stations with their newest level and, by code, what is forecast for them."""
+        self._log.stage_topic("station", {row["code"]: live(row, forecasts.get(row["code"])) for row in rows})
 
     def set_district(self, row: Row | None) -> None:
         """Name, zone and response level; before the first import a district without a name."""
@@ -147,22 +148,6 @@ class DistrictState:
             counts["unassigned"] += incident["unit"] is None
             counts["unacknowledged"] += incident["acknowledged_at"] is None
         return counts
-
-
-def station(row: Row) -> dict[str, Any]:
-    """A station as screens show it; ``margin_m`` is what is left to the warning level, negative above it."""
-    shown = {key: value for key, value in row.items() if key != "online"}
-    state = station_state(
-        row["level_m"],
-        row["warning_m"],
-        row["guaranteed_m"],
-        row["highest_m"],
-        is_silent=not row["online"],
-    )
-    margin = None
-    if state not in {"unset", "silent"} and row["warning_m"] is not None:
-        margin = round(row["warning_m"] - row["level_m"], 3)
-    return {**shown, "margin_m": margin, "state": state}
 
 
 def health(ingest: Row | None, refused: int) -> dict[str, object]:
