@@ -10,6 +10,8 @@ from typing import Literal
 
 Level = Literal["blue", "yellow", "orange", "red"]
 IncidentClass = Literal["A", "B", "C"]
+# ISA-18.2 (IEC 62682) by its own names; command_centre.alarm_life says what leads from one to another.
+AlarmState = Literal["UNACK", "ACKED", "RTNUN", "NORM", "SHLVD", "DSUPR", "OOSRV"]
 Evidence = Mapping[str, object]  # values, window, limits: what a person needs to see why, JSON-able
 
 

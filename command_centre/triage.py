@@ -55,6 +55,9 @@ class NewAlarm:
     gateway: str | None = None
     unclaimed: bool = False
     service_state: str = "in_service"
+    shelved: bool = False  # its rule on its device, by a person
+    incident_id: int | None = None  # looked at again: its level rose, or it came back from being silent
+    level: str = ""
     cell_id: int | None = None
     cell_code: str = ""
     neighbours: frozenset[int] = frozenset()
@@ -93,7 +96,7 @@ class Join:
     """It belongs to an open incident. ``also_fits`` could have been joined too: a person may look."""
 
     incident_id: int
-    why: Literal["device", "cell", "neighbour", "gateway", "system"]
+    why: Literal["device", "cell", "neighbour", "gateway", "system", "again"]
     raise_class_to: IncidentClass | None = None
     reopen_acknowledgement: bool = False
     tell_again: bool = False
@@ -104,12 +107,14 @@ class Join:
 class Record:
     """History only: it was over before anybody could act. Nobody is paged."""
 
-    why: Literal["late_and_over", "silence_ended", "not_in_service", "cleared_while_held"]
+    why: Literal["late_and_over", "silence_ended", "cleared_while_held", "over_again"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hold:
-    """Its device is under test or shelved: kept until that ends."""
+    """It is shelved, or its device is, or is under test or out of service: kept until that ends."""
+
+    why: str  # the device's service state, or "shelf"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +148,8 @@ def decide(
         return Wait(until=alarm.page_after)
     if (over := _over_or_held(alarm)) is not None:
         return over
+    if alarm.incident_id is not None and (again := _again(alarm, candidates)) is not None:
+        return again
     minutes = (windows or {}).get(alarm.category)
     window = JOIN_WINDOW if minutes is None else timedelta(minutes=minutes)
     fits = []
@@ -161,15 +168,33 @@ def decide(
 
 
 def _over_or_held(alarm: NewAlarm) -> Record | Hold | None:
-    if alarm.service_state in ("under_test", "shelved"):
-        return Hold() if alarm.cleared_at is None else Record(why="cleared_while_held")
-    if alarm.service_state == "out_of_service":
-        return Record(why="not_in_service")
+    why = alarm.service_state if alarm.service_state != "in_service" else "shelf" if alarm.shelved else ""
+    if why:
+        return Hold(why=why) if alarm.cleared_at is None else Record(why="cleared_while_held")
     if alarm.cleared_at is not None and alarm.late:
         return Record(why="late_and_over")
     if alarm.cleared_at is not None and alarm.category == SILENT:
         return Record(why="silence_ended")
     return None
+
+
+def _again(alarm: NewAlarm, candidates: Sequence[OpenIncident]) -> Join | Record | None:
+    """A re-alarm belongs to the incident it has; None when that is closed by now: then it is as good as new.
+
+    Whoever acknowledged did so for a lower level, or before the alarm was silenced: it is asked for again.
+    """
+    own = next((one for one in candidates if one.incident.id == alarm.incident_id), None)
+    if own is None or own.incident.closed_at is not None:
+        return Record(why="over_again") if alarm.cleared_at is not None else None
+    deserved = _deserved_class(alarm, own)
+    seen = own.incident.acknowledged_at is not None or own.incident.state == "handled"
+    return Join(
+        incident_id=own.incident.id,
+        why="again",
+        raise_class_to=deserved if deserved < own.incident.incident_class else None,
+        reopen_acknowledgement=seen,
+        tell_again=True,
+    )
 
 
 Why = Literal["device", "cell", "neighbour", "gateway", "system"]
@@ -291,7 +316,9 @@ def _join_happenings(alarm: NewAlarm, old: Incident, verdict: Join) -> tuple[Hap
     detail: dict[str, object] = {**alarm_detail(alarm), "why": verdict.why, "told_again": verdict.tell_again}
     if other := [incident_id for incident_id in verdict.also_fits if incident_id > 0]:
         detail["also_fits"] = other
-    happenings = [Happening(kind="joined", detail=detail)]
+    if verdict.why == "again":
+        detail["level"] = alarm.level
+    happenings = [Happening(kind="alarm_again" if verdict.why == "again" else "joined", detail=detail)]
     if verdict.raise_class_to is not None:
         step: dict[str, object] = {"from": old.incident_class, "to": verdict.raise_class_to}
         happenings.append(Happening(kind="class_raised", detail=step))

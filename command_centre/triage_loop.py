@@ -64,9 +64,10 @@ async def triage_batch(
         await alarms.mark(
             connection,
             [
-                (state, ids[key] if key is not None else None, alarm_id)
-                for alarm_id, state, key in plan.verdicts
+                (state, ids[key] if key is not None else None, alarm_id, why)
+                for alarm_id, state, key, why in plan.verdicts
             ],
+            now,
         )
     _report(plan, stored)
     return len(rows)
@@ -88,6 +89,9 @@ def _alarm(row: Row, directory: Directory) -> NewAlarm:
         gateway=row["gateway"],
         unclaimed=row["unclaimed"],
         service_state=row["service_state"],
+        shelved=row["shelved"],
+        incident_id=row["incident_id"],
+        level=row["level"],
         cell_id=row["cell_id"],
         cell_code=row["cell_code"],
         neighbours=frozenset(row["neighbours"]),
@@ -139,7 +143,8 @@ class Plan:
     now: datetime
     open: dict[int, OpenIncident] = field(default_factory=dict)
     changes: dict[int, Change] = field(default_factory=dict)
-    verdicts: list[tuple[int, str, int | None]] = field(default_factory=list)  # alarm, triage state, incident
+    # alarm, triage state, incident, why it is held
+    verdicts: list[tuple[int, str, int | None, str]] = field(default_factory=list)
 
     def take(self, alarm: NewAlarm) -> None:
         """Decide on one alarm and remember what follows."""
@@ -148,9 +153,9 @@ class Plan:
             case triage.Wait():
                 return
             case triage.Hold():
-                self.verdicts.append((alarm.id, "held", None))
+                self.verdicts.append((alarm.id, "held", None, verdict.why))
             case triage.Record():
-                self.verdicts.append((alarm.id, "recorded", None))
+                self.verdicts.append((alarm.id, "recorded", None, ""))
             case triage.Open():
                 self._open(alarm)
             case triage.Join():
@@ -182,7 +187,7 @@ class Plan:
         )
         self.changes[key] = change
         self.open[key] = OpenIncident(incident=change.incident, footprint=triage.footprint_of(alarm))
-        self.verdicts.append((alarm.id, "done", key))
+        self.verdicts.append((alarm.id, "done", key, ""))
 
     def _join(self, alarm: NewAlarm, verdict: triage.Join) -> None:
         key = verdict.incident_id
@@ -202,7 +207,7 @@ class Plan:
                 happenings=earlier.happenings + joined.happenings,
                 tells=earlier.tells or joined.tells,  # one message a batch: written last, it says it all
             )
-        self.verdicts.append((alarm.id, "done", key))
+        self.verdicts.append((alarm.id, "done", key, ""))
 
 
 def _report(plan: Plan, stored: Sequence[Incident]) -> None:

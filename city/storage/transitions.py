@@ -7,13 +7,14 @@ from typing import Any, Protocol
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from city.alarms import Cleared, Raised, Repeated, Transition
+from city.alarms import Cleared, Evidence, LevelChanged, Raised, Repeated, Transition
 from city.observations import instant
 
 Db = Connection[Any]
 
 # A late alarm waits for the rest of its backlog, which may clear it again.
 LATE_PATIENCE = timedelta(seconds=3)
+REPEATS_NOTED = 50  # repeats of an episode that are noted one by one
 
 
 class StateRow(Protocol):
@@ -28,18 +29,19 @@ class StateRow(Protocol):
 
 
 def write_transitions(connection: Db, transitions: Sequence[Transition], *, now: datetime) -> None:
-    """Apply transitions in their order; an episode that is open already is counted on, never opened twice."""
+    """Apply transitions in their order; an episode that is open already is counted on, never opened twice.
+
+    What raised, repeated, changed level or cleared is noted in the alarm's own events, in the same statement.
+    """
     with connection.pipeline():
         for transition in transitions:
             match transition:
                 case Raised():
                     _raise(connection, transition, now)
                 case Repeated():
-                    connection.execute(
-                        "UPDATE alarms SET repeats = repeats + %s WHERE rule_id = %s AND device_id = %s"
-                        " AND metric_id IS NOT DISTINCT FROM %s AND cleared_at IS NULL",
-                        [transition.count, transition.rule_id, transition.device_id, transition.metric_id],
-                    )
+                    _repeat(connection, transition, now)
+                case LevelChanged():
+                    _change_level(connection, transition)
                 case Cleared():
                     _clear(connection, transition)
 
@@ -47,19 +49,7 @@ def write_transitions(connection: Db, transitions: Sequence[Transition], *, now:
 def _raise(connection: Db, raised: Raised, now: datetime) -> None:
     over = raised.cleared_us is not None
     connection.execute(
-        """
-        WITH raised AS (
-            INSERT INTO alarms AS a (rule_id, rule_version, device_id, cell_id, metric_id, category, level, class,
-                                     raised_at, cleared_at, late, page_after, triage, evidence)
-            SELECT %(rule)s, %(version)s, d.id, d.cell_id, %(metric)s, %(category)s, %(level)s, %(class)s, %(raised)s,
-                   %(cleared)s, %(late)s, %(page)s, %(triage)s, %(evidence)s
-            FROM devices d WHERE d.id = %(device)s
-            ON CONFLICT (rule_id, device_id, cell_id, metric_id) WHERE cleared_at IS NULL
-                DO UPDATE SET repeats = a.repeats + 1
-            RETURNING id, (xmax = 0) AS inserted
-        )
-        INSERT INTO changes (kind, object) SELECT 'alarm.raised', id::text FROM raised WHERE inserted AND %(tell)s
-        """,
+        _RAISE,
         {
             "rule": raised.rule_id,
             "version": raised.rule_version,
@@ -72,9 +62,133 @@ def _raise(connection: Db, raised: Raised, now: datetime) -> None:
             "cleared": instant(raised.cleared_us) if raised.cleared_us is not None else None,
             "late": raised.late,
             "page": now + LATE_PATIENCE if raised.late else datetime.min.replace(tzinfo=UTC),
-            "triage": "recorded" if over else "new",
+            "triage": "recorded" if over or raised.suppressed else "new",
+            "suppressed": raised.suppressed,
             "evidence": Jsonb(dict(raised.evidence)),
+            "change": "alarm.suppressed" if raised.suppressed else "alarm.raised",
             "tell": not over,
+        },
+    )
+
+
+# Whether it is exercise is asked by event time: a late alarm from before the drill is real. An open episode that was
+# suppressed and is raised without that now is what nobody was told of so far: it begins its way through triage.
+_RAISE = """
+    WITH drill AS (
+        SELECT min(d.id) AS id FROM drill_devices m JOIN drills d ON d.id = m.drill_id
+        WHERE m.device_id = %(device)s AND d.opened_at <= %(raised)s
+          AND %(raised)s < coalesce(d.ended_at, d.until)
+    ), silenced AS (
+        SELECT id FROM alarms WHERE rule_id = %(rule)s AND device_id = %(device)s
+            AND metric_id IS NOT DISTINCT FROM %(metric)s AND cleared_at IS NULL AND suppressed IS NOT NULL
+    ), raised AS (
+        INSERT INTO alarms AS a (rule_id, rule_version, device_id, cell_id, metric_id, category, level, class,
+                                 raised_at, cleared_at, late, page_after, triage, suppressed, exercise, drill_id,
+                                 evidence)
+        SELECT %(rule)s, %(version)s, d.id, d.cell_id, %(metric)s, %(category)s, %(level)s, %(class)s, %(raised)s,
+               %(cleared)s, %(late)s, %(page)s, %(triage)s, %(suppressed)s, drill.id IS NOT NULL, drill.id,
+               %(evidence)s
+        FROM devices d, drill WHERE d.id = %(device)s
+        ON CONFLICT (rule_id, device_id, cell_id, metric_id) WHERE cleared_at IS NULL
+            DO UPDATE SET repeats = a.repeats + 1,
+                suppressed = CASE WHEN excluded.suppressed IS NULL THEN NULL ELSE a.suppressed END,
+                triage = CASE WHEN a.suppressed IS NOT NULL AND excluded.suppressed IS NULL THEN 'new'
+                              ELSE a.triage END
+        RETURNING id, (xmax = 0) AS inserted, suppressed IS NULL AND id IN (SELECT id FROM silenced) AS lifted
+    ), noted AS (
+        INSERT INTO alarm_events (alarm_id, at, kind, reason, evidence)
+        SELECT id, e.at, e.kind, e.reason, e.evidence
+        FROM raised, (VALUES
+            (1, %(raised)s::timestamptz, 'raised', '', %(evidence)s::jsonb),
+            (2, %(raised)s, 'suppressed', %(suppressed)s::text, '{}'),
+            (3, %(cleared)s::timestamptz, 'cleared', '', '{}')) e (place, at, kind, reason, evidence)
+        WHERE inserted AND e.at IS NOT NULL AND e.reason IS NOT NULL ORDER BY e.place
+    ), told AS (
+        INSERT INTO alarm_events (alarm_id, at, kind, evidence)
+        SELECT id, %(raised)s, 'unsuppressed', %(evidence)s FROM raised WHERE lifted
+    )
+    INSERT INTO changes (kind, object) SELECT %(change)s, id::text FROM raised WHERE (inserted OR lifted) AND %(tell)s
+"""
+
+
+def _repeat(connection: Db, repeated: Repeated, now: datetime) -> None:
+    """Count on. Noted one by one at first; of a device that never stops flapping only each hundredth is."""
+    connection.execute(
+        """
+        WITH repeated AS (
+            UPDATE alarms SET repeats = repeats + %(count)s
+            WHERE rule_id = %(rule)s AND device_id = %(device)s
+              AND metric_id IS NOT DISTINCT FROM %(metric)s AND cleared_at IS NULL
+            RETURNING id, repeats
+        )
+        INSERT INTO alarm_events (alarm_id, at, kind, evidence)
+        SELECT id, %(at)s, 'repeated',
+               %(evidence)s || jsonb_build_object('count', %(count)s::int, 'repeats', repeats)
+        FROM repeated WHERE repeats <= %(each)s OR repeats / 100 > (repeats - %(count)s) / 100
+        """,
+        {
+            "count": repeated.count,
+            "rule": repeated.rule_id,
+            "device": repeated.device_id,
+            "metric": repeated.metric_id,
+            "at": _observed(repeated.evidence) or now,
+            "evidence": Jsonb(dict(repeated.evidence)),
+            "each": REPEATS_NOTED,
+        },
+    )
+
+
+def _observed(evidence: Evidence) -> datetime | None:
+    """The event time that an evidence names, if it does."""
+    try:
+        at = datetime.fromisoformat(str(evidence.get("observed_at")))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
+
+
+def _change_level(connection: Db, changed: LevelChanged) -> None:
+    """Move the open episode's level. Risen, it waits for triage and for an acknowledgement again (re-alarm).
+
+    The same level again changes nothing, so a batch that is delivered twice tells nobody twice.
+    """
+    connection.execute(
+        """
+        WITH before AS (
+            SELECT id, level, class FROM alarms
+            WHERE rule_id = %(rule)s AND device_id = %(device)s
+              AND metric_id IS NOT DISTINCT FROM %(metric)s AND cleared_at IS NULL
+              AND (level, class) IS DISTINCT FROM (%(level)s::text, %(class)s::text)
+            FOR NO KEY UPDATE
+        ), changed AS (
+            UPDATE alarms a SET level = %(level)s, class = %(class)s,
+                level_since = greatest(%(at)s::timestamptz, a.raised_at),
+                evidence = a.evidence || jsonb_build_object('level_changed', %(evidence)s::jsonb),
+                acknowledged_at = CASE WHEN %(risen)s THEN NULL ELSE a.acknowledged_at END,
+                acknowledged_by = CASE WHEN %(risen)s THEN NULL ELSE a.acknowledged_by END,
+                triage = CASE WHEN %(risen)s AND a.triage = 'done' THEN 'new' ELSE a.triage END
+            FROM before WHERE a.id = before.id
+            RETURNING a.id, before.level AS was, before.class AS was_class, a.level_since
+        ), noted AS (
+            INSERT INTO alarm_events (alarm_id, at, kind, evidence)
+            SELECT id, level_since, %(kind)s, %(evidence)s::jsonb || jsonb_strip_nulls(jsonb_build_object(
+                'from', was, 'to', %(level)s::text, 'class_from', was_class, 'class_to', %(class)s::text,
+                'rule_version', %(version)s::int)) FROM changed
+        )
+        INSERT INTO changes (kind, object) SELECT %(change)s, id::text FROM changed
+        """,
+        {
+            "rule": changed.rule_id,
+            "version": changed.rule_version,
+            "device": changed.device_id,
+            "metric": changed.metric_id,
+            "level": changed.level,
+            "class": changed.incident_class,
+            "at": instant(changed.changed_us),
+            "risen": changed.risen,
+            "kind": "level_raised" if changed.risen else "level_lowered",
+            "change": "alarm.level_raised" if changed.risen else "alarm.level_lowered",
+            "evidence": Jsonb(dict(changed.evidence)),
         },
     )
 
@@ -83,20 +197,24 @@ def _clear(connection: Db, cleared: Cleared) -> None:
     connection.execute(
         """
         WITH cleared AS (
-            UPDATE alarms SET cleared_at = greatest(%s, raised_at),
-                evidence = evidence || jsonb_build_object('cleared', %s::jsonb)
-            WHERE rule_id = %s AND device_id = %s AND metric_id IS NOT DISTINCT FROM %s AND cleared_at IS NULL
-            RETURNING id
+            UPDATE alarms SET cleared_at = greatest(%(at)s::timestamptz, raised_at),
+                evidence = evidence || jsonb_build_object('cleared', %(evidence)s::jsonb)
+            WHERE rule_id = %(rule)s AND device_id = %(device)s
+              AND metric_id IS NOT DISTINCT FROM %(metric)s AND cleared_at IS NULL
+            RETURNING id, cleared_at
+        ), noted AS (
+            INSERT INTO alarm_events (alarm_id, at, kind, evidence)
+            SELECT id, cleared_at, 'cleared', %(evidence)s FROM cleared
         )
         INSERT INTO changes (kind, object) SELECT 'alarm.cleared', id::text FROM cleared
         """,
-        [
-            instant(cleared.cleared_us),
-            Jsonb(dict(cleared.evidence)),
-            cleared.rule_id,
-            cleared.device_id,
-            cleared.metric_id,
-        ],
+        {
+            "at": instant(cleared.cleared_us),
+            "evidence": Jsonb(dict(cleared.evidence)),
+            "rule": cleared.rule_id,
+            "device": cleared.device_id,
+            "metric": cleared.metric_id,
+        },
     )
 
 

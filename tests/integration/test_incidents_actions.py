@@ -201,18 +201,23 @@ def test_pages_filter_and_go_on(town: str) -> None:
     assert [row["id"] for row in on(town, lambda c: page(c, unit="fire-east"))] == [1]
     assert [row["id"] for row in on(town, lambda c: page(c, cell="d00", classes=["B"]))] == [2]
     assert on(town, lambda c: page(c, classes=["A"])) == []
-    assert [row["id"] for row in on(town, lambda c: alarms.page(c, state="open", incident=2))] == [2]
-    assert on(town, lambda c: alarms.page(c, state="cleared")) == []
-    assert [row["device"] for row in on(town, lambda c: alarms.page(c, device="c02-s1"))] == ["c02-s1"]
+    assert [row["id"] for row in on(town, lambda c: alarms.page(c, now=NOW, standing=True, incident=2))] == [
+        2
+    ]
+    assert on(town, lambda c: alarms.page(c, now=NOW, standing=False)) == []
+    assert [row["device"] for row in on(town, lambda c: alarms.page(c, now=NOW, device="c02-s1"))] == [
+        "c02-s1"
+    ]
 
 
 def test_one_alarm_can_be_acknowledged_once(town: str) -> None:
-    first = on(town, lambda connection: alarms.acknowledge(connection, 1, "user:1", LATER))
-    again = on(town, lambda connection: alarms.acknowledge(connection, 1, "user:2", LATER + MINUTE))
-    assert first is not None
-    assert again is not None
-    assert (again["acknowledged_by"], again["acknowledged_at"]) == ("user:1", LATER)
-    assert on(town, lambda connection: alarms.acknowledge(connection, 999, "user:1", LATER)) is None
+    assert on(town, lambda connection: alarms.acknowledge(connection, 1, "user:1", LATER))
+    assert not on(town, lambda connection: alarms.acknowledge(connection, 1, "user:2", LATER + MINUTE))
+    row = on(town, lambda connection: alarms.get(connection, 1, LATER))
+    assert row is not None
+    assert (row["acknowledged_by"], row["acknowledged_at"], row["state"]) == ("user:1", LATER, "ACKED")
+    assert not on(town, lambda connection: alarms.acknowledge(connection, 999, "user:1", LATER))
+    assert on(town, lambda connection: alarms.get(connection, 999, LATER)) is None
 
 
 def test_a_person_opens_one_and_a_later_alarm_joins_it(town: str) -> None:

@@ -219,11 +219,13 @@ def test_late_and_over_is_history_and_a_short_flap_is_an_incident() -> None:
 def test_waiting_and_held() -> None:
     assert decide(alarm(page_after=NOON + MINUTE), [], NOON) == Wait(until=NOON + MINUTE)
     assert decide(alarm(page_after=NOON), [], NOON) == Open()
-    assert decide(alarm(service_state="under_test"), [], NOON) == Hold()
-    assert decide(alarm(service_state="shelved"), [opened(alarm())], NOON) == Hold()
+    assert decide(alarm(service_state="under_test"), [], NOON) == Hold(why="under_test")
+    assert decide(alarm(service_state="shelved"), [opened(alarm())], NOON) == Hold(why="shelved")
+    assert decide(alarm(service_state="out_of_service"), [], NOON) == Hold(why="out_of_service")
+    assert decide(alarm(shelved=True), [opened(alarm())], NOON) == Hold(why="shelf")
     held = alarm(service_state="shelved", cleared_at=NOON)
     assert decide(held, [], NOON) == Record(why="cleared_while_held")
-    assert decide(alarm(service_state="out_of_service"), [], NOON) == Record(why="not_in_service")
+    assert decide(alarm(shelved=True, cleared_at=NOON), [], NOON) == Record(why="cleared_while_held")
 
 
 def test_neighbours_of_neighbours_stop_at_the_bound() -> None:
