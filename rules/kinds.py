@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rules import detection, silence, threshold
+from rules import detection, ladder, silence, threshold
 from rules.books import Book, Surroundings
 from rules.condition import ThresholdRule
 from rules.keys import Keys
@@ -22,6 +22,7 @@ class RuleKind:
 
 KINDS = {
     "threshold": RuleKind(ThresholdRule, threshold.read, threshold.ThresholdBook),
+    "ladder": RuleKind(ladder.LadderRule, ladder.read, ladder.LadderBook),
     "detection": RuleKind(detection.DetectionRule, detection.read, detection.DetectionBook),
     "silence": RuleKind(silence.SilenceRule, silence.read, silence.SilenceBook),
 }

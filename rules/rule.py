@@ -48,8 +48,8 @@ class Common(TypedDict):
     schedule: Schedule | None
 
 
-def read_common(keys: Keys, version: int, kinds: frozenset[str]) -> Common:
-    """``kinds``: kinds of device, as the kind of rule reads them."""
+def read_common(keys: Keys, version: int, kinds: frozenset[str], level: Level | None = None) -> Common:
+    """``kinds``: kinds of device, as the kind of rule reads them; ``level`` where it says that itself too."""
     return Common(
         rule_id=keys.rule_id,
         version=version,
@@ -57,7 +57,7 @@ def read_common(keys: Keys, version: int, kinds: frozenset[str]) -> Common:
         name_en=keys.text("name_en"),
         category=keys.code("category"),
         incident_class=keys.incident_class(),
-        level=keys.level(),
+        level=level or keys.level(),
         scope=read_scope(keys, kinds),
         family=keys.optional_text("family", keys.rule_id),
         schedule=read_schedule(keys),
