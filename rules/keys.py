@@ -103,25 +103,26 @@ class Keys:
         return int(number)
 
     def whole_numbers(self, key: str) -> tuple[int, ...]:
-        return tuple(
-            int(number) for number in self._numbers(key, int, "write a list of whole numbers, such as [3, 5]")
-        )
+        numbers = self._numbers(key, "write a list of whole numbers, such as [3, 5]")
+        if any(number != int(number) for number in numbers):
+            raise self.error(key, "write whole numbers")
+        return tuple(int(number) for number in numbers)
 
     def numbers(self, key: str) -> tuple[float, ...]:
         """Empty when it is not there."""
-        remedy = "write a list of finite numbers, such as [-990, -999]"
         self._taken.add(key)
-        return (
-            tuple(float(item) for item in self._numbers(key, (int, float), remedy)) if self.has(key) else ()
-        )
+        return self._numbers(key, "write a list of numbers, such as [-990, -999]") if self.has(key) else ()
 
-    def _numbers(self, key: str, kinds: type | tuple[type, ...], remedy: str) -> list[int | float]:
+    def _numbers(self, key: str, remedy: str) -> tuple[float, ...]:
         value = self._take(key)
-        if not isinstance(value, list) or not all(
-            isinstance(item, kinds) and not isinstance(item, bool) and math.isfinite(item) for item in value
-        ):
+        numbers: list[float] = []
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool) or not isinstance(item, int | float) or not math.isfinite(item):
+                raise self.error(key, remedy)
+            numbers.append(float(item))
+        if not isinstance(value, list):
             raise self.error(key, remedy)
-        return value
+        return tuple(numbers)
 
     def choice(self, key: str, known: tuple[str, ...], default: str | None = None) -> str:
         value = self._take(key)
