@@ -11,7 +11,7 @@ from city.directory import Directory
 from city.errors import CityError
 from city.incidents import Incident
 from city.settings import Settings
-from city.storage import alarms, directory, incidents
+from city.storage import alarms, directory, flood_tasks, incidents
 from city.units import Unit
 from command_centre import dispatch, workflow
 from command_centre.recording import store
@@ -69,7 +69,10 @@ async def act(
         known = await directory.load(connection, settings.zone)
         request = _request(incident, known, given, now, action=action, actor=actor, role=role, reason=reason)
         standing = await alarms.standing(connection, incident_id)
-        decided = workflow.apply(incident, request, standing, now)
+        unmoved = (
+            await flood_tasks.remaining_of_incident(connection, incident_id) if action == "archive" else 0
+        )
+        decided = workflow.apply(incident, request, standing, now, unmoved=unmoved)
         if isinstance(decided, workflow.Refused):
             raise ActionError(decided.code, decided.reason, decided.reason_en, decided.field)
         (stored,) = await store(connection, known, [decided], now, mail=bool(settings.smtp_url))

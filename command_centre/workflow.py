@@ -96,8 +96,13 @@ def allowed(
     )
 
 
-def apply(incident: Incident, request: Request, standing_alarms: int, now: datetime) -> Change | Refused:
-    """The incident after the action, with its event; or why it is refused. Nothing is half done."""
+def apply(
+    incident: Incident, request: Request, standing_alarms: int, now: datetime, *, unmoved: int = 0
+) -> Change | Refused:
+    """The incident after the action, with its event; or why it is refused. Nothing is half done.
+
+    ``unmoved`` are the people that its evacuation task still has to move.
+    """
     entry = next((one for one in TABLE.values() if one.action == request.action), None)
     if entry is None:
         known = ", ".join(TABLE)
@@ -109,7 +114,7 @@ def apply(incident: Incident, request: Request, standing_alarms: int, now: datet
         )
     refused = _may(incident, request, entry) or _says_enough(incident, request, entry)
     if refused is None and request.action == "archive":
-        refused = _may_archive(incident, request, standing_alarms)
+        refused = _may_archive(incident, request, standing_alarms) or _nobody_left(incident, request, unmoved)
     if refused is not None:
         return refused
     return _TAKE[entry.action](incident, request, standing_alarms, now)
@@ -186,6 +191,18 @@ def _may_archive(incident: Incident, request: Request, standing_alarms: int) -> 
         code="conflict",
         reason=f"{why}，只有管理员说明理由后才能归档",
         reason_en=f"{why_en}: only an administrator may archive it, with a reason",
+    )
+
+
+def _nobody_left(incident: Incident, request: Request, unmoved: int) -> Refused | None:
+    """An evacuation is not filed away over people who are still there, unless somebody says why."""
+    if unmoved == 0 or request.reason.strip():
+        return None
+    return Refused(
+        code="conflict",
+        field="reason",
+        reason=f"事件{incident.number}仍有{unmoved}人未转移，归档须说明理由",
+        reason_en=f"incident {incident.number}: {unmoved} people are still to be moved; say in reason why it is over",
     )
 
 

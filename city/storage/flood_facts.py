@@ -174,6 +174,13 @@ async def places(connection: Connection, codes: Sequence[str]) -> list[Place]:
         return await cursor.fetchall()
 
 
+async def district(connection: Connection) -> Row | None:
+    """Code, name, name_en, timezone and response level; None before anything was imported."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute("SELECT code, name, name_en, timezone, response_level FROM district")
+        return await cursor.fetchone()
+
+
 async def whole_district(connection: Connection) -> list[Place]:
     """The district as one place; its outline is its own, else that of its streets, else of its cells together."""
     async with connection.cursor(row_factory=dict_row) as cursor:

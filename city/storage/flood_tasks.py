@@ -12,6 +12,7 @@ from city.flood import Counts, TaskKind
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
+_ORDERS = 7235_0052  # advisory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,11 @@ class Task:
     def counts(self) -> Counts:
         """The people of this task."""
         return Counts(to_move=self.to_move, moved=self.moved, absent=self.absent, refused=self.refused)
+
+
+async def lock_orders(connection: Connection) -> None:
+    """One order at a time, until the transaction ends: two of them for one cell would count its people twice."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ORDERS,))
 
 
 async def insert(connection: Connection, tasks: Sequence[NewTask]) -> list[int]:
