@@ -8,9 +8,11 @@
 `now_us`. `Model.to_dict` is JSON-able; `Model.from_dict` raises ValueError for a format of another version.
 """
 
-from command_centre.flood.forecast.model import Model, predict, train
+from command_centre.flood.forecast.model import Model
 from command_centre.flood.forecast.outcome import Forecast, Point, Refusal, Score, TimeTo, time_to
+from command_centre.flood.forecast.prediction import predict
 from command_centre.flood.forecast.series import Role, Series
+from command_centre.flood.forecast.training import train
 
 __all__ = [
     "Forecast",

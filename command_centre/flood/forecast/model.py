@@ -1,32 +1,60 @@
-"""Train on what was, predict from what is known now."""
+"""What was learned for one station, and its form in storage."""
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from command_centre.flood.forecast.outcome import Forecast, Point, Refusal, Score
-from command_centre.flood.forecast.series import HOUR_US, MINUTE_US, Known, Series, in_order, usual_step
+from command_centre.flood.forecast.band import Band
+from command_centre.flood.forecast.cleaning import Limits
+from command_centre.flood.forecast.features import Layout
+from command_centre.flood.forecast.outcome import Score
+from command_centre.flood.forecast.regression import Layer, Scaling
 
 FORMAT = 1
+Kind = Literal["regression", "damped_trend"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What was learned for one station; `kind` says how much history there was to learn from."""
+    """Everything a forecast needs besides the newest readings.
 
-    kind: Literal["regression", "damped_trend"]
+    `weights` has a column for the change over each horizon, then one for the highest rise within each horizon;
+    `bands` stand in the same order. `heights` are levels (75 % and 97 % of the history) above which water is high.
+    `margins` says, per horizon, how many widths of the band an alarm stands above the expected highest level.
+    `kind`: "damped_trend" when history was too short for more.
+    """
+
+    kind: Kind
     station: str
     horizons_s: tuple[int, ...]
     trained_until_us: int
     rows: int
-    step_s: int
-    series: tuple[str, ...]
+    layout: Layout
+    limits: tuple[Limits, ...]
+    scaling: Scaling
+    layer: Layer
+    weights: NDArray[np.float32]
+    bands: tuple[Band, ...]
+    heights: tuple[float, float]
+    margins: tuple[float, ...]
     scores: tuple[Score, ...]
 
+    @property
+    def step_s(self) -> int:
+        """Seconds between readings of the level, as a rule."""
+        return self.layout.step_us // 1_000_000
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The further series that the model uses."""
+        return tuple(other.name for other in self.layout.others)
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able, for storage."""
+        """JSON-able, for storage; arrays as base64 of little-endian floats."""
         return {
             "format": FORMAT,
             "kind": self.kind,
@@ -34,14 +62,20 @@ class Model:
             "horizons_s": list(self.horizons_s),
             "trained_until_us": self.trained_until_us,
             "rows": self.rows,
-            "step_s": self.step_s,
-            "series": list(self.series),
-            "scores": [vars(score) for score in self.scores],
+            "layout": self.layout.to_dict(),
+            "limits": [_finite(vars(one)) for one in self.limits],
+            "scaling": {name: _packed(value) for name, value in vars(self.scaling).items()},
+            "layer": {name: _packed(value) for name, value in vars(self.layer).items()},
+            "weights": _packed(self.weights),
+            "bands": [vars(one) for one in self.bands],
+            "heights": list(self.heights),
+            "margins": list(self.margins),
+            "scores": [vars(one) for one in self.scores],
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Model":
-        """What `to_dict` gave; ValueError for another format, then train again."""
+        """What `to_dict` gave; ValueError for another format: then train again."""
         if stored.get("format") != FORMAT:
             raise ValueError(f"format = {stored.get('format')!r}: this version reads {FORMAT}; train again")
         return cls(
@@ -50,55 +84,39 @@ class Model:
             horizons_s=tuple(stored["horizons_s"]),
             trained_until_us=stored["trained_until_us"],
             rows=stored["rows"],
-            step_s=stored["step_s"],
-            series=tuple(stored["series"]),
-            scores=tuple(Score(**score) for score in stored["scores"]),
+            layout=Layout.from_dict(stored["layout"]),
+            limits=tuple(Limits.from_dict(_infinite(one)) for one in stored["limits"]),
+            scaling=Scaling(**{name: _unpacked(value) for name, value in stored["scaling"].items()}),
+            layer=Layer(**{name: _unpacked(value) for name, value in stored["layer"].items()}),
+            weights=_unpacked(stored["weights"]),
+            bands=tuple(Band.from_dict(one) for one in stored["bands"]),
+            heights=(stored["heights"][0], stored["heights"][1]),
+            margins=tuple(stored["margins"]),
+            scores=tuple(Score(**one) for one in stored["scores"]),
         )
 
 
-def train(
-    level: Series,
-    others: Sequence[Series],
-    *,
-    horizons_s: Sequence[int],
-    until_us: int,
-    step_s: int | None = None,
-) -> Model:
-    """Learn from everything known at `until_us`; poor data give a damped trend, never an error."""
-    own = in_order(level.before(until_us))
-    return Model(
-        kind="damped_trend",
-        station=level.name,
-        horizons_s=tuple(sorted(horizons_s)),
-        trained_until_us=until_us,
-        rows=len(own.time_us),
-        step_s=step_s or usual_step(own.time_us) // 1_000_000,
-        series=tuple(series.name for series in others),
-        scores=(),
-    )
+def _packed(value: NDArray[Any]) -> dict[str, Any]:
+    """Type, shape and bytes of an array."""
+    return {
+        "type": value.dtype.str,
+        "shape": list(value.shape),
+        "bytes": base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii"),
+    }
 
 
-def predict(model: Model, level: Series, others: Sequence[Series], now_us: int) -> Forecast | Refusal:
-    """Levels ahead of `now_us` from what was known then, or why there are none."""
-    own = in_order(level.before(now_us))
-    known = Known.of(own.time_us, own.value)
-    now = np.array([now_us])
-    start = float(known.at(now, max(3 * model.step_s * 1_000_000, 45 * MINUTE_US))[0])
-    if not np.isfinite(start):
-        return Refusal(code="silent", reason="测站无数据", reason_en="the station is silent", since_us=None)
-    hour_ago = float(known.at(now - HOUR_US, HOUR_US)[0])
-    slope = (start - hour_ago) / 3600 if np.isfinite(hour_ago) else 0.0
-    points = []
-    for horizon_s in model.horizons_s:
-        change = slope * 7200 * (1 - np.exp(-horizon_s / 7200))
-        spread = 0.05 + abs(change)
-        points.append(Point(horizon_s, start + change - spread, start + change, start + change + spread))
-    return Forecast(
-        issued_us=now_us,
-        level_m=start,
-        points=tuple(points),
-        alarm_m=tuple(point.q90 for point in points),
-        basis="衰减趋势",
-        basis_en="damped trend",
-        degraded=(),
-    )
+def _unpacked(stored: Mapping[str, Any]) -> NDArray[Any]:
+    flat = np.frombuffer(base64.b64decode(stored["bytes"]), dtype=np.dtype(stored["type"]))
+    return flat.reshape(stored["shape"]).copy()
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: it becomes a word."""
+    return {
+        name: str(value) if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+def _infinite(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: float(value) if isinstance(value, str) else value for name, value in values.items()}
