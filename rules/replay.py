@@ -1,0 +1,276 @@
+"""Stored observations through the engine again, in order of arrival, as if they came now.
+
+The engine is the one that decides live; what differs is only how the stream is cut. Live, a batch holds 20 ms; here
+it holds as many rows as can be decided at once with the same outcome. Three things tie an outcome to the cut, and
+each kind of rule is followed by an engine of its own that is cut as that kind needs it:
+
+- readings out of order, and readings that were so long on their way that a delay ran out meanwhile: the batch ends
+  before each of them;
+- detections out of order: the same;
+- silence, which only the clock sees: a tick before each ``tick_us`` of arrivals, at the end of every pause.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from city.alarms import Transition
+from city.observations import Detection, Quality, Readings
+from rules.detection import DetectionRule
+from rules.engine import Decision, DeviceFacts, Engine, Listening
+from rules.episodes import Episodes
+from rules.rule import Rule
+from rules.silence import MAX_PER_TICK, SilenceRule
+
+SECOND_US = 1_000_000
+MOST_TICKS = 50_000  # of one replay, when nothing else is asked for
+TOGETHER_US = 20_000  # live, what arrives within this is one batch
+_UNFOLDED = int(Quality.CLOCK_AHEAD | Quality.RETAINED | Quality.OUT_OF_RANGE | Quality.SPIKE)
+_POSITION_BITS = 20
+_METRIC_BITS = 15
+
+Interval = tuple[int, int]  # from, to in microseconds since 1970 UTC
+
+
+class Ears:
+    """When ingest listened, as it was known at each moment: an interval that has not ended yet is open."""
+
+    def __init__(self, intervals: Sequence[Interval] | None) -> None:
+        """None = always."""
+        self._intervals = None if intervals is None else _merged(intervals)
+        self._begins = [begin for begin, _ in self._intervals or ()]
+        self._made: tuple[int, bool, Listening] = (-1, False, Listening([(0, None)]))
+
+    def at(self, now_us: int) -> Listening:
+        if self._intervals is None:
+            return self._made[2]
+        begun = bisect_right(self._begins, now_us)
+        going_on = begun > 0 and now_us < self._intervals[begun - 1][1]
+        if self._made[:2] != (begun, going_on):
+            known: list[tuple[int, int | None]] = list(self._intervals[:begun])
+            if going_on:
+                known[-1] = (known[-1][0], None)
+            self._made = (begun, going_on, Listening(known))
+        return self._made[2]
+
+
+def _merged(intervals: Sequence[Interval]) -> list[Interval]:
+    merged: list[Interval] = []
+    for begin, end in sorted(intervals):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        elif end > begin:
+            merged.append((begin, end))
+    return merged
+
+
+class Replay:
+    """One set of rules over one stream. ``feed`` it in order of arrival, then ``finish``; ``episodes`` has them."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        facts: Sequence[DeviceFacts],
+        metrics: Mapping[str, int],
+        *,
+        zone: ZoneInfo,
+        ears: Ears,
+        tick_us: int,
+    ) -> None:
+        """``facts``: every device that is fed. Raises RuleError as the engine does."""
+        self.episodes = Episodes(size=max((fact.device_id for fact in facts), default=0) + 1)
+        self._ears = ears
+        self._tick_us = tick_us
+        sorts: dict[type, list[Rule]] = {DetectionRule: [], SilenceRule: [], Rule: []}
+        for rule in rules:
+            sorts[type(rule) if type(rule) in sorts else Rule].append(rule)
+
+        def engine(of: Sequence[Rule]) -> Engine | None:
+            if not of:
+                return None
+            made = Engine(of, metrics, zone)
+            made.know(facts)
+            return made
+
+        self._of_readings = engine(sorts[Rule])
+        self._of_detections = engine(sorts[DetectionRule])
+        self._of_silence = engine(sorts[SilenceRule])
+        self._breaks = Breaks(sorts[Rule])
+
+    def feed(self, readings: Readings, detections: Sequence[Detection] = ()) -> None:
+        """What arrived next, both in order of arrival; at most 2^20 readings."""
+        if self._of_readings is not None and len(readings):
+            self._feed_readings(self._of_readings, readings)
+        if self._of_detections is not None and detections:
+            self._feed_detections(self._of_detections, detections)
+        if self._of_silence is not None and (len(readings) or detections):
+            self._feed_silence(self._of_silence, readings, detections)
+
+    def finish(self, to_us: int) -> None:
+        """The clock runs on to the end of the span."""
+        for engine in (self._of_readings, self._of_detections, self._of_silence):
+            if engine is not None:
+                self._tick(engine, to_us)
+
+    def _feed_readings(self, engine: Engine, readings: Readings) -> None:
+        order = np.arange(len(readings), dtype=np.intp)
+        for begin, end in pairwise([0, *self._breaks.of(readings), len(readings)]):
+            part = readings if end - begin == len(readings) else readings.take(order[begin:end])
+            self._tick(engine, int(part.received_us[0]) - 1)
+            self._decide(engine, part)
+
+    def _feed_detections(self, engine: Engine, detections: Sequence[Detection]) -> None:
+        observed = [detection.observed_us for detection in detections]
+        breaks = [place for place in range(1, len(observed)) if observed[place] < observed[place - 1]]
+        for begin, end in pairwise([0, *breaks, len(detections)]):
+            part = detections[begin:end]
+            self._tick(engine, part[0].received_us - 1)
+            self._commit(engine, engine.decide(NO_READINGS, part, now_us=part[-1].received_us))
+
+    def _feed_silence(self, engine: Engine, readings: Readings, detections: Sequence[Detection]) -> None:
+        seen = np.array([event.received_us for event in detections], dtype=np.int64)
+        window = readings.received_us // self._tick_us
+        for number in np.unique(np.concatenate((window, seen // self._tick_us))).tolist():
+            begin, end = np.searchsorted(window, [number, number + 1]).tolist()
+            first, last = np.searchsorted(seen // self._tick_us, [number, number + 1]).tolist()
+            arrivals = [*readings.received_us[begin : begin + 1].tolist(), *seen[first : first + 1].tolist()]
+            self._tick(engine, min(arrivals) - 1)
+            if end > begin:
+                self._commit(engine, _decided(engine, readings.take(np.arange(begin, end, dtype=np.intp))))
+            alive = [event for event in detections[first:last] if not event.quality & Quality.RETAINED]
+            if alive:
+                devices = np.array([event.device_id for event in alive], dtype=np.int32)
+                engine.heard(devices, np.array([event.received_us for event in alive], dtype=np.int64))
+
+    def _tick(self, engine: Engine, now_us: int) -> None:
+        listened = self._ears.at(now_us)
+        while len(self._commit(engine, engine.tick(now_us=now_us, listened=listened))) >= MAX_PER_TICK:
+            pass  # a book writes down so many at once; the next tick takes the rest
+
+    def _decide(self, engine: Engine, readings: Readings) -> None:
+        self._commit(engine, _decided(engine, readings))
+        self.episodes.measure(readings)
+
+    def _commit(self, engine: Engine, decision: Decision) -> list[Transition]:
+        engine.accept(decision)
+        self.episodes.apply(decision.transitions)
+        return decision.transitions
+
+
+def _decided(engine: Engine, readings: Readings) -> Decision:
+    return engine.decide(readings, [], now_us=int(readings.received_us[-1]))
+
+
+class Breaks:
+    """Where a stream of readings has to be cut, because what follows depends on what was decided before it."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        delays = [
+            delay
+            for rule in rules
+            for name in ("on_delay_us", "off_delay_us", "down_delay_us")
+            if isinstance(delay := getattr(rule, name, 0), int) and delay > 0
+        ]
+        self._shortest_us, self._longest_us = (min(delays), max(delays)) if delays else (0, 0)
+        self._folded: dict[int, NDArray[np.int64]] = {}  # by metric: newest observed by device
+
+    def of(self, readings: Readings) -> list[int]:
+        """Positions, rising, none at 0; in order of arrival as the readings are."""
+        believed = np.flatnonzero((readings.quality & _UNFOLDED) == 0)
+        if not len(believed):
+            return []
+        key = (readings.device[believed].astype(np.int64) << _METRIC_BITS) | readings.metric[believed]
+        packed = np.sort((key << _POSITION_BITS) | believed)
+        place, key = packed & ((1 << _POSITION_BITS) - 1), packed >> _POSITION_BITS
+        observed, received = readings.observed_us[place], readings.received_us[place]
+        first = np.ones(len(key), dtype=np.bool_)
+        first[1:] = key[1:] != key[:-1]
+        back = np.zeros(len(key), dtype=np.bool_)
+        back[1:] = ~first[1:] & (observed[1:] <= observed[:-1])
+        back[first] = observed[first] <= self._newest_of(key[first])
+        breaks = set(place[self._delayed(first, observed, received)].tolist())
+        if back.any():
+            breaks |= set(self._histories(key, place, observed, received, back))
+        last = np.append(first[1:], True)
+        self._remember(key[last], observed[last] if not back.any() else _highest(observed, first))
+        return sorted(breaks - {0})
+
+    def _delayed(
+        self, first: NDArray[np.bool_], observed: NDArray[np.int64], received: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Readings during whose way the clock may have ended a delay that the reading itself would not have."""
+        mask = np.zeros(len(first), dtype=np.bool_)
+        if self._shortest_us:
+            begun = np.maximum(observed[:-1], received[:-1])
+            mask[1:] = (
+                ~first[1:]
+                & (received[1:] - begun >= self._shortest_us)
+                & (observed[1:] - observed[:-1] < self._longest_us)
+                & (received[1:] - observed[1:] > np.maximum(received[:-1] - observed[:-1], 0) + SECOND_US)
+            )
+        return mask
+
+    def _histories(
+        self,
+        key: NDArray[np.int64],
+        place: NDArray[np.int64],
+        observed: NDArray[np.int64],
+        received: NDArray[np.int64],
+        back: NDArray[np.bool_],
+    ) -> Iterator[int]:
+        """Before each reading that is not newer than all before it, unless it came with the one before."""
+        concerned = np.isin(key, np.unique(key[back]))
+        known, newest_us, together_us = -1, 0, 0
+        columns = (column[concerned].tolist() for column in (key, place, observed, received))
+        for of, position, at_us, came_us in zip(*columns, strict=True):
+            if of != known:
+                known, together_us = of, -TOGETHER_US
+                newest_us = int(self._newest_of(np.array([of], dtype=np.int64))[0])
+            if at_us <= newest_us and came_us - together_us > TOGETHER_US:
+                together_us = came_us
+                yield position
+            newest_us = max(newest_us, at_us)
+
+    def _newest_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        newest = np.zeros(len(keys), dtype=np.int64)
+        metric, device = keys & ((1 << _METRIC_BITS) - 1), keys >> _METRIC_BITS
+        for of in np.unique(metric).tolist():
+            rows = metric == of
+            newest[rows] = self._column(of, int(device[rows].max()) + 1)[device[rows]]
+        return newest
+
+    def _remember(self, keys: NDArray[np.int64], observed: NDArray[np.int64]) -> None:
+        metric, device = keys & ((1 << _METRIC_BITS) - 1), keys >> _METRIC_BITS
+        for of in np.unique(metric).tolist():
+            rows = metric == of
+            column = self._column(of, int(device[rows].max()) + 1)
+            column[device[rows]] = np.maximum(column[device[rows]], observed[rows])
+
+    def _column(self, metric: int, size: int) -> NDArray[np.int64]:
+        column = self._folded.get(metric, np.zeros(0, dtype=np.int64))
+        if len(column) < size:
+            longer = np.zeros(max(size, 2 * len(column)), dtype=np.int64)
+            longer[: len(column)] = column
+            self._folded[metric] = column = longer
+        return column
+
+
+def _highest(observed: NDArray[np.int64], first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The newest of each group, in whatever order it came."""
+    highest: NDArray[np.int64] = np.maximum.reduceat(observed, np.flatnonzero(first))
+    return highest
+
+
+NO_READINGS = Readings(
+    device=np.empty(0, np.int32),
+    metric=np.empty(0, np.int16),
+    observed_us=np.empty(0, np.int64),
+    received_us=np.empty(0, np.int64),
+    value=np.empty(0, np.float64),
+    seq=np.empty(0, np.int64),
+    quality=np.empty(0, np.int16),
+)
