@@ -7,6 +7,7 @@ from itertools import pairwise
 from rules.condition import ThresholdRule
 from rules.facts import Facts, Ground, Range
 from rules.keys import Direction, StationLevel
+from rules.ladder import LadderRule
 from rules.problems import Problem
 from rules.rule import Rule
 
@@ -30,10 +31,9 @@ def limits_of(rule: Rule) -> list[Limit]:
     """Every limit that a reading of the rule's metric is compared with."""
     match rule:
         case ThresholdRule():
-            sign = -1 if rule.direction == "above" else 1
             clear_at = rule.clear_at
-            if clear_at is None and isinstance(rule.raise_at, float):
-                clear_at = rule.raise_at + sign * rule.deadband
+            if clear_at is None:
+                clear_at = _past(rule.raise_at, rule.deadband, rule.direction)
             return [
                 Limit(
                     key="raise_at",
@@ -44,8 +44,26 @@ def limits_of(rule: Rule) -> list[Limit]:
                     clear_at=clear_at,
                 )
             ]
+        case LadderRule():
+            return [
+                Limit(
+                    key=f"step {place}",
+                    clear_key="deadband",
+                    metric=rule.metric,
+                    direction=rule.direction,
+                    raise_at=step.at,
+                    clear_at=_past(step.at, rule.deadband, rule.direction),
+                )
+                for place, step in enumerate(rule.steps, 1)
+            ]
         case _:
             return []
+
+
+def _past(raise_at: float | StationLevel, deadband: float, direction: Direction) -> float | None:
+    if isinstance(raise_at, str):
+        return None
+    return raise_at - deadband if direction == "above" else raise_at + deadband
 
 
 def check_limits(rule: Rule, facts: Facts) -> Iterator[Problem]:
@@ -56,6 +74,10 @@ def check_limits(rule: Rule, facts: Facts) -> Iterator[Problem]:
             yield from _station_limit(rule, limit, limit.raise_at, facts)
         elif metric is not None:
             yield from _constant_limit(rule, limit, limit.raise_at, metric.range(), metric.unit)
+    if isinstance(rule, LadderRule):
+        for station in facts.ground:
+            if station.levels is not None and rule.scope.matches(station):
+                yield from _steps_in_order(rule, station)
 
 
 def _constant_limit(
@@ -132,4 +154,26 @@ def _levels_in_order(rule: Rule, limit: Limit, name: StationLevel, station: Grou
                 text_zh=f"测站 {station.code} 的水位次序有误：{ZH[lower]} {low:g} 米高于{ZH[upper]} {high:g} 米",
                 remedy="correct the station's levels (stations.csv)",
                 remedy_zh="请在 stations.csv 中更正测站水位",
+            )
+
+
+def _steps_in_order(rule: LadderRule, station: Ground) -> Iterator[Problem]:
+    """A file only knows the names of station levels; which is higher, each station says itself."""
+    known = []
+    for place, step in enumerate(rule.steps, 1):
+        level = (station.levels or {}).get(step.at) if isinstance(step.at, str) else step.at
+        if level is not None:
+            known.append((place, level + step.offset))
+    for (lower, low), (upper, high) in pairwise(known):
+        if low >= high if rule.direction == "above" else low <= high:
+            yield Problem(
+                rule_id=rule.rule_id,
+                key=f"step {upper}",
+                value=high,
+                severity="error",
+                text=f"is not {rule.direction} step {lower} at station {station.code}, which is {low:g} m: "
+                "the lower colour would never be seen there",
+                text_zh=f"在测站 {station.code} 未超过第 {lower} 级（{low:g} 米），较低颜色永远不会出现",
+                remedy="correct the station's levels (stations.csv) or the step's offset",
+                remedy_zh="请更正测站水位（stations.csv）或该级的偏移量",
             )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rules.condition import ThresholdRule
 from rules.detection import DetectionRule
+from rules.ladder import LadderRule
 from rules.problems import Problem, Severity
 from rules.rule import Rule
 from rules.schedule import Schedule
@@ -59,6 +60,8 @@ def _same(one: Rule, other: Rule) -> Severity | None:
                 return "error"
             constant = isinstance(one.raise_at, float) and isinstance(other.raise_at, float)
             return "warning" if constant and one.level == other.level else None
+        case LadderRule(), LadderRule():
+            return "error" if (one.metric, one.direction) == (other.metric, other.direction) else None
         case DetectionRule(), DetectionRule():
             zones_meet = not one.zones or not other.zones or one.zones & other.zones
             if not one.labels & other.labels or not zones_meet:
