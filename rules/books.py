@@ -6,7 +6,7 @@ engine hands back to ``rows`` (what to store) and, once the transaction is commi
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -62,6 +62,14 @@ class Surroundings:
 
 
 Outcome = tuple[list[Transition], Any]  # transitions, each device's in order of time, and the book's changes
+
+
+@runtime_checkable
+class Reviewer(Protocol):
+    """A book that may hold back what other rules raise, once all of them have decided."""
+
+    def review(self, transitions: list[Transition], changes: Any) -> Outcome:
+        """All transitions of a decision as they shall be; ``changes`` are the book's own, None = it had none."""
 
 
 class Book(Protocol):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from city.alarms import Cleared, Transition
 from city.observations import Detection, Quality, Readings
-from rules.books import Batch, Book, MetricRows, Moment, Outcome, Surroundings
+from rules.books import Batch, Book, MetricRows, Moment, Outcome, Reviewer, Surroundings
 from rules.fleet import DeviceFacts, Fleet, grown
 from rules.keys import RuleError
 from rules.kinds import book_of
@@ -75,6 +75,9 @@ class Engine:
                     )
                 self._newest_us.setdefault(metrics[code], np.zeros(0, dtype=np.int64))
             self._books[rule.rule_id] = book_of(rule, around)
+        self._reviewers = {
+            rule_id: book for rule_id, book in self._books.items() if isinstance(book, Reviewer)
+        }
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -136,24 +139,31 @@ class Engine:
         """What the clock changes: delays that ran out, silence, detections that stopped, rules that ended."""
         moment = Moment(now_us=now_us, clock_us=listened.horizon_us(now_us), listened=listened)
         overlay = _Overlay(generation=self._generation, orphans=tuple(self._orphans))
-        decision = self._decision(
-            {rule_id: book.tick(moment) for rule_id, book in self._books.items()}, overlay
-        )
-        for (rule_id, device_id), state in self._orphans.items():
-            decision.transitions.extend(_ended(rule_id, device_id, state, now_us))
+        outcomes = {rule_id: book.tick(moment) for rule_id, book in self._books.items()}
+        ended = [end for key, state in self._orphans.items() for end in _ended(*key, state, now_us)]
+        decision = self._decision(outcomes, overlay, ended)
+        for rule_id, device_id in self._orphans:
             if rule_id not in self._books:  # else the row is the new rule's to write
                 decision.states.append(StateRow(rule_id=rule_id, device_id=device_id, state={}))
         return decision
 
-    def _decision(self, outcomes: Mapping[str, Outcome | None], overlay: _Overlay) -> Decision:
-        """The books' answers as one, in the order of the rules."""
+    def _decision(
+        self, outcomes: Mapping[str, Outcome | None], overlay: _Overlay, ended: Sequence[Transition] = ()
+    ) -> Decision:
+        """The books' answers as one, in the order of the rules, and what became of them in review."""
         transitions: list[Transition] = []
-        states: list[StateRow] = []
         for rule_id, outcome in outcomes.items():
             if outcome is not None:
                 happened, overlay.changes[rule_id] = outcome
                 transitions += happened
-                states += self._books[rule_id].rows(overlay.changes[rule_id])
+        transitions += ended
+        for rule_id, reviewer in self._reviewers.items():
+            if transitions or rule_id in overlay.changes:
+                own = overlay.changes.get(rule_id)
+                transitions, overlay.changes[rule_id] = reviewer.review(transitions, own)
+        states = [
+            row for rule_id, changes in overlay.changes.items() for row in self._books[rule_id].rows(changes)
+        ]
         return Decision(transitions=transitions, states=states, overlay=overlay)
 
     def accept(self, decision: Decision) -> None:

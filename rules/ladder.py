@@ -223,7 +223,7 @@ class LadderBook:
         said = state.get("level")
         if said not in LEVELS:
             return
-        self._said[device_id] = LEVELS.index(cast(Level, said))
+        self._said[device_id] = LEVELS.index(said)
         if self._said[device_id] != self._standing(device_id):
             self._stale.add(device_id)
 
