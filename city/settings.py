@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     smtp_url: str = ""  # smtp://user:pass@host:587 ; empty = orders are not mailed
     smtp_from: str = "city@localhost"
     urge_after_minutes: int = Field(5, ge=1)  # an order not acknowledged for so long urges its lead
+    forecast_hour: int = Field(3, ge=0, le=23)  # local hour at which stations' models are trained anew
 
     @field_validator("database_url")
     @classmethod

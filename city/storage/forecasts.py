@@ -27,7 +27,8 @@ _ALONE = 7235_0040  # advisory: of several centres one forecasts
 
 _NEWEST: LiteralString = """
     SELECT d.code AS station, r.station_id, r.issued_at, r.observed_at, r.level_m, r.basis, r.basis_en,
-           r.degraded, r.refused_code, r.refused, r.refused_en, r.model_id, m.kind AS model_kind, m.version AS model_version,
+           r.degraded, r.refused_code, r.refused, r.refused_en, r.model_id,
+           m.kind AS model_kind, m.version AS model_version,
            p.horizons, p.q10, p.q50, p.q90, p.alarms
     FROM stations s
     JOIN devices d ON d.id = s.device_id
@@ -353,3 +354,8 @@ async def try_alone(connection: AsyncConnection[Any]) -> bool:
     cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_ALONE,))
     row = await cursor.fetchone()
     return bool(row and row[0])
+
+
+async def still_alone(connection: AsyncConnection[Any]) -> None:
+    """Raises when the session that holds the right is gone, and the right with it."""
+    await connection.execute("SELECT 1")

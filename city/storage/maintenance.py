@@ -24,6 +24,8 @@ _AGED: dict[str, LiteralString] = {
     "sessions": "expires_at",
     "observation_revisions": "observed_at",
     "rollups": "bucket",
+    "forecast_runs": "issued_at",
+    "forecast_scores": "day",
 }
 
 

@@ -1,13 +1,23 @@
 """Stations: what an import writes and an export reads back, and the same as the forecast works with them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row, dict_row
 
 from city.district_files import ListedSeries, ListedStation
-from city.stations import Levels, Source, Station
+from city.stations import (
+    HIGHEST_BELIEVED_M,
+    LOWEST_BELIEVED_M,
+    ZERO_TOLERANCE_M,
+    Levels,
+    Source,
+    Station,
+)
+from city.storage.series import SUSPECT
 
 # ── written by an import ─────────────────────────────────────────────────────────────────────────────
 
@@ -231,3 +241,58 @@ def _station(row: dict[str, Any], sources: tuple[Source, ...]) -> Station:
     levels = _levels(row)
     rest = {name: value for name, value in row.items() if name not in Levels.__dataclass_fields__}
     return Station(**rest, levels=levels, sources=sources)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reach:
+    """How far a station's readings go: its oldest, and its newest that is believed (metres)."""
+
+    first_at: datetime
+    newest_at: datetime
+    level_m: float
+
+
+_REACHES = """
+    SELECT s.device_id, oldest.observed_at AS first_at, newest.observed_at AS newest_at, newest.value AS level_m
+    FROM stations s
+    JOIN devices d ON d.id = s.device_id
+    JOIN device_kinds k ON k.code = d.kind
+    JOIN metrics m ON m.code = k.main_metric
+    CROSS JOIN LATERAL (
+        SELECT observed_at FROM observations WHERE device_id = d.id AND metric_id = m.id
+        ORDER BY observed_at LIMIT 1
+    ) oldest
+    CROSS JOIN LATERAL (
+        SELECT value, observed_at FROM (
+            SELECT value, observed_at, quality FROM observations
+            WHERE device_id = d.id AND metric_id = m.id AND observed_at <= %(now)s
+            ORDER BY observed_at DESC LIMIT 20
+        ) recent
+        WHERE quality & %(suspect)s = 0
+          AND value BETWEEN coalesce(s.zero_m - %(tolerance)s, %(lowest)s) AND %(highest)s
+        ORDER BY observed_at DESC LIMIT 1
+    ) newest
+"""
+
+
+def reaches(connection: Connection[Any], now: datetime) -> dict[int, Reach]:
+    """By station id; without those that never read anything, or nothing believed among the last twenty."""
+    cursor = connection.cursor(row_factory=dict_row)
+    cursor.execute(
+        _REACHES,
+        {
+            "now": now,
+            "suspect": SUSPECT,
+            "tolerance": ZERO_TOLERANCE_M,
+            "lowest": LOWEST_BELIEVED_M,
+            "highest": HIGHEST_BELIEVED_M,
+        },
+    )
+    return {
+        row["device_id"]: Reach(
+            first_at=row["first_at"].astimezone(UTC),
+            newest_at=row["newest_at"].astimezone(UTC),
+            level_m=row["level_m"],
+        )
+        for row in cursor
+    }

@@ -1,0 +1,171 @@
+"""The forecast's loop on real tables: trained apart, issued when due, refused through a dead gauge, judged later."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import psycopg
+import pytest
+
+from city.settings import Settings
+from city.storage import forecasts
+from command_centre.flood import forecasting
+from command_centre.flood.forecasting import Forecaster, train_apart
+from tests.integration.running_centre import lay_ground
+
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+FILL = """
+    INSERT INTO observations (device_id, metric_id, observed_at, received_at, value)
+    SELECT d.id, m.id, %(end)s - n * make_interval(mins => 10), %(end)s,
+           2 + 0.5 * sin(n / 12.0) + %(rise)s * greatest(0, 6 - n)
+    FROM generate_series(0, %(rows)s) n, devices d, metrics m WHERE d.code = 'W1' AND m.code = 'level'
+"""
+
+
+@pytest.fixture
+def url(migrated_url: str) -> str:
+    lay_ground(migrated_url)
+    return migrated_url
+
+
+@pytest.fixture
+def forecaster(url: str) -> Iterator[Forecaster]:
+    made = Forecaster(url, Settings(database_url=url, _env_file=None))
+    yield made
+    made.close()
+
+
+def fill(url: str, *, end: datetime = NOW, rows: int = 1000, rise: float = 0.0) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(FILL, {"end": end, "rows": rows, "rise": rise})
+
+
+def train(url: str, codes: list[str] | None = None) -> list[forecasting.Trained]:
+    return asyncio.run(train_apart(url, codes or ["W1"], NOW))
+
+
+def query(url: str, sql: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+def test_nothing_is_trained_without_history(url: str, forecaster: Forecaster) -> None:
+    assert forecaster.to_train(NOW) == []
+    fill(url, rows=3)
+    assert forecaster.to_train(NOW) == []
+    assert forecaster.round(NOW) == 0
+
+
+def test_trained_apart_then_issued_each_five_minutes(url: str, forecaster: Forecaster) -> None:
+    fill(url)
+    assert forecaster.to_train(NOW) == ["W1"]
+    (trained,) = train(url)
+    assert (trained.station, trained.fault) == ("W1", "")
+    assert 900 < trained.rows <= 1001
+    assert forecaster.to_train(NOW) == []
+    assert [forecaster.round(NOW + timedelta(minutes=m)) for m in (0, 1, 4, 5)] == [1, 0, 0, 1]
+    with psycopg.connect(url) as connection:
+        found = forecasts.newest_of(connection, "W1")
+    assert found is not None
+    assert found.refused is None
+    assert [point.horizon_s for point in found.points] == [3600, 10_800, 21_600]
+    assert found.model_version == 1
+    assert found.level_m == pytest.approx(2.0, abs=0.3)
+    assert all(np.isfinite([point.q10, point.q50, point.q90]).all() for point in found.points)
+
+
+def test_a_rising_level_is_forecast_at_once(url: str, forecaster: Forecaster) -> None:
+    fill(url)
+    train(url)
+    assert forecaster.round(NOW) == 1
+    later = NOW + timedelta(seconds=20)
+    fill(url, end=later, rows=0, rise=0.05)  # 0.3 m higher
+    assert forecaster.round(later) == 0, "too soon after the last"
+    assert forecaster.round(NOW + timedelta(seconds=40)) == 1
+    assert forecaster.round(NOW + timedelta(seconds=80)) == 0, "nothing moved since"
+
+
+def test_no_forecast_through_a_dead_gauge(url: str, forecaster: Forecaster) -> None:
+    fill(url)
+    train(url)
+    assert forecaster.round(NOW + timedelta(hours=6)) == 1
+    ((code, words, points),) = query(
+        url,
+        "SELECT refused_code, refused_en, (SELECT count(*) FROM forecasts) FROM forecast_runs",
+    )
+    assert (code, points) == ("silent", 0)
+    assert words
+
+
+def test_a_model_of_another_version_is_trained_again(url: str, forecaster: Forecaster) -> None:
+    fill(url)
+    train(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("""UPDATE forecast_models SET model = '{"format": 0}'""")
+    assert forecaster.round(NOW) == 0
+    assert forecaster.to_train(NOW) == ["W1"]
+    train(url)
+    assert forecaster.round(NOW) == 1
+    assert forecaster.to_train(NOW) == []
+
+
+def test_what_was_forecast_is_judged(url: str, forecaster: Forecaster) -> None:
+    fill(url)
+    train(url)
+    before = NOW - timedelta(hours=8)
+    assert forecaster.round(before) == 1
+    forecaster.round(NOW)
+    scores = query(url, "SELECT horizon_s, judged FROM forecast_scores ORDER BY 1")
+    assert scores == [(3600, 1), (10_800, 1), (21_600, 1)]
+
+
+def test_a_faulty_order_says_what_was_wrong(url: str) -> None:
+    with pytest.raises(forecasting.TrainingError, match="database"):
+        asyncio.run(train_apart("postgresql://nobody@127.0.0.1:1/none", ["W1"], NOW))
+    assert train(url, ["no such station"]) == []
+
+
+def test_the_training_ends_with_whoever_asked_for_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled in the middle, nothing is left running."""
+    fill(url)
+    started: list[asyncio.subprocess.Process] = []
+    create = asyncio.create_subprocess_exec
+
+    async def remembered(*arguments: str, **options: object) -> asyncio.subprocess.Process:
+        process = await create(*arguments, **options)  # type: ignore[arg-type]  # passed through
+        started.append(process)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remembered)
+
+    async def begin_and_stop() -> None:
+        task = asyncio.create_task(train_apart(url, ["W1"], NOW))
+        while not started:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(begin_and_stop())
+    assert started[0].returncode is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0].pid, 0)
+
+
+def test_the_loop_trains_and_forecasts_by_itself(url: str) -> None:
+    fill(url, end=datetime.now(UTC))
+
+    async def until_forecast() -> int:
+        stop = asyncio.Event()
+        settings = Settings(database_url=url, _env_file=None)
+        loop = asyncio.create_task(forecasting.run(url, settings, stop))
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            if loop.done() or query(url, "SELECT 1 FROM forecast_runs"):
+                break
+        stop.set()
+        await loop
+        return len(query(url, "SELECT 1 FROM forecasts"))
+
+    assert asyncio.run(until_forecast()) == 3
