@@ -205,8 +205,8 @@ def _solve(sums: Sums, linear: int, penalty: tuple[float, float]) -> Values:
     damping[: linear + 1] = penalty[0]
     damping[0] = 1e-6
     count = max(sums.count, 1.0)
-    weights: Values = np.linalg.solve(sums.gram / count + np.diag(damping), sums.cross / count)
-    return weights
+    weights = np.linalg.solve(sums.gram / count + np.diag(damping), sums.cross / count)
+    return np.asarray(weights, dtype=np.float64)
 
 
 def _cost(targets: Values, said: Values, which: Flags) -> Values:

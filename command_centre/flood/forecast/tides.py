@@ -60,8 +60,8 @@ def fit(when: Times, wave: Values) -> Values:
     basis = np.hstack([np.ones((len(when), 1)), harmonics(when)])
     damping = 1e-3 * len(when) * np.eye(basis.shape[1])
     damping[0, 0] = 0.0
-    amplitudes: Values = np.linalg.solve(basis.T @ basis + damping, basis.T @ wave)
-    return amplitudes
+    amplitudes = np.linalg.solve(basis.T @ basis + damping, basis.T @ wave)
+    return np.asarray(amplitudes, dtype=np.float64)
 
 
 def expected(when: Times, amplitudes: Values) -> Values:

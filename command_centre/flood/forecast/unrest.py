@@ -43,4 +43,4 @@ def unrest(
         np.maximum(now - heights[1], 0.0),
         rain,
     ]
-    return np.nan_to_num(np.column_stack(columns))
+    return np.asarray(np.nan_to_num(np.column_stack(columns)), dtype=np.float64)
