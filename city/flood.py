@@ -174,6 +174,23 @@ class Content:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """A message that went out, byte for byte."""
+
+    identifier: str
+    warning_id: int
+    message_type: MessageType
+    exercise: bool
+    colour: Colour
+    sender: str
+    sent: datetime
+    headline: str
+    headline_en: str
+    xml: bytes
+    sha256: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """An area that a warning names; ``geometry`` is GeoJSON in WGS84, or None."""
 

@@ -23,7 +23,7 @@ from command_centre.api.app import create
 from command_centre.api.screen.hub import Hub
 from command_centre.api.screen.sender import ScreenProtocol
 from command_centre.api.services import Services
-from command_centre.flood import forecasting
+from command_centre.flood import desk_loop, forecasting
 from command_centre.supervision import Supervision
 
 SCHEMA_PATIENCE_S = 120.0
@@ -117,6 +117,7 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
             ("deadlines", _of(deadlines_loop.run, settings)),
             ("alarm life", _of(alarm_life_loop.run, settings)),
             ("upkeep", _of(upkeep.run, settings)),
+            ("flood desk", _of(desk_loop.run, settings)),
             ("forecasts", _of(forecasting.run, settings)),
         ):
             supervision.start(name, work)

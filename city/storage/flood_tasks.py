@@ -230,6 +230,13 @@ async def listed(
         return await cursor.fetchall()
 
 
+async def these(connection: Connection, ids: Sequence[int]) -> list[Row]:
+    """Tasks by their ids, in the order of the ids."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_VIEW + " WHERE t.id = ANY(%s) ORDER BY t.id", (list(ids),))
+        return await cursor.fetchall()
+
+
 async def get(connection: Connection, task_id: int) -> Row | None:
     """One task; None when there is none."""
     async with connection.cursor(row_factory=dict_row) as cursor:

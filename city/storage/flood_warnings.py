@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from city.flood import Colour, MessageType, WarningState
+from city.flood import Colour, MessageType, Sent, WarningState
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -48,23 +48,6 @@ class NewMessage:
     sha256: bytes
     actor: str
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sent:
-    """A message that went out, byte for byte."""
-
-    identifier: str
-    warning_id: int
-    message_type: MessageType
-    exercise: bool
-    colour: Colour
-    sender: str
-    sent: datetime
-    headline: str
-    headline_en: str
-    xml: bytes
-    sha256: bytes
 
 
 async def draft(  # a row

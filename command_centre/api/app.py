@@ -7,12 +7,14 @@ from starlette.types import ASGIApp
 
 from command_centre.api import (
     alarms,
+    cap,
     cells,
     device_rules,
     devices,
     directory,
     docs,
     drills,
+    flood,
     health,
     incidents,
     pages,
@@ -42,6 +44,8 @@ ROUTERS = (
     directory.router,
     rules.router,
     quarantine.router,
+    flood.router,
+    cap.router,
     docs.router,
     pages.router,
     socket.router,

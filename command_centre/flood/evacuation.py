@@ -13,6 +13,9 @@ TITLES: Mapping[TaskKind, tuple[str, str]] = {
     "inspect": ("防汛巡查", "Flood inspection"),
 }
 MOST_PEOPLE = 1_000_000  # in one cell: more is a slip of the keyboard
+NOBODY: Mapping[str, object] = {
+    "code": "", "name": "", "tasks": 0, "done": 0, "to_move": 0, "moved": 0, "absent": 0, "refused": 0, "remaining": 0,
+}  # fmt: skip
 
 
 class TaskError(CityError):
@@ -118,11 +121,7 @@ def totals(tasks: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]
     sums: dict[str, dict[str, Any]] = {}
     for task in tasks:
         code = str(task.get(key) or "")
-        into = sums.setdefault(
-            code,
-            {"code": code, "name": task.get(f"{key}_name", ""), "tasks": 0, "done": 0,
-             "to_move": 0, "moved": 0, "absent": 0, "refused": 0, "remaining": 0},
-        )  # fmt: skip
+        into = sums.setdefault(code, {**NOBODY, "code": code, "name": task.get(f"{key}_name", "")})
         into["tasks"] += 1
         into["done"] += task["done_at"] is not None
         for name in ("to_move", "moved", "absent", "refused", "remaining"):

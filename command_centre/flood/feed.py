@@ -6,7 +6,7 @@ from typing import Any
 
 from lxml import etree
 
-from city.storage.flood_warnings import Sent
+from city.flood import Sent
 from command_centre.flood.cap import clean
 from command_centre.flood.cap_xml import MEDIA_TYPE
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection
 
-from city.flood import COLOUR_NAMES, Content, MessageType, Place
+from city.flood import COLOUR_NAMES, Content, MessageType, Place, Sent
 from city.storage import changes, flood_facts, flood_warnings
-from city.storage.flood_warnings import NewMessage, Sent
+from city.storage.flood_warnings import NewMessage
 from command_centre.actions import ActionError
 from command_centre.flood import cap_xml, warnings
 from command_centre.flood import desk as desks

@@ -9,6 +9,7 @@ from command_centre.api.problem import Problem
 
 PUBLIC = {
     ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"), ("GET", "/login"), ("GET", "/assets/{path:path}"),
+    ("GET", "/cap/feed.atom"), ("GET", "/cap/{identifier}.xml"),
     ("GET", "/api/wall/map"), ("GET", "/api/stations"),
     ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),
     ("POST", "/api/session"),
