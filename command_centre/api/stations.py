@@ -211,16 +211,7 @@ def _steps(connection: Connection[Any], station: Station, start: datetime, end: 
 
 
 def _curve(steps: Sequence[Step], window: Window) -> list[Pair]:
-    """The highest believed level of each step of a chart: a crest between two points must not be lost."""
-    step = series.fitting_step(window[1] - window[0])
-    highest: dict[int, Pair] = {}
-    for read in steps:
-        if read.highest is None or read.highest_at is None:
-            continue
-        place = int((read.highest_at - window[0]) / step)
-        if place not in highest or read.highest >= highest[place][1]:
-            highest[place] = (read.highest_at.astimezone(UTC), read.highest)
-    return sorted(highest.values())
+    return desk.curve(steps, window[0], series.fitting_step(window[1] - window[0]))
 
 
 def _marks(steps: Sequence[Step], station: Station, window: Window, now: datetime) -> list[Mark]:

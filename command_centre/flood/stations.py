@@ -1,11 +1,11 @@
 """How far a station is from its levels, how fast it rises, and in which order the desk looks at them. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from city.observations import Quality
-from city.stations import KINDS, Levels, StationForecast, station_state
+from city.stations import KINDS, Levels, StationForecast, Step, station_state
 
 Order = Literal["margin", "time_to_level"]
 Row = Mapping[str, Any]
@@ -13,6 +13,21 @@ Row = Mapping[str, Any]
 RISE_SPAN = timedelta(hours=1)
 PEAK_WITHIN = timedelta(hours=6)
 SHOWN_HORIZON_S = 3 * 3600
+
+
+def curve(steps: Sequence[Step], start: datetime, step: timedelta) -> list[tuple[datetime, float]]:
+    """Points of a chart, oldest first: of each ``step`` from ``start`` on the highest believed level, at its time.
+
+    The highest, because a crest that passes between two points is the one thing a hydrograph must not lose.
+    """
+    highest: dict[int, tuple[datetime, float]] = {}
+    for read in steps:
+        if read.highest is None or read.highest_at is None:
+            continue
+        place = int((read.highest_at - start) / step)
+        if place not in highest or read.highest >= highest[place][1]:
+            highest[place] = (read.highest_at.astimezone(UTC), read.highest)
+    return sorted(highest.values())
 
 
 def margins(level_m: float | None, levels: Levels) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import pytest
 from psycopg import Connection
@@ -9,6 +10,7 @@ from psycopg.rows import TupleRow
 
 from city.devices import Kind, Metric, UnclaimedDevice
 from city.observations import Quality
+from city.stations import Step
 from city.storage import devices, series
 from city.storage.database import connect
 
@@ -48,50 +50,99 @@ def store(connection: Connection[TupleRow], at: datetime, value: float, quality:
     )
 
 
+def water(connection: Connection[TupleRow]) -> tuple[int, int]:
+    return series.device_metric(connection, "w1")
+
+
+def steps(connection: Connection[TupleRow], hours: int = 24, **changed: Any) -> list[Step]:
+    asked = {"start": NOW - timedelta(hours=hours), "end": NOW, "low": -500.0, "high": 9000.0}
+    return series.steps(connection, *water(connection), **{**asked, **changed})
+
+
 def test_a_hydrograph_is_made_of_real_readings(connection: Connection[TupleRow]) -> None:
     for hour in range(30):
         store(connection, NOW - timedelta(hours=hour), 10 - hour / 10)
-    levels = series.hydrograph(connection, "w1", hours=24, now=NOW)
-    assert len(levels) == 24
-    assert levels[-1] == (NOW, 10.0)
-    assert levels == sorted(levels)
+    found = steps(connection)
+    assert len(found) == 24
+    assert (found[-1].highest_at, found[-1].highest, found[-1].lowest) == (NOW, 10.0, 10.0)
+    assert [step.first_at for step in found] == sorted(step.first_at for step in found)
 
 
-def test_a_dense_hydrograph_is_thinned(connection: Connection[TupleRow]) -> None:
-    for minute in range(24 * 60):
-        store(connection, NOW - timedelta(minutes=minute), minute)
-    levels = series.hydrograph(connection, "w1", hours=24, now=NOW)
-    assert 200 < len(levels) < 600
-    assert levels[-1] == (NOW, 0)
-
-
-def test_thinning_keeps_the_crest_at_its_own_time(connection: Connection[TupleRow]) -> None:
-    crest = NOW - timedelta(hours=3, seconds=70)
+def test_a_dense_hydrograph_keeps_crest_and_trough(connection: Connection[TupleRow]) -> None:
+    crest, trough = NOW - timedelta(hours=3, seconds=70), NOW - timedelta(hours=3, seconds=60)
     for second in range(0, 6 * 3600, 10):
         store(connection, NOW - timedelta(seconds=second), 2.0)
     connection.execute("UPDATE observations SET value = 9.5 WHERE observed_at = %s", (crest,))
-    levels = series.hydrograph(connection, "w1", hours=24, now=NOW)
-    assert (crest, 9.5) in levels
-    assert len(levels) < 300
+    connection.execute("UPDATE observations SET value = 0.5 WHERE observed_at = %s", (trough,))
+    found = steps(connection, most=200)
+    assert 45 <= len(found) <= 60
+    assert (crest, 9.5) in [(step.highest_at, step.highest) for step in found]
+    assert min(step.lowest for step in found if step.lowest is not None) == 0.5
 
 
-def test_a_wrong_clock_is_not_the_newest(connection: Connection[TupleRow]) -> None:
+def test_what_is_not_believed_stands_apart(connection: Connection[TupleRow]) -> None:
+    for second, value, quality in (
+        (0, 2.0, Quality.GOOD),
+        (1, -990.0, Quality.GOOD),
+        (2, 7.0, Quality.SPIKE),
+        (3, 99.0, Quality.CLOCK_AHEAD),
+        (4, 2.5, Quality.STUCK),
+    ):
+        store(connection, NOW - timedelta(seconds=second), value, int(quality))
+    (step,) = steps(connection, most=1)
+    assert (step.lowest, step.highest) == (2.0, 2.5)
+    assert (step.odd, step.odd_low, step.odd_high) == (2, -990.0, 7.0)
+    assert step.quality == Quality.SPIKE | Quality.STUCK
+    assert (step.first_at, step.last_at) == (NOW - timedelta(seconds=4), NOW)
+
+
+def test_the_newest_is_read_by_a_clock_that_is_believed(connection: Connection[TupleRow]) -> None:
     store(connection, NOW - timedelta(minutes=5), 2.0)
     store(connection, NOW - timedelta(minutes=1), 99.0, int(Quality.CLOCK_AHEAD | Quality.LATE))
-    assert [level for _, level in series.hydrograph(connection, "w1", hours=24, now=NOW)] == [2.0]
+    store(connection, NOW + timedelta(minutes=1), 3.0)
+    assert series.newest_at(connection, *water(connection), NOW) == NOW - timedelta(minutes=5)
+    assert series.newest_at(connection, *water(connection), NOW - timedelta(hours=1)) is None
+    assert steps(connection, hours=1, end=NOW - timedelta(minutes=10)) == []
 
 
-def test_a_recorded_flood_shows_its_own_last_day(connection: Connection[TupleRow]) -> None:
-    flood = datetime(2013, 7, 15, 12, 0, tzinfo=UTC)
-    for hour in range(48):
-        store(connection, flood - timedelta(hours=hour), 5)
-    levels = series.hydrograph(connection, "w1", hours=24, now=NOW)
-    assert len(levels) == 24
-    assert levels[-1][0] == flood
+def test_rain_is_summed_by_step(connection: Connection[TupleRow]) -> None:
+    for minutes, value in ((1, 0.5), (2, 0.25), (12, 1.0), (13, -999.0), (14, 50.0)):
+        quality = Quality.OUT_OF_RANGE if value == 50 else Quality.GOOD
+        store(connection, NOW - timedelta(minutes=minutes), value, int(quality))
+    found = series.totals(
+        connection,
+        *water(connection),
+        start=NOW - timedelta(hours=1),
+        end=NOW,
+        step=timedelta(minutes=10),
+    )
+    assert found == [(NOW - timedelta(minutes=20), 1.0), (NOW - timedelta(minutes=10), 0.75)]
 
 
-def test_nothing_read_is_an_empty_series(connection: Connection[TupleRow]) -> None:
-    assert series.hydrograph(connection, "w1", hours=24, now=NOW) == []
+def test_a_history_as_columns(connection: Connection[TupleRow]) -> None:
+    start = NOW - timedelta(hours=1)
+    for minutes, value in ((0, 9.0), (1, 1.0), (4, 5.0), (9, 2.0), (11, 3.0), (12, -990.0), (31, 4.0)):
+        store(connection, start + timedelta(minutes=minutes), value)
+    store(connection, start + timedelta(minutes=32), 7.0, int(Quality.SPIKE))
+
+    def read(take: Literal["last", "sum", "highest"]) -> list[tuple[float, float]]:
+        columns = series.history(
+            connection,
+            *water(connection),
+            start=start,
+            end=NOW,
+            step=timedelta(minutes=10),
+            take=take,
+            low=-500,
+        )
+        begun = round(start.timestamp() * 1_000_000)
+        return [((int(at) - begun) / 60e6, value) for at, value in zip(*columns, strict=True)]
+
+    assert read("last") == [(9, 2.0), (11, 3.0), (31, 4.0)], "each with the time at which it was known"
+    assert read("highest") == [(4, 5.0), (11, 3.0), (31, 4.0)]
+    assert read("sum") == [(9, 8.0), (11, 3.0), (31, 4.0)]
+    connection.execute("DELETE FROM observations")
+    assert read("last") == []
 
 
 def test_each_step_has_minimum_mean_and_maximum(connection: Connection[TupleRow]) -> None:
@@ -158,7 +209,7 @@ def test_what_cannot_be_answered_is_said(connection: Connection[TupleRow]) -> No
     with pytest.raises(series.SeriesError, match="step"):
         read(step=0.1)
     with pytest.raises(devices.UnknownDeviceError):
-        series.hydrograph(connection, "nobody", hours=1, now=NOW)
+        series.device_metric(connection, "nobody")
 
 
 @pytest.mark.parametrize(("hours", "seconds"), [(1, 10), (24, 300), (24 * 365, 86400)])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from city.observations import Quality
-from city.stations import ForecastPoint, Levels, StationForecast, first_reached, lowest_believed
+from city.stations import ForecastPoint, Levels, StationForecast, Step, first_reached, lowest_believed
 from command_centre.flood import stations as desk
 
 NOW = datetime(2026, 7, 1, 6, 0, tzinfo=UTC)
@@ -188,3 +188,29 @@ def test_the_order_of_danger() -> None:
 @pytest.mark.parametrize(("zero", "lowest"), [(None, -500.0), (2.0, 1.95), (0.0, -0.05)])
 def test_under_its_zero_no_gauge_reads(zero: float | None, lowest: float) -> None:
     assert lowest_believed(Levels(zero_m=zero)) == lowest
+
+
+def step(minute: float, level: float | None) -> Step:
+    at = NOW + timedelta(minutes=minute)
+    return Step(
+        first_at=at,
+        last_at=at,
+        highest_at=None if level is None else at,
+        highest=level,
+        lowest=level,
+        odd=0,
+        odd_low=None,
+        odd_high=None,
+        quality=0,
+    )
+
+
+def test_thinning_keeps_the_crest_at_its_own_time() -> None:
+    steps = [step(minute / 2, 2.0) for minute in range(240)]
+    steps[101] = step(50.5, 9.5)
+    steps[130] = step(65, None)
+    found = desk.curve(steps, NOW, timedelta(minutes=5))
+    assert len(found) == 24
+    assert (NOW + timedelta(minutes=50.5), 9.5) in found
+    assert found == sorted(found)
+    assert found[-1][0] == NOW + timedelta(minutes=119.5), "of equal ones the newest"
