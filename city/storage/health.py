@@ -21,9 +21,11 @@ _REFUSED = """
 _REFUSED_BY_REASON = "SELECT reason, sum(counted)::bigint AS counted FROM quarantine_counts GROUP BY reason"
 _OPEN = """
     SELECT class, count(*) AS open, count(*) FILTER (WHERE unit_id IS NULL) AS unassigned
-    FROM incidents WHERE closed_at IS NULL GROUP BY class
+    FROM incidents WHERE closed_at IS NULL AND NOT exercise GROUP BY class
 """
-_STANDING = "SELECT level, count(*) AS standing FROM alarms WHERE cleared_at IS NULL GROUP BY level"
+_STANDING = (
+    "SELECT level, count(*) AS standing FROM alarms WHERE cleared_at IS NULL AND NOT exercise GROUP BY level"
+)
 _WAITING = """
     SELECT (SELECT count(*) FROM alarms WHERE triage = 'new' AND page_after <= now()) AS alarms_untriaged,
            (SELECT count(*) FROM notifications WHERE state = 'waiting') AS notifications_waiting

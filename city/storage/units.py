@@ -24,7 +24,8 @@ def list_units(connection: Connection[TupleRow]) -> list[UnitLoad]:
     """Every active unit with its number of open incidents, ordered by code."""
     units = load_units(connection)
     rows = connection.execute(
-        "SELECT unit_id, count(*) FROM incidents WHERE closed_at IS NULL AND unit_id IS NOT NULL GROUP BY 1"
+        "SELECT unit_id, count(*) FROM incidents"
+        " WHERE closed_at IS NULL AND unit_id IS NOT NULL AND NOT exercise GROUP BY 1"
     )
     load: dict[int, int] = dict(rows.fetchall())
     return [UnitLoad(unit=unit, open_incidents=load.get(unit.id, 0)) for unit in units.values()]

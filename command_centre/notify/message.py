@@ -62,7 +62,7 @@ def address(to_lead: bool, email: str, lead_email: str) -> str:
 def subject(body: Body) -> str:
     """One line for a mail's head."""
     what, what_en = _PURPOSES.get(str(body.get("purpose")), ("通知", "Notice"))
-    drill = "【演练 DRILL】" if body.get("exercise") else ""
+    drill = "【演练】[EXERCISE] " if body.get("exercise") else ""
     return (
         f"{drill}[{body.get('class')}] {what} {body.get('number')} {body.get('category_name')} / "
         f"{what_en}: {body.get('category_name_en')}"
@@ -75,7 +75,7 @@ def text(body: Body, link: str) -> str:
     place = " ".join(str(body.get(part) or "") for part in ("street", "community", "cell_name")).strip()
     lines = []
     if body.get("exercise"):
-        lines.append("演练 / DRILL")
+        lines.append("【演练】这是演练，请按预案处置 / [EXERCISE] This is a drill: act as the plan says")
     lines += [
         f"{what} / {what_en}",
         f"编号 / Number: {body.get('number')}",

@@ -85,9 +85,11 @@ def test_a_screen_gets_hello_and_a_snapshot_of_every_topic(centre: Centre) -> No
     topics = snapshot["set"]
     assert topics["district"]["info"]["name"] == "示范区"
     assert set(topics["cell"]) == {"C1", "C2", "C3", "C4"}
-    assert topics["cell"]["C1"] == {"state": "blind", "class": None, "open": 0, "devices": 10, "online": 0}
+    cell = {"state": "blind", "class": None, "open": 0, "exercise": 0, "devices": 10, "online": 0}
+    assert topics["cell"]["C1"] == cell
     assert topics["cell"]["C4"]["state"] == "unset"
     assert topics["counts"]["open"]["total"] == 0
+    assert topics["counts"]["silent"] == {"SHLVD": 0, "DSUPR": 0, "OOSRV": 0}
     assert topics["station"]["W1"]["state"] == "silent"
     assert topics["online"]["smoke"]["never"] == 20
     assert topics["health"]["system"]["database"] == "ok"

@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 def incident(number: int, **changed: Any) -> dict[str, Any]:
     row = {
         "id": number, "number": f"20261121-{number:04d}", "state": "dispatched", "class": "B", "cell": "C1",
-        "unit": "U1", "acknowledged_at": None, "closed_at": None, "lon": None, "lat": None,
+        "unit": "U1", "acknowledged_at": None, "closed_at": None, "lon": None, "lat": None, "exercise": False,
     }  # fmt: skip
     return {**row, **changed}
 
@@ -100,10 +100,30 @@ def test_counts_follow_and_a_full_list_removes_what_is_gone(
 ) -> None:
     state.set_incidents([incident(1, unit=None), incident(2, acknowledged_at=NOW)], every=False)
     counts = shown(log, "counts", "open")
-    assert counts == {"A": 0, "B": 2, "C": 0, "unassigned": 1, "unacknowledged": 1, "total": 2}
+    assert counts == {"A": 0, "B": 2, "C": 0, "unassigned": 1, "unacknowledged": 1, "total": 2, "exercise": 0}
     state.set_incidents([incident(2)], every=True)
     assert shown(log, "counts", "open")["total"] == 1
     assert shown(log, "incident", "1") is None
+
+
+def test_exercise_is_shown_and_counted_apart(log: ScreenLog, state: derive.DistrictState) -> None:
+    state.set_incidents([incident(1), incident(2, exercise=True, **{"class": "A"})], every=False)
+    assert shown(log, "incident", "2")["exercise"]
+    counts = shown(log, "counts", "open")
+    assert (counts["A"], counts["total"], counts["exercise"]) == (0, 1, 1)
+    cell = shown(log, "cell", "C1")
+    assert (cell["class"], cell["open"], cell["exercise"]) == ("B", 1, 1)
+
+
+def test_drills_come_and_go_and_what_is_silent_is_counted(
+    log: ScreenLog, state: derive.DistrictState
+) -> None:
+    state.set_drills([{"id": 7, "name": "autumn", "until": NOW}])
+    state.set_silent({"SHLVD": 2, "DSUPR": 0, "OOSRV": 1})
+    assert shown(log, "drill", "7")["name"] == "autumn"
+    assert shown(log, "counts", "silent") == {"SHLVD": 2, "DSUPR": 0, "OOSRV": 1}
+    state.set_drills([])
+    assert shown(log, "drill", "7") is None
 
 
 def test_a_cell_that_is_no_longer_valid_leaves_the_screen(

@@ -20,6 +20,7 @@ from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
 from city.stations import StationForecast
+from city.storage import alarms, drills
 from city.storage import forecasts as stored_forecasts
 from city.storage import health as health_figures
 from city.storage import screen as tables
@@ -35,6 +36,7 @@ POLL_S = 1.0
 RECONCILE_S = 30.0
 HEALTH_S = 1.0
 STATIONS_S = 1.5
+SILENCED_S = 2.0  # what is shelved, and drills
 PRESENCE_S = 5.0
 GROUND_S = 30.0
 MOST_SCREENS = 500
@@ -113,6 +115,7 @@ class Hub:
         incidents = await tables.open_incidents(connection)
         stations = await tables.stations(connection)
         await self._look_ahead(connection)
+        await self._look_at_silenced(connection)
         if not self.loaded:
             self._follower.start(recent, high, time.monotonic())
         self._state.set_cells(cells)
@@ -176,6 +179,8 @@ class Hub:
         if self._due("stations", STATIONS_S):
             await self._look_ahead(connection)
             self._state.set_stations(await tables.stations(connection), self.forecasts)
+        if self._due("silenced", SILENCED_S):
+            await self._look_at_silenced(connection)
         if self._due("presence", PRESENCE_S):
             started = time.monotonic()
             self._state.set_presence(await tables.presence(connection))
@@ -191,6 +196,10 @@ class Hub:
         if self._due("skill", SKILL_S):
             today = datetime.now(UTC).date()
             self.skill = await stored_forecasts.verification(connection, today)
+
+    async def _look_at_silenced(self, connection: AsyncConnection[Any]) -> None:
+        self._state.set_silent(await alarms.silent_counts(connection, datetime.now(UTC)))
+        self._state.set_drills(await drills.drill_active(connection))
 
     def _due(self, what: str, every_s: float) -> bool:
         now = time.monotonic()

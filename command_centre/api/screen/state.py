@@ -78,6 +78,14 @@ class DistrictState:
             self._stage_cell(code)
         self._log.stage("counts", "open", self._counts())
 
+    def set_silent(self, counts: Mapping[str, int]) -> None:
+        """Standing alarms that nobody is sent to, by their ISA-18.2 state."""
+        self._log.stage("counts", "silent", dict(counts))
+
+    def set_drills(self, rows: Iterable[Row]) -> None:
+        """Drills that run."""
+        self._log.stage_topic("drill", {str(row["id"]): dict(row) for row in rows})
+
     def set_stations(self, rows: Iterable[Row], forecasts: Mapping[str, StationForecast]) -> None:
         """Stations with their newest level and, by code, what is forecast for them."""
         self._log.stage_topic("station", {row["code"]: live(row, forecasts.get(row["code"])) for row in rows})
@@ -126,23 +134,29 @@ class DistrictState:
         if code not in self._cells:
             return
         devices = self._cell_devices.get(code, _NOTHING)
-        open_here = self._in_cell.get(code, ())
+        here = [self._incidents[i] for i in self._in_cell.get(code, ())]
+        open_here = [incident for incident in here if not incident["exercise"]]
         state = "unset" if devices["total"] == 0 else "blind" if devices["online"] == 0 else "normal"
         self._log.stage(
             "cell",
             code,
             {
                 "state": state,
-                "class": min((self._incidents[i]["class"] for i in open_here), default=None),
+                "class": min((incident["class"] for incident in open_here), default=None),
                 "open": len(open_here),
+                "exercise": len(here) - len(open_here),
                 "devices": devices["total"],
                 "online": devices["online"],
             },
         )
 
     def _counts(self) -> dict[str, int]:
-        counts = {"A": 0, "B": 0, "C": 0, "unassigned": 0, "unacknowledged": 0, "total": 0}
+        """Of what is real; exercise is counted apart."""
+        counts = {"A": 0, "B": 0, "C": 0, "unassigned": 0, "unacknowledged": 0, "total": 0, "exercise": 0}
         for incident in self._incidents.values():
+            if incident["exercise"]:
+                counts["exercise"] += 1
+                continue
             counts[incident["class"]] += 1
             counts["total"] += 1
             counts["unassigned"] += incident["unit"] is None
