@@ -16,20 +16,10 @@ from city.alarms import Transition
 from city.observations import Detection
 from rules.fleet import Fleet
 from rules.listening import Listening
+from rules.rows import MetricRows
 from rules.rule import Rule
 from rules.states import StateRow
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MetricRows:
-    """The decidable readings of one metric in a batch, as columns, in any order."""
-
-    device: NDArray[np.int32]
-    observed_us: NDArray[np.int64]
-    received_us: NDArray[np.int64]
-    value: NDArray[np.float64]
-    late: NDArray[np.bool_]
-    backfill: NDArray[np.bool_]  # not newer than what was already folded for this device
+from rules.windows import Memories
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +49,7 @@ class Surroundings:
     fleet: Fleet
     metrics: Mapping[str, int]  # code to database id
     zone: ZoneInfo  # the district's own, for schedules
+    memories: Memories  # readings that rules look back at
 
 
 Outcome = tuple[list[Transition], Any]  # transitions, each device's in order of time, and the book's changes
@@ -101,3 +92,17 @@ class Book(Protocol):
 
     def rows(self, changes: Any) -> Iterator[StateRow]:
         """What to store of the changes."""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A book that also marks readings before they are stored."""
+
+    order: int  # lower ones are asked first; what they mark as unbelievable the others do not see
+    only_marks: bool  # it never decides
+
+    @property
+    def metric_id(self) -> int: ...
+
+    def marks(self, rows: MetricRows) -> NDArray[np.int16]:
+        """Bits of ``Quality`` for each row. Changes nothing."""

@@ -5,7 +5,7 @@ The engine is a cache: ``know`` and ``load`` rebuild it from the database at sta
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,17 +14,29 @@ from numpy.typing import NDArray
 
 from city.alarms import Cleared, Transition
 from city.observations import Detection, Quality, Readings
-from rules.books import Batch, Book, MetricRows, Moment, Outcome, Reviewer, Surroundings
+from rules.books import Batch, Book, Judge, Moment, Outcome, Reviewer, Surroundings
 from rules.fleet import DeviceFacts, Fleet, grown
 from rules.keys import RuleError
 from rules.kinds import book_of
 from rules.listening import Listening
+from rules.rows import NO_ROWS, UNDECIDABLE, MetricRows, of_metric
 from rules.rule import Rule
 from rules.states import StateRow, whole
+from rules.windows import Memories, Memory
 
 __all__ = ["Decision", "DeviceFacts", "Engine", "Listening", "StateRow"]
 
-_UNDECIDABLE = int(Quality.CLOCK_AHEAD | Quality.RETAINED | Quality.OUT_OF_RANGE | Quality.SPIKE)
+_NOBODY = int(Quality.CLOCK_AHEAD | Quality.RETAINED)  # neither decided on nor compared with others
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lookback:
+    """Stored readings that are needed at start: of these devices, from each one's newest so far back."""
+
+    metric_id: int
+    window_us: int
+    device_ids: NDArray[np.int32]
+    memory: Memory = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +46,10 @@ class _Overlay:
     generation: int
     changes: dict[str, Any] = field(default_factory=dict)  # by rule, of its book's own making
     orphans: tuple[tuple[str, int], ...] = ()
-    folded: tuple[tuple[int, MetricRows], ...] = ()
+    folded: Mapping[int, MetricRows] = field(default_factory=dict)  # by metric: what rules may believe
+    spikes: Mapping[int, MetricRows] = field(
+        default_factory=dict
+    )  # by metric: marked, and remembered as such
     heard: tuple[NDArray[np.int32], NDArray[np.int64]] | None = None
 
 
@@ -65,7 +80,11 @@ class Engine:
         ] = {}  # by metric: newest folded reading, by device; 0 = none
         self._orphans: dict[tuple[str, int], Mapping[str, object]] = {}
         self._generation = 0
-        around = Surroundings(fleet=self._fleet, metrics=metrics, zone=zone or ZoneInfo("UTC"))
+        self._memories = Memories(self._fleet)
+        self._judges: dict[int, list[Judge]] = {}  # by metric, in the order they are asked in
+        around = Surroundings(
+            fleet=self._fleet, metrics=metrics, zone=zone or ZoneInfo("UTC"), memories=self._memories
+        )
         for rule in rules:
             for code in sorted(rule.metrics()):
                 if code not in metrics:
@@ -73,11 +92,22 @@ class Engine:
                         f"rule {rule.rule_id}: metric = {code!r}: no such metric; "
                         f"add [metric.{code}] to kinds.toml or correct the rule"
                     )
-                self._newest_us.setdefault(metrics[code], np.zeros(0, dtype=np.int64))
-            self._books[rule.rule_id] = book_of(rule, around)
+            self._books[rule.rule_id] = book = book_of(rule, around)
+            if isinstance(book, Judge):
+                self._judges.setdefault(book.metric_id, []).append(book)
+            if not isinstance(book, Judge) or not book.only_marks:
+                self._follow(metrics[code] for code in rule.metrics())
+        self._follow(memory.metric_id for memory in self._memories)
+        for judges in self._judges.values():
+            judges.sort(key=lambda judge: judge.order)
         self._reviewers = {
             rule_id: book for rule_id, book in self._books.items() if isinstance(book, Reviewer)
         }
+
+    def _follow(self, metric_ids: Iterable[int]) -> None:
+        """Metrics whose readings are decided on or remembered; others cost no column."""
+        for metric_id in metric_ids:
+            self._newest_us.setdefault(metric_id, np.zeros(0, dtype=np.int64))
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -110,6 +140,27 @@ class Engine:
             rows = metric_ids == metric_id
             np.maximum.at(newest, device_ids[rows], observed_us[rows])
 
+    def lookbacks(self) -> list[Lookback]:
+        """What to read of the stored readings at start, each for ``remember``; after ``know``."""
+        return [
+            Lookback(
+                memory.metric_id,
+                memory.lookback_us,
+                np.flatnonzero(memory.devices()).astype(np.int32),
+                memory,
+            )
+            for memory in self._memories
+        ]
+
+    def remember(self, lookback: Lookback, readings: Readings) -> None:
+        """The stored readings of a lookback, or a part of its devices: windows go on as if nothing had stopped."""
+        newest_us = self._newest_us[lookback.metric_id]
+        nothing_yet = np.zeros_like(newest_us)
+        believed = of_metric(readings, np.flatnonzero((readings.quality & UNDECIDABLE) == 0), nothing_yet)
+        spikes = of_metric(readings, _spikes(readings, lookback.metric_id), nothing_yet)
+        lookback.memory.fold(believed, spikes)
+        np.maximum.at(newest_us, believed.device, believed.observed_us)
+
     def _grow(self) -> None:
         size = self._fleet.size
         for metric_id, newest in self._newest_us.items():
@@ -121,19 +172,43 @@ class Engine:
     def decide(self, readings: Readings, detections: Sequence[Detection], *, now_us: int) -> Decision:
         """What newly stored observations change, in any order; all event time, no rule needs ``now_us``."""
         self._refuse_unknown(readings, detections)
-        rows = {
-            metric_id: of_metric
-            for metric_id, newest in self._newest_us.items()
-            if (of_metric := _of_metric(readings, metric_id, newest)) is not None
-        }
+        rows: dict[int, MetricRows] = {}
+        believed = (readings.quality & UNDECIDABLE) == 0
+        for metric_id, newest_us in self._newest_us.items():
+            index = np.flatnonzero((readings.metric == metric_id) & believed)
+            if len(index):
+                rows[metric_id] = of_metric(readings, index, newest_us)
         alive = (readings.quality & int(Quality.RETAINED)) == 0
         overlay = _Overlay(
             generation=self._generation,
-            folded=tuple(rows.items()),
+            folded=rows,
+            spikes=self._spikes(readings),
             heard=(readings.device[alive], readings.received_us[alive]),
         )
         batch = Batch(rows=rows, newest_us=self._newest_us, detections=detections)
         return self._decision({rule_id: book.decide(batch) for rule_id, book in self._books.items()}, overlay)
+
+    def judge(self, readings: Readings) -> Readings:
+        """The same readings with what is known against them marked; before they are stored. Changes nothing."""
+        self._refuse_unknown(readings, ())
+        quality = readings.quality.copy()
+        unknown = np.broadcast_to(np.int64(0), (self._fleet.size,))
+        for metric_id, judges in self._judges.items():
+            index = np.flatnonzero((readings.metric == metric_id) & ((quality & _NOBODY) == 0))
+            for judge in judges if len(index) else ():
+                believed = index[(quality[index] & UNDECIDABLE) == 0]
+                rows = of_metric(readings, believed, self._newest_us.get(metric_id, unknown))
+                quality[believed] |= judge.marks(rows)
+        return replace(readings, quality=quality)
+
+    def _spikes(self, readings: Readings) -> dict[int, MetricRows]:
+        if not (readings.quality & int(Quality.SPIKE)).any():
+            return {}
+        return {
+            metric_id: of_metric(readings, index, self._newest_us[metric_id])
+            for metric_id in self._judges.keys() & self._newest_us.keys()
+            if len(index := _spikes(readings, metric_id))
+        }
 
     def tick(self, *, now_us: int, listened: Listening) -> Decision:
         """What the clock changes: delays that ran out, silence, detections that stopped, rules that ended."""
@@ -172,7 +247,11 @@ class Engine:
         if overlay.generation != self._generation:
             raise ValueError("a decision was accepted since this one was made; decide again")
         self._generation += 1
-        for metric_id, rows in overlay.folded:
+        for memory in self._memories:
+            rows, spikes = (of.get(memory.metric_id) for of in (overlay.folded, overlay.spikes))
+            if rows is not None or spikes is not None:
+                memory.fold(rows or NO_ROWS, spikes or NO_ROWS)
+        for metric_id, rows in overlay.folded.items():
             np.maximum.at(self._newest_us[metric_id], rows.device, rows.observed_us)
         if overlay.heard is not None:
             self._fleet.heard(*overlay.heard)
@@ -195,20 +274,9 @@ class Engine:
             )
 
 
-def _of_metric(readings: Readings, metric_id: int, newest_us: NDArray[np.int64]) -> MetricRows | None:
-    """The readings of one metric that rules may believe; None = none."""
-    index = np.flatnonzero((readings.metric == metric_id) & ((readings.quality & _UNDECIDABLE) == 0))
-    if not len(index):
-        return None
-    device, observed_us = readings.device[index], readings.observed_us[index]
-    return MetricRows(
-        device=device,
-        observed_us=observed_us,
-        received_us=readings.received_us[index],
-        value=readings.value[index],
-        late=(readings.quality[index] & int(Quality.LATE)) != 0,
-        backfill=observed_us <= newest_us[device],
-    )
+def _spikes(readings: Readings, metric_id: int) -> NDArray[np.intp]:
+    marked = (readings.quality & (int(Quality.SPIKE) | _NOBODY)) == int(Quality.SPIKE)
+    return np.flatnonzero((readings.metric == metric_id) & marked)
 
 
 def _ended(rule_id: str, device_id: int, state: Mapping[str, object], now_us: int) -> Iterable[Cleared]:

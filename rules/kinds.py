@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rules import detection, ladder, silence, threshold
+from rules import detection, ladder, maintenance, projection, quality, rate, silence, stuck, threshold
 from rules.books import Book, Surroundings
 from rules.condition import ThresholdRule
 from rules.keys import Keys
@@ -23,7 +23,12 @@ class RuleKind:
 KINDS = {
     "threshold": RuleKind(ThresholdRule, threshold.read, threshold.ThresholdBook),
     "ladder": RuleKind(ladder.LadderRule, ladder.read, ladder.LadderBook),
+    "maintenance": RuleKind(maintenance.MaintenanceRule, maintenance.read, maintenance.MaintenanceBook),
     "detection": RuleKind(detection.DetectionRule, detection.read, detection.DetectionBook),
+    "rate": RuleKind(rate.RateRule, rate.read, rate.RateBook),
+    "projection": RuleKind(projection.ProjectionRule, projection.read, projection.ProjectionBook),
+    "stuck": RuleKind(stuck.StuckRule, stuck.read, stuck.StuckBook),
+    "quality": RuleKind(quality.QualityRule, quality.read, quality.QualityBook),
     "silence": RuleKind(silence.SilenceRule, silence.read, silence.SilenceBook),
 }
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city.alarms import Transition
-from rules.books import Batch, MetricRows, Moment, Surroundings
+from rules.books import Batch, Moment, Surroundings
 from rules.condition import AT_REST, EVERY, Condition, ConditionRule, Course, Limits, Mark, Phase, Row
 from rules.fleet import grown
+from rules.rows import MetricRows
 from rules.schedule import Hours
 from rules.states import StateRow, whole
 

@@ -5,9 +5,9 @@ from typing import cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rules.books import MetricRows
 from rules.condition import EVERY, Limits, Mark, Row, ThresholdRule
 from rules.keys import Direction, Keys, StationLevel
+from rules.rows import MetricRows
 from rules.rule import read_common
 from rules.standing import ConditionBook, Touched, by_device
 
