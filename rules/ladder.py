@@ -5,7 +5,6 @@ on-delay lets it and falls only when the step has been left for ``down_delay``. 
 into one story: raised at the first step, level up, level down, cleared below the lowest.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast, get_args
@@ -15,12 +14,12 @@ from numpy.typing import NDArray
 
 from city.alarms import Cleared, IncidentClass, Level, LevelChanged, Raised, Repeated, Transition
 from rules.books import Batch, Moment, Surroundings
-from rules.condition import Condition, Course, Limits, ThresholdRule
+from rules.condition import Limits, ThresholdRule
 from rules.keys import Direction, Keys, StationLevel
+from rules.parts import Group, PartBook, by_device, in_order, past, told
 from rules.rule import Rule, read_common
 from rules.standing import ConditionChanges
 from rules.states import StateRow, whole
-from rules.threshold import ThresholdBook
 
 LEVELS: tuple[Level, ...] = get_args(Level)  # in rising order
 _NONE = -1  # no step stands, no level was said
@@ -121,15 +120,7 @@ def _in_words(step: Step) -> str:
     return f"{step.at:g}"
 
 
-class _StepCourse(Course):
-    """Answers everything in its order; late episodes are gathered when the steps are one story."""
-
-    def finish(self) -> list[Transition]:
-        self._say_repeats()
-        return self.transitions
-
-
-class _StepBook(ThresholdBook):
+class _StepBook(PartBook):
     """All states of one step."""
 
     def __init__(self, ladder: LadderRule, place: int, around: Surroundings) -> None:
@@ -137,24 +128,12 @@ class _StepBook(ThresholdBook):
         super().__init__(_step_rule(ladder, place), around)
         self._offset = step.offset
 
-    def standing(self, device_id: int) -> int:
-        """Raised since (event time); 0 = this step does not stand."""
-        state = self._states.get(device_id)
-        return state.raised_us if state is not None else 0
-
-    def state(self, device_id: int) -> Condition | None:
-        return self._states.get(device_id)
-
     def _raise_limits(self, device: NDArray[np.int32]) -> NDArray[np.float64]:
         return super()._raise_limits(device) + self._offset
 
     def _limits(self, device_id: int) -> Limits:
         raise_at, clear_at = super()._limits(device_id)
         return raise_at + self._offset, clear_at + self._offset
-
-    def _course(self, device_id: int, state: Condition) -> Course:
-        limits = self._limits(device_id)
-        return _StepCourse(self.rule, self.metric_id, device_id, limits, replace(state), self._hours)
 
 
 def _step_rule(ladder: LadderRule, place: int) -> StepRule:
@@ -253,11 +232,9 @@ class LadderBook:
                 self._said[device_id] = level
 
     def rows(self, changes: LadderChanges) -> Iterator[StateRow]:
-        for device_id in changes.devices():
+        for device_id in sorted(changes.devices()):
             states = [
-                step.state(device_id)
-                if of_step is None
-                else of_step.states.get(device_id, step.state(device_id))
+                step.after(device_id, of_step)
                 for step, of_step in zip(self._steps, changes.steps, strict=True)
             ]
             parts = [{} if state is None else state.saved(self._metric_id) for state in states]
@@ -273,10 +250,7 @@ class LadderBook:
         return max(standing, default=_NONE)
 
     def _folded(self, outcomes: Outcomes, now_us: int | None) -> tuple[list[Transition], LadderChanges]:
-        happened: dict[int, list[list[Transition]]] = defaultdict(lambda: [[] for _ in self._steps])
-        for place, outcome in enumerate(outcomes):
-            for transition in outcome[0] if outcome is not None else ():
-                happened[transition.device_id][place].append(transition)
+        happened = by_device([outcome[0] if outcome is not None else [] for outcome in outcomes])
         transitions: list[Transition] = []
         levels: dict[int, int] = {}
         for device_id in sorted(happened.keys() | (self._stale if now_us is not None else set())):
@@ -304,7 +278,7 @@ class _Story:
 
     def told(self, happened: Sequence[Sequence[Transition]], now_us: int | None) -> list[Transition]:
         self._history(happened)
-        for group in _in_order(happened):
+        for _, group in in_order(happened):
             for place, transition in group:
                 match transition:
                     case Raised():
@@ -316,13 +290,13 @@ class _Story:
             self._say(group)
         if now_us is not None and self.said != self._level():
             self._restate(now_us)
-        return _gathered(self._result)
+        return told(self._result, LEVELS)
 
     def _level(self) -> int:
         """Of the highest step that stands, as a place in LEVELS."""
         return LEVELS.index(self._rule.steps[max(self._standing)].level) if self._standing else _NONE
 
-    def _say(self, group: "_Group") -> None:
+    def _say(self, group: Group) -> None:
         """Whether what happened at one instant changed the level, and how."""
         if self._level() == self.said:
             return
@@ -376,10 +350,8 @@ class _Story:
     def _history(self, happened: Sequence[Sequence[Transition]]) -> None:
         """Episodes that are over already: one each, at the highest level it reached."""
         episodes: list[Raised] = []
-        for of_step in happened:
-            for past in of_step:
-                if isinstance(past, Raised) and past.cleared_us is not None:
-                    _add(episodes, past, past.cleared_us)
+        for _, episode in past(happened):
+            _add(episodes, episode, episode.cleared_us or episode.raised_us)
         for episode in episodes:
             if self._standing and episode.raised_us >= self._since_us:
                 self._result.append(_repeat_of(episode))
@@ -387,15 +359,15 @@ class _Story:
                 self._result.append(episode)
 
 
-def _add(episodes: list[Raised], past: Raised, cleared_us: int) -> None:
+def _add(episodes: list[Raised], higher: Raised, cleared_us: int) -> None:
     for place, lower in enumerate(episodes):
-        if lower.raised_us <= past.raised_us and cleared_us <= (lower.cleared_us or 0):
-            evidence = {**past.evidence, "over_at": lower.evidence.get("over_at")}
+        if lower.raised_us <= higher.raised_us and cleared_us <= (lower.cleared_us or 0):
+            evidence = {**higher.evidence, "over_at": lower.evidence.get("over_at")}
             episodes[place] = replace(
-                past, raised_us=lower.raised_us, cleared_us=lower.cleared_us, evidence=evidence
+                higher, raised_us=lower.raised_us, cleared_us=lower.cleared_us, evidence=evidence
             )
             return
-    episodes.append(past)
+    episodes.append(higher)
 
 
 def _repeat_of(episode: Raised) -> Repeated:
@@ -406,61 +378,3 @@ def _repeat_of(episode: Raised) -> Repeated:
         count=1,
         evidence=episode.evidence,
     )
-
-
-_ENDED, _ROSE, _ENDED_AGAIN = 0, 2, 4  # the order of what steps do at one instant; repeats follow theirs
-_Group = list[tuple[int, Transition]]  # each with its step
-
-
-def _in_order(happened: Sequence[Sequence[Transition]]) -> list[_Group]:
-    """What the steps did, by instant; at one instant together what ended, what rose, what ended again."""
-    groups: dict[tuple[int, int], _Group] = defaultdict(list)
-    for place, of_step in enumerate(happened):
-        last = (0, _ENDED)
-        for transition in of_step:
-            match transition:
-                case Raised(cleared_us=None):
-                    last = (transition.raised_us, _ROSE)
-                case Cleared():
-                    at_once = last == (transition.cleared_us, _ROSE)
-                    last = (transition.cleared_us, _ENDED_AGAIN if at_once else _ENDED)
-                case Repeated():
-                    groups[last[0], last[1] + 1].append((place, transition))
-                    continue
-                case _:
-                    continue
-            groups[last].append((place, transition))
-    return [groups[key] for key in sorted(groups)]
-
-
-def _gathered(story: Sequence[Transition]) -> list[Transition]:
-    """Repeats as one; a late episode that both begins and ends here as one record, which pages nobody."""
-    result: list[Transition] = []
-    for transition in story:
-        begins = [
-            place for place, past in enumerate(result) if isinstance(past, Raised) and past.cleared_us is None
-        ]
-        if isinstance(transition, Repeated) and result and isinstance(result[-1], Repeated):
-            result[-1] = replace(transition, count=result[-1].count + transition.count)
-            continue
-        if not isinstance(transition, Cleared) or not begins:
-            result.append(transition)
-            continue
-        begin = begins[-1]
-        raised, *between = result[begin:]
-        if isinstance(raised, Raised) and raised.late:
-            result[begin:] = [_record(raised, between, transition)]
-        else:
-            result.append(transition)
-    return result
-
-
-def _record(raised: Raised, between: Sequence[Transition], cleared: Cleared) -> Raised:
-    record = replace(raised, cleared_us=cleared.cleared_us)
-    repeats = sum(past.count for past in between if isinstance(past, Repeated))
-    for past in between:
-        if isinstance(past, LevelChanged) and LEVELS.index(past.level) > LEVELS.index(record.level):
-            record = replace(
-                record, level=past.level, incident_class=past.incident_class, evidence=past.evidence
-            )
-    return replace(record, evidence={**record.evidence, "repeats": repeats}) if repeats else record

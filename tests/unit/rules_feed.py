@@ -15,8 +15,14 @@ from rules.engine import Decision, DeviceFacts, Engine, Listening, StateRow
 from rules.writing import rule_to_toml
 
 START_US = 1_763_750_400_000_000
-SMOKE, LEVEL = 1, 2
-METRICS = {"smoke": SMOKE, "level": LEVEL}
+SMOKE, LEVEL, BATTERY, CONTAMINATION, SELF_TEST = 1, 2, 3, 4, 5
+METRICS = {
+    "smoke": SMOKE,
+    "level": LEVEL,
+    "battery": BATTERY,
+    "contamination": CONTAMINATION,
+    "self_test": SELF_TEST,
+}
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 ALWAYS = Listening([(0, None)])
 LEVELS = ("blue", "yellow", "orange", "red")
@@ -127,6 +133,7 @@ class Episode:
     repeats: int = 0
     late: bool = False
     paged: bool = True
+    suppressed: str | None = None
     levels: list[tuple[int, str]] = field(
         default_factory=list
     )  # since when which, of an episode that was open
@@ -145,10 +152,16 @@ class AlarmTable:
             json.dumps(transition.evidence, allow_nan=False)
             standing = [row for row in rows if row.cleared_us is None]
             match transition:
+                case Raised(cleared_us=None) if standing and standing[0].suppressed:
+                    assert transition.suppressed is None, f"{key} is suppressed twice"
+                    assert transition.raised_us == standing[0].raised_us
+                    standing[0].suppressed = None
                 case Raised(cleared_us=None):
                     assert not standing, f"{key} is open twice"
                     began = (transition.raised_us, transition.level)
-                    rows.append(Episode(transition.raised_us, late=transition.late, levels=[began]))
+                    episode = Episode(transition.raised_us, late=transition.late, levels=[began])
+                    episode.suppressed = transition.suppressed
+                    rows.append(episode)
                 case Raised():
                     assert transition.cleared_us is not None
                     assert transition.cleared_us >= transition.raised_us
