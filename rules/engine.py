@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from city.alarms import Cleared, Transition
+from city.alarms import Cleared, Raised, Transition
 from city.observations import Detection, Quality, Readings
 from rules.books import Batch, Book, Judge, Moment, Outcome, Reviewer, Surroundings
 from rules.fleet import DeviceFacts, Fleet, grown
 from rules.keys import RuleError
 from rules.kinds import book_of
 from rules.listening import Listening
+from rules.maintenance import let_go
 from rules.rows import NO_ROWS, UNDECIDABLE, MetricRows, of_metric
 from rules.rule import Rule
 from rules.states import StateRow, whole
@@ -215,12 +216,19 @@ class Engine:
         moment = Moment(now_us=now_us, clock_us=listened.horizon_us(now_us), listened=listened)
         overlay = _Overlay(generation=self._generation, orphans=tuple(self._orphans))
         outcomes = {rule_id: book.tick(moment) for rule_id, book in self._books.items()}
-        ended = [end for key, state in self._orphans.items() for end in _ended(*key, state, now_us)]
+        ended: list[Transition] = []
+        for key, state in self._orphans.items():
+            ended += _ended(*key, state, now_us)
+            ended += [raised for raised in let_go(key[1], state) if self._still_has(raised)]
         decision = self._decision(outcomes, overlay, ended)
         for rule_id, device_id in self._orphans:
             if rule_id not in self._books:  # else the row is the new rule's to write
                 decision.states.append(StateRow(rule_id=rule_id, device_id=device_id, state={}))
         return decision
+
+    def _still_has(self, raised: Raised) -> bool:
+        """Whether its rule still says that it stands; else it ends at this tick as well."""
+        return raised.rule_id in self._books and (raised.rule_id, raised.device_id) not in self._orphans
 
     def _decision(
         self, outcomes: Mapping[str, Outcome | None], overlay: _Overlay, ended: Sequence[Transition] = ()
