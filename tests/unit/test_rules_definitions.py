@@ -83,7 +83,7 @@ def test_class_may_be_left_to_the_category() -> None:
         (text(id=None), ["rule number 1", "id = None"]),
         (text(id='"Smoke High"'), ["'Smoke High'"]),
         (text() + "\n" + text(), ["smoke-high", "used twice"]),
-        (text(type='"stairs"'), ["type", "'stairs'", "threshold, ladder, detection"]),
+        (text(type='"stairs"'), ["type", "'stairs'", "threshold, ladder"]),
         (text(type=None), ["type missing", "choose one of"]),
         (text(raise_att="5"), ["raise_att = 5", "not a key", "raise_at", "off_delay_s"]),
         (text(raise_at=None), ["raise_at missing", "finite number"]),
