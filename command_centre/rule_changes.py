@@ -290,8 +290,7 @@ def facts(connection: Db, new: Sequence[Rule], *, now: datetime) -> Facts:
     return Facts(
         metrics={one.code: MetricFact(unit=one.unit) for one in found.metrics},
         kinds={
-            one.code: KindFact(main_metric=one.main_metric, intervals_s=tuple(one.intervals_s))
-            for one in found.kinds
+            one.code: KindFact(main_metric=one.main_metric, interval_s=one.interval_s) for one in found.kinds
         },
         seen=frozenset(found.seen),
         categories=frozenset(found.categories),
@@ -308,6 +307,7 @@ def _ground(row: rule_facts.GroundRow) -> Ground:
         tags=frozenset(row.tags),
         places={"cell": row.cell or "", "community": row.community or "", "street": row.street or ""},
         devices=row.devices,
+        interval_s=row.interval_s,
         levels={"warning": row.warning_m, "guaranteed": row.guaranteed_m, "highest": row.highest_m}
         if row.station
         else None,

@@ -6,9 +6,9 @@ district they are for, and against each other. ``docs/managed-rules.md`` lists e
 
 from collections.abc import Collection, Iterator, Sequence
 
+from rules.cadence import check_cadence
 from rules.detection import DetectionRule
 from rules.facts import Facts
-from rules.keys import SECOND_US
 from rules.limits import check_limits
 from rules.overlaps import never_on, overlap
 from rules.problems import Problem, Severity
@@ -33,7 +33,7 @@ def _alone(rule: Rule, facts: Facts) -> Iterator[Problem]:
     yield from _reaches_somebody(rule, facts)
     yield from _speaks(rule, facts)
     yield from check_limits(rule, facts)
-    yield from _window(rule, facts)
+    yield from check_cadence(rule, facts)
     if rule.schedule is not None and never_on(rule.schedule):
         yield Problem(
             rule_id=rule.rule_id,
@@ -120,8 +120,11 @@ def _speaks(rule: Rule, facts: Facts) -> Iterator[Problem]:
     kinds = {code: facts.kinds[code] for code in rule.scope.kinds if code in facts.kinds}
     match rule:
         case SilenceRule():
+            devices = [one for one in facts.ground if rule.scope.matches(one)]
             asked = kinds or facts.kinds
-            if not any(kind.intervals_s for kind in asked.values()):
+            if not any(one.interval_s for one in devices) and not any(
+                one.interval_s for one in asked.values()
+            ):
                 yield Problem(
                     rule_id=rule.rule_id,
                     key="kinds",
@@ -152,29 +155,3 @@ def _not_sent(rule: Rule, kind: str, metric: str) -> Problem:
         remedy="correct the metric or the kind, or accept",
         remedy_zh="请更正指标或设备类型，或接受此警告",
     )
-
-
-# ── windows ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _window(rule: Rule, facts: Facts) -> Iterator[Problem]:
-    """A window that holds fewer than two readings of a device has nothing to compare."""
-    window_s = rule.window_us() / SECOND_US
-    slowest = max(_intervals(rule, facts), default=0)
-    if 0 < window_s < 2 * slowest:
-        yield Problem(
-            rule_id=rule.rule_id,
-            key="window_s",
-            value=window_s,
-            severity="error",
-            text=f"is shorter than two expected intervals: its devices report every {slowest} s",
-            text_zh=f"短于两个上报间隔：设备每 {slowest} 秒上报一次",
-            remedy=f"write at least {2 * slowest}, or narrow the scope to faster devices",
-            remedy_zh=f"请至少写 {2 * slowest}，或把范围缩小到上报更快的设备",
-        )
-
-
-def _intervals(rule: Rule, facts: Facts) -> set[int]:
-    """Expected intervals of the kinds in scope, seconds."""
-    kinds = rule.scope.kinds or facts.kinds.keys()
-    return {s for code in kinds if code in facts.kinds for s in facts.kinds[code].intervals_s}

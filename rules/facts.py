@@ -36,10 +36,10 @@ class MetricFact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KindFact:
-    """A kind of device. ``intervals_s``: expected intervals of its devices, its own first; empty = none known."""
+    """A kind of device. ``main_metric`` None = it sends events; ``interval_s`` None = nobody knows when to miss one."""
 
     main_metric: str | None
-    intervals_s: tuple[int, ...] = ()
+    interval_s: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +51,9 @@ class Ground:
 
     kind: str
     devices: int = 1
+    interval_s: int | None = (
+        None  # expected between two readings; the kind's where a device has none of its own
+    )
     code: str = ""
     model: str = ""
     tags: frozenset[str] = frozenset()

@@ -9,7 +9,10 @@ from rules.facts import Facts, Ground, Range
 from rules.keys import Direction, StationLevel
 from rules.ladder import LadderRule
 from rules.problems import Problem
+from rules.projection import ProjectionRule
+from rules.rate import RateRule
 from rules.rule import Rule
+from rules.trend import TrendRule
 
 LEVELS: tuple[StationLevel, ...] = ("warning", "guaranteed", "highest")  # in rising order
 ZH = {"warning": "警戒水位", "guaranteed": "保证水位", "highest": "历史最高水位"}
@@ -56,6 +59,28 @@ def limits_of(rule: Rule) -> list[Limit]:
                 )
                 for place, step in enumerate(rule.steps, 1)
             ]
+        case ProjectionRule():
+            return [
+                Limit(
+                    key="to",
+                    clear_key="to",
+                    metric=rule.metric,
+                    direction="above" if rule.rising else "below",
+                    raise_at=rule.to,
+                    clear_at=None,
+                )
+            ]
+        case RateRule() if isinstance(rule.only_above, str):
+            return [
+                Limit(
+                    key="only_above",
+                    clear_key="only_above",
+                    metric=rule.metric,
+                    direction="above",
+                    raise_at=rule.only_above,
+                    clear_at=None,
+                )
+            ]
         case _:
             return []
 
@@ -74,6 +99,8 @@ def check_limits(rule: Rule, facts: Facts) -> Iterator[Problem]:
             yield from _station_limit(rule, limit, limit.raise_at, facts)
         elif metric is not None:
             yield from _constant_limit(rule, limit, limit.raise_at, metric.range(), metric.unit)
+    if isinstance(rule, TrendRule):
+        yield from _noise(rule, facts)
     if isinstance(rule, LadderRule):
         for station in facts.ground:
             if station.levels is not None and rule.scope.matches(station):
@@ -119,6 +146,23 @@ def _constant_limit(
             text_zh=f"没有读数能越过恢复限值 {limit.clear_at:g}：{bounds_zh}，报警永远无法恢复",
             remedy="write a smaller deadband, or a clear limit within the range",
             remedy_zh="请减小回差，或把恢复限值写在范围之内",
+        )
+
+
+def _noise(rule: TrendRule, facts: Facts) -> Iterator[Problem]:
+    metric = facts.metrics.get(rule.metric)
+    least, most = metric.range() if metric else (0.0, float("inf"))
+    floor = rule.only_above if isinstance(rule, RateRule) and isinstance(rule.only_above, float) else least
+    if rule.noise >= most - least or floor > most:
+        yield Problem(
+            rule_id=rule.rule_id,
+            key="noise" if floor <= most else "only_above",
+            value=rule.noise if floor <= most else floor,
+            severity="error",
+            text=f"leaves nothing to raise at: {rule.metric} is from {least:g} to {most:g}",
+            text_zh=f"不可能触发：{rule.metric} 的范围是 {least:g} 到 {most:g}",
+            remedy="write a figure within that range",
+            remedy_zh="请写在该范围之内的数值",
         )
 
 

@@ -15,6 +15,8 @@ from rules.condition import ThresholdRule
 from rules.detection import DetectionRule
 from rules.ladder import LadderRule
 from rules.problems import Problem, Severity
+from rules.projection import ProjectionRule
+from rules.rate import RateRule
 from rules.rule import Rule
 from rules.schedule import Schedule
 from rules.scope import SPECIFICITY, Scope
@@ -62,6 +64,18 @@ def _same(one: Rule, other: Rule) -> Severity | None:
             return "warning" if constant and one.level == other.level else None
         case LadderRule(), LadderRule():
             return "error" if (one.metric, one.direction) == (other.metric, other.direction) else None
+        case RateRule(), RateRule():
+            if (one.metric, one.direction) != (other.metric, other.direction):
+                return None
+            same = (one.raise_at / one.per_s, one.only_above) == (
+                other.raise_at / other.per_s,
+                other.only_above,
+            )
+            return "error" if same else "warning" if one.level == other.level else None
+        case ProjectionRule(), ProjectionRule():
+            if (one.metric, one.rising, one.to) != (other.metric, other.rising, other.to):
+                return None
+            return "error" if one.within_us == other.within_us or one.level == other.level else None
         case DetectionRule(), DetectionRule():
             zones_meet = not one.zones or not other.zones or one.zones & other.zones
             if not one.labels & other.labels or not zones_meet:

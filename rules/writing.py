@@ -7,7 +7,18 @@ exports of the same rules are the same bytes and a diff of two shows what change
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-_FIRST = ("type", "name", "name_en", "family", "kind", "kinds", "metric", "metrics", "unit", "direction")
+_FIRST: tuple[str, ...] = (
+    "type",
+    "name",
+    "name_en",
+    "family",
+    "kind",
+    "kinds",
+    "metric",
+    "metrics",
+    "unit",
+    "direction",
+)
 _FIRST += ("labels", "raise_at", "clear_at", "deadband", "on_delay_s", "off_delay_s")
 _LAST = ("category", "class", "level", "scope", "schedule")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

@@ -24,11 +24,11 @@ class MetricRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KindRow:
-    """A kind with the expected intervals of its devices in seconds, the kind's own first."""
+    """A kind with its expected interval in seconds."""
 
     code: str
     main_metric: str | None
-    intervals_s: list[int]
+    interval_s: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +46,7 @@ class GroundRow:
     community: str | None
     street: str | None
     devices: int
+    interval_s: int | None
     station: bool
     warning_m: float | None
     guaranteed_m: float | None
@@ -77,28 +78,13 @@ def load(
         metrics=connection.cursor(row_factory=class_row(MetricRow))
         .execute("SELECT code, unit FROM metrics")
         .fetchall(),
-        kinds=_kinds(connection),
+        kinds=connection.cursor(row_factory=class_row(KindRow))
+        .execute("SELECT code, main_metric, expected_interval_s AS interval_s FROM device_kinds")
+        .fetchall(),
         categories=[str(row[0]) for row in connection.execute("SELECT code FROM categories")],
         areas=areas,
         ground=_ground(connection, devices),
         seen=[pair for pair in pairs if _is_sent(connection, *pair, now=now)],
-    )
-
-
-def _kinds(connection: Db) -> list[KindRow]:
-    return (
-        connection.cursor(row_factory=class_row(KindRow))
-        .execute(
-            """
-            SELECT k.code, k.main_metric,
-                array_remove(array_prepend(k.expected_interval_s,
-                    (SELECT array_agg(DISTINCT d.expected_interval_s) FROM devices d
-                     WHERE d.kind = k.code AND d.registration <> 'retired' AND d.expected_interval_s IS NOT NULL)
-                ), NULL) AS intervals_s
-            FROM device_kinds k
-            """
-        )
-        .fetchall()
     )
 
 
@@ -109,15 +95,17 @@ def _ground(connection: Db, codes: Sequence[str]) -> list[GroundRow]:
             """
             SELECT CASE WHEN d.code = ANY(%(codes)s) OR t.device_id IS NOT NULL THEN d.code END AS code,
                 d.kind, d.model, d.tags, c.code AS cell, m.code AS community, s.code AS street,
-                count(*) AS devices, t.device_id IS NOT NULL AS station, t.warning_level_m AS warning_m,
+                coalesce(d.expected_interval_s, k.expected_interval_s) AS interval_s, count(*) AS devices,
+                t.device_id IS NOT NULL AS station, t.warning_level_m AS warning_m,
                 t.guaranteed_level_m AS guaranteed_m, t.highest_level_m AS highest_m
             FROM devices d
+            JOIN device_kinds k ON k.code = d.kind
             LEFT JOIN stations t ON t.device_id = d.id
             LEFT JOIN areas c ON c.id = d.cell_id
             LEFT JOIN areas m ON m.id = c.parent_id AND m.layer = 'community'
             LEFT JOIN areas s ON s.layer = 'street' AND s.id = coalesce(m.parent_id, c.parent_id)
             WHERE d.registration <> 'retired'
-            GROUP BY 1, 2, 3, 4, 5, 6, 7, t.device_id
+            GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, t.device_id
             """,
             {"codes": list(codes)},
         )

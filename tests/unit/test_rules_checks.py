@@ -39,6 +39,16 @@ CAMERA: Mapping[str, object] = {
 }  # fmt: skip
 SILENT = {**CAMERA, "type": "silence", "kind": None, "labels": None, "category": "device.silent"}
 
+LADDER = {
+    **WATER, "type": "ladder", "metric": "level", "raise_at": None, "level": None,
+    "step": [{"level": "blue", "at": "station.warning", "offset": -0.5}, {"level": "red", "at": "station.guaranteed"}],
+}  # fmt: skip
+RATE = {**WATER, "type": "rate", "raise_at": 0.5, "deadband": None, "window_s": 3600, "noise": 0.05}
+PROJECTION = {
+    **WATER, "type": "projection", "raise_at": None, "deadband": None, "to": "station.warning", "within_s": 3600,
+    "window_s": 3600, "noise": 0.05,
+}  # fmt: skip
+
 PLACES = {"cell": "C1", "community": "M1", "street": "S1"}
 FACTS = Facts(
     metrics={
@@ -46,19 +56,20 @@ FACTS = Facts(
         "battery": MetricFact(unit="%"), "odd": MetricFact(unit="", possible=(1.0, 5.0)),
     },
     kinds={
-        "smoke": KindFact(main_metric="smoke", intervals_s=(300, 60)), "camera": KindFact(main_metric=None),
-        "temperature": KindFact(main_metric="temperature", intervals_s=(600,)),
-        "water": KindFact(main_metric="level", intervals_s=(300,)), "button": KindFact(main_metric="pressed"),
+        "smoke": KindFact(main_metric="smoke", interval_s=300), "camera": KindFact(main_metric=None),
+        "temperature": KindFact(main_metric="temperature", interval_s=600),
+        "water": KindFact(main_metric="level", interval_s=300), "button": KindFact(main_metric="pressed"),
     },
     seen=frozenset({("smoke", "battery")}),
     categories=frozenset({"fire.smoke", "device.silent"}),
     areas={"cell": frozenset({"C1", "C2"}), "community": frozenset({"M1"}), "street": frozenset({"S1"})},
     ground=(
-        Ground(kind="smoke", devices=40, model="X-1", tags=frozenset({"old"}), places=PLACES),
-        Ground(kind="smoke", code="D1", places=PLACES),
-        Ground(kind="camera", places=PLACES), Ground(kind="temperature", places=PLACES),
+        Ground(kind="smoke", devices=40, model="X-1", tags=frozenset({"old"}), places=PLACES, interval_s=60),
+        Ground(kind="smoke", code="D1", places=PLACES, interval_s=300),
+        Ground(kind="camera", places=PLACES), Ground(kind="temperature", places=PLACES, interval_s=600),
         Ground(
-            kind="water", code="W1", places=PLACES, levels={"warning": 3.0, "guaranteed": 4.0, "highest": None}
+            kind="water", code="W1", places=PLACES, interval_s=300,
+            levels={"warning": 3.0, "guaranteed": 4.0, "highest": None},
         ),
     ),
 )  # fmt: skip
@@ -158,6 +169,70 @@ def test_station_levels_that_are_missing_or_out_of_order() -> None:
     assert ("error", "raise_at") not in said(elsewhere, facts=facts), (
         "a station outside the scope is not its matter"
     )
+
+
+def test_steps_of_a_ladder_are_held_against_each_station() -> None:
+    steep = [{"level": "blue", "at": "station.warning"}, {"level": "red", "at": 2.5}]
+    assert said(rule(LADDER, step=steep)) == [("error", "step 2")]
+    (problem,) = check([rule(LADDER, step=steep)], [], FACTS)
+    assert "W1" in problem.text
+    assert said(rule(LADDER, step=[{"level": "blue", "at": "station.highest"}])) == [("warning", "step 1")]
+    smoke = {"kind": "smoke", "metric": "smoke", "deadband": 5}
+    assert said(rule(LADDER, step=[{"level": "blue", "at": 40}, {"level": "red", "at": 140}], **smoke)) == [
+        ("error", "step 2")
+    ]
+    assert said(rule(LADDER), rule(LADDER, "r2")) == [("error", "scope")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"window_s": 599, "max_gap_s": 599, "min_samples": 3},
+            [("error", "window_s")],
+        ),
+        ({"window_s": 600, "min_samples": 3}, []),
+        ({"window_s": 1500, "min_samples": 7}, [("error", "min_samples")]),
+        ({"window_s": 1800, "min_samples": 7}, []),
+        ({"max_gap_s": 299}, [("error", "max_gap_s")]),
+        ({"max_gap_s": 301}, []),
+    ],
+)
+def test_windows_against_the_cadence(changes: dict[str, object], expected: list[tuple[str, str]]) -> None:
+    assert said(rule(RATE, **changes)) == expected
+
+
+def test_a_window_that_is_too_short_for_some_devices_only_is_a_warning() -> None:
+    some = rule(RATE, kind="smoke", metric="smoke", noise=1, window_s=300)
+    assert said(some) == [("warning", "window_s"), ("warning", "min_samples")]
+    assert (
+        said(rule(RATE, kind="smoke", metric="smoke", noise=1, window_s=300, scope={"models": ["X-1"]})) == []
+    )
+
+
+def test_slopes_that_cannot_be() -> None:
+    smoke = {"kind": "smoke", "metric": "smoke"}
+    assert said(rule(RATE, **smoke, noise=100)) == [("error", "noise")]
+    assert said(rule(RATE, **smoke, noise=99)) == []
+    assert said(rule(RATE, **smoke, only_above=101)) == [("error", "only_above")]
+    assert said(rule(RATE, only_above="station.highest")) == [("warning", "only_above")]
+
+
+def test_projections_that_reach_too_far_or_nowhere() -> None:
+    assert said(rule(PROJECTION, within_s=6 * 3600)) == []
+    assert said(rule(PROJECTION, within_s=6 * 3600 + 1)) == [("warning", "within_s")]
+    assert said(rule(PROJECTION, to="station.highest")) == [("warning", "to")]
+    assert said(rule(PROJECTION, kind="smoke", metric="smoke", to=101)) == [("error", "to")]
+
+
+def test_overlaps_of_slopes() -> None:
+    assert said(rule(RATE), rule(RATE, "r2")) == [("error", "scope")]
+    assert said(rule(RATE), rule(RATE, "r2", raise_at=12, per="day")) == [("error", "scope")], "0.5 an hour"
+    assert said(rule(RATE), rule(RATE, "r2", raise_at=1)) == [("warning", "scope")]
+    assert said(rule(RATE), rule(RATE, "r2", raise_at=1, level="orange")) == []
+    assert said(rule(PROJECTION), rule(PROJECTION, "r2")) == [("error", "scope")]
+    assert said(rule(PROJECTION), rule(PROJECTION, "r2", within_s=1800, level="orange")) == []
+    assert said(rule(PROJECTION), rule(RATE, "r2")) == []
 
 
 def test_silence_of_kinds_that_owe_no_word() -> None:

@@ -1,0 +1,94 @@
+"""Windows against how often devices report: a window that holds too little to say anything never raises."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rules.facts import Facts
+from rules.keys import SECOND_US
+from rules.problems import Problem, Severity
+from rules.projection import ProjectionRule
+from rules.rule import Rule
+from rules.trend import TrendRule
+
+FARTHEST_WINDOWS = 6  # a slope says little about times so many windows ahead
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a rule needs of its devices: a reading at least every ``interval_s``, because of ``key``."""
+
+    key: str
+    value: float
+    interval_s: float
+    why: str
+    why_zh: str
+
+
+def check_cadence(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    """Windows, samples and gaps, kind by kind of those in scope."""
+    for need in _needs(rule):
+        for kind in sorted(rule.scope.kinds or facts.kinds.keys()):
+            yield from _of_kind(rule, need, kind, facts)
+    if isinstance(rule, ProjectionRule) and rule.within_us > FARTHEST_WINDOWS * rule.trend_us:
+        yield Problem(
+            rule_id=rule.rule_id,
+            key="within_s",
+            value=rule.within_us / SECOND_US,
+            severity="warning",
+            text=f"looks further ahead than {FARTHEST_WINDOWS} of its windows of {rule.trend_us / SECOND_US:g} s: "
+            "a slope of minutes says little about hours",
+            text_zh=f"预测时长超过窗口（{rule.trend_us / SECOND_US:g} 秒）的 {FARTHEST_WINDOWS} 倍，斜率难以说明",
+            remedy="widen window_s, or look less far ahead",
+            remedy_zh="请加大 window_s，或缩短预测时长",
+        )
+
+
+def _needs(rule: Rule) -> Iterator[Need]:
+    window_s = rule.window_us() / SECOND_US
+    if window_s <= 0:
+        return
+    yield Need(
+        "window_s", window_s, window_s / 2, "a window holds fewer than two readings", "窗口内不足两个读数"
+    )
+    if isinstance(rule, TrendRule):
+        most_s = window_s / (rule.min_samples - 1)
+        if most_s < window_s / 2:
+            why = f"a window holds fewer than min_samples = {rule.min_samples} readings"
+            yield Need(
+                "min_samples",
+                rule.min_samples,
+                most_s,
+                why,
+                f"窗口内不足 min_samples = {rule.min_samples} 个读数",
+            )
+        gap_s = rule.max_gap_us / SECOND_US
+        if gap_s < window_s / 2:
+            yield Need(
+                "max_gap_s", gap_s, gap_s, "every reading comes after a gap", "每个读数之前都被视为缺测"
+            )
+
+
+def _of_kind(rule: Rule, need: Need, kind: str, facts: Facts) -> Iterator[Problem]:
+    """An error when no device of the kind reports often enough, a warning when some do not."""
+    ground = [one for one in facts.ground if one.kind == kind and one.interval_s and rule.scope.matches(one)]
+    intervals = [(one.interval_s or 0, one.devices) for one in ground]
+    own = facts.kinds[kind].interval_s if kind in facts.kinds else None
+    if not intervals and own is not None and rule.scope.kinds:
+        intervals = [(own, 0)]
+    slow = [(interval, devices) for interval, devices in intervals if interval > need.interval_s]
+    if not slow:
+        return
+    severity: Severity = "error" if len(slow) == len(intervals) else "warning"
+    slowest = max(interval for interval, _ in slow)
+    how_many = f"{sum(devices for _, devices in slow)} of {sum(devices for _, devices in intervals)} devices"
+    yield Problem(
+        rule_id=rule.rule_id,
+        key=need.key,
+        value=need.value,
+        severity=severity,
+        text=f"{need.why}: {how_many} of kind {kind} report only every {slowest} s",
+        text_zh=f"{need.why_zh}：设备类型 {kind} 中有 {sum(n for _, n in slow)} 台每 {slowest} 秒才上报一次",
+        remedy=f"for them a reading every {need.interval_s:g} s is needed: widen the window, ask for fewer samples, "
+        "or narrow the scope",
+        remedy_zh=f"需要至少每 {need.interval_s:g} 秒一个读数：请加大窗口、减少样本数，或缩小范围",
+    )
