@@ -7,11 +7,13 @@ each kind of rule is followed by an engine of its own that is cut as that kind n
 - readings out of order, and readings that were so long on their way that a delay ran out meanwhile: the batch ends
   before each of them;
 - detections out of order: the same;
-- silence, which only the clock sees: a tick before each ``tick_us`` of arrivals, at the end of every pause.
+- silence, which only the clock sees: a tick before the arrival that ends a pause as long as a silence can be, one
+  a moment after it, and one where listening ended. Of the pauses that end within ``tick_us`` the first is seen so.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -23,13 +25,17 @@ from city.observations import Detection, Quality, Readings
 from rules.detection import DetectionRule
 from rules.engine import Decision, DeviceFacts, Engine, Listening
 from rules.episodes import Episodes
+from rules.quality import QualityRule
 from rules.rule import Rule
 from rules.silence import MAX_PER_TICK, SilenceRule
+from rules.stuck import StuckRule
 
 SECOND_US = 1_000_000
 MOST_TICKS = 50_000  # of one replay, when nothing else is asked for
 TOGETHER_US = 20_000  # live, what arrives within this is one batch
 _UNFOLDED = int(Quality.CLOCK_AHEAD | Quality.RETAINED | Quality.OUT_OF_RANGE | Quality.SPIKE)
+_JUDGED = int(Quality.OUT_OF_RANGE | Quality.SPIKE | Quality.STUCK)
+_EVER = 2**62
 _POSITION_BITS = 20
 _METRIC_BITS = 15
 
@@ -56,6 +62,10 @@ class Ears:
                 known[-1] = (known[-1][0], None)
             self._made = (begun, going_on, Listening(known))
         return self._made[2]
+
+    def ends(self, after_us: int, to_us: int) -> list[int]:
+        """Where listening ended within a span."""
+        return [end for _, end in self._intervals or () if after_us < end <= to_us]
 
 
 def _merged(intervals: Sequence[Interval]) -> list[Interval]:
@@ -100,6 +110,8 @@ class Replay:
         self._of_detections = engine(sorts[DetectionRule])
         self._of_silence = engine(sorts[SilenceRule])
         self._breaks = Breaks(sorts[Rule])
+        self._judging = any(isinstance(rule, QualityRule | StuckRule) for rule in sorts[Rule])
+        self._pauses = Pauses(sorts[SilenceRule], facts, metrics, ears, tick_us)
 
     def feed(self, readings: Readings, detections: Sequence[Detection] = ()) -> None:
         """What arrived next, both in order of arrival; at most 2^20 readings."""
@@ -132,19 +144,21 @@ class Replay:
             self._commit(engine, engine.decide(NO_READINGS, part, now_us=part[-1].received_us))
 
     def _feed_silence(self, engine: Engine, readings: Readings, detections: Sequence[Detection]) -> None:
-        seen = np.array([event.received_us for event in detections], dtype=np.int64)
-        window = readings.received_us // self._tick_us
-        for number in np.unique(np.concatenate((window, seen // self._tick_us))).tolist():
-            begin, end = np.searchsorted(window, [number, number + 1]).tolist()
-            first, last = np.searchsorted(seen // self._tick_us, [number, number + 1]).tolist()
-            arrivals = [*readings.received_us[begin : begin + 1].tolist(), *seen[first : first + 1].tolist()]
-            self._tick(engine, min(arrivals) - 1)
+        alive = [event for event in detections if not event.quality & Quality.RETAINED]
+        seen = np.array([event.received_us for event in alive], dtype=np.int64)
+        devices = np.array([event.device_id for event in alive], dtype=np.int32)
+        arrivals = [*readings.received_us[:1].tolist(), *seen[:1].tolist()]
+        looks = self._pauses.looks(readings, devices, seen) if arrivals else []
+        bounds = [min(arrivals), *looks, _EVER] if arrivals else []
+        for begin_us, end_us in pairwise(bounds):
+            self._tick(engine, begin_us - 1)
+            begin, end = np.searchsorted(readings.received_us, [begin_us, end_us]).tolist()
             if end > begin:
-                self._commit(engine, _decided(engine, readings.take(np.arange(begin, end, dtype=np.intp))))
-            alive = [event for event in detections[first:last] if not event.quality & Quality.RETAINED]
-            if alive:
-                devices = np.array([event.device_id for event in alive], dtype=np.int32)
-                engine.heard(devices, np.array([event.received_us for event in alive], dtype=np.int64))
+                part = readings.take(np.arange(begin, end, dtype=np.intp))
+                self._commit(engine, _decided(engine, part))
+            first, last = np.searchsorted(seen, [begin_us, end_us]).tolist()
+            if last > first:
+                engine.heard(devices[first:last], seen[first:last])
 
     def _tick(self, engine: Engine, now_us: int) -> None:
         listened = self._ears.at(now_us)
@@ -152,6 +166,8 @@ class Replay:
             pass  # a book writes down so many at once; the next tick takes the rest
 
     def _decide(self, engine: Engine, readings: Readings) -> None:
+        if self._judging:  # what was marked then was marked by the rules of then
+            readings = engine.judge(replace(readings, quality=readings.quality & ~np.int16(_JUDGED)))
         self._commit(engine, _decided(engine, readings))
         self.episodes.measure(readings)
 
@@ -163,6 +179,82 @@ class Replay:
 
 def _decided(engine: Engine, readings: Readings) -> Decision:
     return engine.decide(readings, [], now_us=int(readings.received_us[-1]))
+
+
+class Pauses:
+    """When silence has to be looked at: at the ends of pauses that are as long as a silence, and of listening."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        facts: Sequence[DeviceFacts],
+        metrics: Mapping[str, int],
+        ears: Ears,
+        tick_us: int,
+    ) -> None:
+        self._ears = ears
+        self._tick_us = tick_us
+        self._to_us = 0
+        size = max((fact.device_id for fact in facts), default=0) + 1
+        # By metric, None = whatever the device says: the shortest silence of each device, and when it last spoke.
+        self._shortest: dict[int | None, NDArray[np.int64]] = {}
+        self._last: dict[int | None, NDArray[np.int64]] = {}
+        known = np.zeros(size, dtype=np.int64)
+        known[[fact.device_id for fact in facts]] = [fact.known_from_us for fact in facts]
+        for rule in rules:
+            metric = metrics.get(getattr(rule, "metric", None) or "")
+            shortest = self._shortest.setdefault(metric, np.full(size, _EVER, dtype=np.int64))
+            for fact in facts:
+                shortest[fact.device_id] = min(int(shortest[fact.device_id]), _least_us(rule, fact))
+            self._last[metric] = known.copy()
+
+    def looks(self, readings: Readings, devices: NDArray[np.int32], seen: NDArray[np.int64]) -> list[int]:
+        """Instants, rising, after the first arrival; ``devices`` and ``seen`` are those of detections."""
+        alive = (readings.quality & int(Quality.RETAINED)) == 0
+        ends: list[NDArray[np.int64]] = []
+        for metric, shortest in self._shortest.items():
+            rows = alive if metric is None else alive & (readings.metric == metric)
+            device, came = readings.device[rows], readings.received_us[rows]
+            if metric is None and len(seen):
+                order = np.argsort(np.concatenate((came, seen)), kind="stable")
+                device = np.concatenate((device, devices))[order]
+                came = np.concatenate((came, seen))[order]
+            ends.append(_ends(device, came, shortest, self._last[metric]))
+        ended = np.unique(np.concatenate(ends)) if ends else np.empty(0, dtype=np.int64)
+        if len(ended):  # of each tick the first
+            ended = ended[np.append(True, np.diff(ended // self._tick_us) != 0)]
+        latest = max([*readings.received_us[-1:].tolist(), *seen[-1:].tolist()])
+        looks = {*ended.tolist(), *(ended + SECOND_US).tolist(), *self._ears.ends(self._to_us, latest)}
+        self._to_us = latest
+        first = min([*readings.received_us[:1].tolist(), *seen[:1].tolist()])
+        return sorted(look for look in looks if look > first)
+
+
+def _least_us(rule: Rule, fact: DeviceFacts) -> int:
+    """The shortest silence of the device under the rule; a learned interval may be as short as the rule allows."""
+    if not isinstance(rule, SilenceRule):
+        return _EVER
+    if getattr(rule, "cadence", "set") != "set":
+        return rule.min_us
+    interval_us = (fact.expected_interval_s or 0) * SECOND_US
+    return max(int(rule.factor * interval_us), rule.min_us) if interval_us else _EVER
+
+
+def _ends(
+    device: NDArray[np.int32], came: NDArray[np.int64], shortest: NDArray[np.int64], last: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Arrivals that end a pause; ``last`` is moved on."""
+    order = np.argsort(device, kind="stable")
+    device, came = device[order], came[order]
+    before = np.empty(len(came), dtype=np.int64)
+    before[1:] = came[:-1]
+    first = np.ones(len(came), dtype=np.bool_)
+    first[1:] = device[1:] != device[:-1]
+    before[first] = last[device[first]]
+    final = np.append(first[1:], True)[: len(came)]
+    last[device[final]] = np.maximum(last[device[final]], came[final])
+    ended: NDArray[np.int64] = came[came - before >= shortest[device]]
+    return ended
 
 
 class Breaks:
@@ -237,18 +329,14 @@ class Breaks:
 
     def _newest_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         newest = np.zeros(len(keys), dtype=np.int64)
-        metric, device = keys & ((1 << _METRIC_BITS) - 1), keys >> _METRIC_BITS
-        for of in np.unique(metric).tolist():
-            rows = metric == of
-            newest[rows] = self._column(of, int(device[rows].max()) + 1)[device[rows]]
+        for of, rows, device in _by_metric(keys):
+            newest[rows] = self._column(of, int(device.max()) + 1)[device]
         return newest
 
     def _remember(self, keys: NDArray[np.int64], observed: NDArray[np.int64]) -> None:
-        metric, device = keys & ((1 << _METRIC_BITS) - 1), keys >> _METRIC_BITS
-        for of in np.unique(metric).tolist():
-            rows = metric == of
-            column = self._column(of, int(device[rows].max()) + 1)
-            column[device[rows]] = np.maximum(column[device[rows]], observed[rows])
+        for of, rows, device in _by_metric(keys):
+            column = self._column(of, int(device.max()) + 1)
+            column[device] = np.maximum(column[device], observed[rows])
 
     def _column(self, metric: int, size: int) -> NDArray[np.int64]:
         column = self._folded.get(metric, np.zeros(0, dtype=np.int64))
@@ -257,6 +345,17 @@ class Breaks:
             longer[: len(column)] = column
             self._folded[metric] = column = longer
         return column
+
+
+def _by_metric(keys: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.int64]]]:
+    """Metric, its rows, their devices; keys are of one device and metric each."""
+    metric, device = keys & ((1 << _METRIC_BITS) - 1), keys >> _METRIC_BITS
+    rest = np.ones(len(keys), dtype=np.bool_)
+    while rest.any():
+        of = int(metric[rest.argmax()])
+        rows = metric == of
+        rest &= ~rows
+        yield of, rows, device[rows]
 
 
 def _highest(observed: NDArray[np.int64], first: NDArray[np.bool_]) -> NDArray[np.int64]:
