@@ -1,20 +1,20 @@
 """The rules of a back-test that stand in the database: a version by its number, and what is in force instead."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from psycopg import Connection
 
 from city.storage import rules as storage
 from command_centre.rule_backtest import BacktestError
-from rules.definitions import from_row
-from rules.rule import Rule
+
+RuleRow = tuple[str, int, dict[str, Any]]  # id, version, definition
 
 
-def version_of(connection: Connection[Any], named: str) -> Rule:
+def version_row(connection: Connection[Any], named: str) -> RuleRow:
     """``named`` is an id, or an id, @ and a version; alone the version in force, else the newest is meant.
 
-    Raises BacktestError, RuleError.
+    Raises BacktestError.
     """
     rule_id, _, number = named.partition("@")
     if number and not number.isdecimal():
@@ -24,14 +24,13 @@ def version_of(connection: Connection[Any], named: str) -> Rule:
     )
     if found is None:
         raise BacktestError(f"rule = {named!r}: there is none of this id and version; see `city rules list`")
-    return from_row(found.rule_id, found.version, found.definition)
+    return found.rule_id, found.version, found.definition
 
 
-def active_of(connection: Connection[Any], rules: Sequence[Rule]) -> list[Rule]:
-    """What is in force under the ids of these rules; a new rule has nothing to be held against."""
-    wanted = {rule.rule_id for rule in rules}
+def active_rows(connection: Connection[Any], rule_ids: Collection[str]) -> list[RuleRow]:
+    """What is in force under these ids; a new rule has nothing to be held against."""
     return [
-        from_row(found.rule_id, found.version, found.definition)
+        (found.rule_id, found.version, found.definition)
         for found in storage.active(connection)
-        if found.rule_id in wanted
+        if found.rule_id in rule_ids
     ]

@@ -164,7 +164,7 @@ def _rule_sets(
 ) -> "list[list[Rule]]":
     """The rules asked about, and those in force under the same ids where these are wanted."""
     from city.storage.database import connect
-    from rules.definitions import parse
+    from rules.definitions import from_row, parse
 
     if (file is None) == (not ids):
         raise CityError("give either a rule FILE or --rule ID of the database")
@@ -177,10 +177,12 @@ def _rule_sets(
     if url is None:
         return [chosen]
     with connect(url, application="city back-test", autocommit=True) as connection:
-        from command_centre.backtest_rules import active_of, version_of
+        from command_centre.backtest_rules import active_rows, version_row
 
-        chosen = chosen or [version_of(connection, one) for one in ids]
-        return [chosen, active_of(connection, chosen)] if against_active else [chosen]
+        chosen = chosen or [from_row(*version_row(connection, one)) for one in ids]
+        if not against_active:
+            return [chosen]
+        return [chosen, [from_row(*row) for row in active_rows(connection, [one.rule_id for one in chosen])]]
 
 
 def _span(source: "Source", start: str | None, end: str | None) -> tuple[int, int]:
