@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from command_centre.api import (
     alarms,
+    backtest,
     cap,
     cells,
     device_rules,
@@ -43,6 +44,7 @@ ROUTERS = (
     drills.router,
     directory.router,
     rules.router,
+    backtest.router,
     quarantine.router,
     flood.router,
     cap.router,
