@@ -19,7 +19,7 @@ from rich.console import Console
 from city import logs, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
-from runtime import backtest, rules_cli
+from runtime import backtest, backtest_rule, rules_cli
 
 app = typer.Typer(
     name="city",
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(rules_cli.app)
 app.add_typer(backtest.app)
+backtest.app.command()(backtest_rule.rule)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
 
 
@@ -87,6 +88,14 @@ def simulate(
     speed: Annotated[float, typer.Option(help="How many times faster than life.", min=0.01)] = 1.0,
     duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=0)] = None,
     seed: Annotated[int | None, typer.Option(help="Another number, another play.")] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="Play the devices of this cell only; once for each.")
+    ] = None,
+    drill: Annotated[bool, typer.Option("--drill", help="Mark all of it as exercise, end to end.")] = False,
+    drill_minutes: Annotated[
+        float, typer.Option(help="A drill ends by itself after so long.", min=1, max=480)
+    ] = 60,
+    reason: Annotated[str, typer.Option(help="Of the drill, on its record.")] = "",
 ) -> None:
     """模拟 · Play a scenario with simulated devices against the broker."""
     from runtime import connections
@@ -99,10 +108,18 @@ def simulate(
     from simulators import main as room
 
     more: dict[str, Any] = {} if seed is None else {"seed": seed}
+    more |= {"folder": folder, "speed": speed, "duration_s": duration, "cells": cell or []}
     broker = connections.broker(chosen)
-    raise typer.Exit(
-        room.run(chosen, scenario, mqtt_url=broker, folder=folder, speed=speed, duration_s=duration, **more)
+    if not drill:
+        raise typer.Exit(room.run(chosen, scenario, mqtt_url=broker, **more))
+    from runtime import drill as drills
+
+    wanted = drills.Wanted(
+        scenario=scenario, folder=folder, cells=cell or [], minutes=drill_minutes, reason=reason
     )
+    with drills.running(connections.complete(chosen), wanted):
+        code = room.run(chosen, scenario, mqtt_url=broker, **more)
+    raise typer.Exit(code)
 
 
 @app.command()
