@@ -33,10 +33,13 @@ from rules.listening import Listening
 from rules.states import StateRow
 
 RECALLED_DAYS = 2  # how far back the newest reading of each device is looked up at start
+DEVICES_RECALLED_AT_ONCE = 5_000  # a day of five-minute readings of so many is 60 MB
 KEPT_PER_MINUTE = 20_000  # quarantined messages stored with their bytes; beyond it they are counted only
 KEPT_BYTES_PER_MINUTE = 64 * 1024 * 1024
 
 log = structlog.get_logger()
+
+_COUNTED_MARKS = (Quality.OUT_OF_RANGE, Quality.SPIKE, Quality.STUCK)
 
 np.unique(
     np.zeros(1)
@@ -88,6 +91,20 @@ class Pipeline:
                 for rule, device, state in transitions.load_states(self._connection)
             )
             self._engine.recall(*observations.newest(self._connection, days=RECALLED_DAYS))
+            self._recall_windows()
+
+    def _recall_windows(self) -> None:
+        """What rules look back at, so that a slope goes on over a restart as if nothing had happened."""
+        for lookback in self._engine.lookbacks():
+            for begin in range(0, len(lookback.device_ids), DEVICES_RECALLED_AT_ONCE):
+                part = observations.window(
+                    self._connection,
+                    metric_id=lookback.metric_id,
+                    device_ids=lookback.device_ids[begin : begin + DEVICES_RECALLED_AT_ONCE],
+                    window_us=lookback.window_us,
+                    days=RECALLED_DAYS,
+                )
+                self._engine.remember(lookback, part)
 
     def refresh(self) -> None:
         """Follow what others changed in the register and the rules; state of rules in force is kept."""
@@ -126,6 +143,7 @@ class Pipeline:
         batch = build(
             messages, senders, decoded, metrics=self._register.metrics, retention_us=self._retention_us
         )
+        batch.readings = self._engine.judge(batch.readings)
         quarantined = _quarantined(batch.refused, messages)
         try:
             stored = self._store(batch, quarantined, messages, fast=self._looks_new(batch.readings))
@@ -185,6 +203,10 @@ class Pipeline:
         self._remember(batch, new, messages)
         self.counters["readings"] += len(batch.readings)
         self.counters["stored"] += len(new)
+        for mark in _COUNTED_MARKS:
+            marked = int(np.count_nonzero(new.quality & mark))
+            if marked:
+                self.counters[f"marked_{mark.name}".lower()] += marked
         self.counters["duplicates"] += len(batch.readings) - len(new)
         self.counters["batches"] += 1
         self.counters["slow_batches"] += not fast

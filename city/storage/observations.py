@@ -22,6 +22,8 @@ _TRAILER = b"\xff\xff"
 
 Db = Connection[Any]
 
+_OF_NOBODY = int(Quality.CLOCK_AHEAD | Quality.RETAINED)  # never compared with others
+
 _COLUMNS: list[tuple[str, str, int]] = [
     ("device", ">i4", 4),
     ("metric", ">i2", 2),
@@ -225,6 +227,72 @@ def insert_detections(connection: Db, detections: Sequence[Detection]) -> list[D
     return fresh
 
 
+_WINDOW_ROW = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("device_length", ">i4"),
+        ("device", ">i4"),
+        ("observed_length", ">i4"),
+        ("observed", ">i8"),
+        ("received_length", ">i4"),
+        ("received", ">i8"),
+        ("value_length", ">i4"),
+        ("value", ">f8"),
+        ("quality_length", ">i4"),
+        ("quality", ">i2"),
+    ]
+)
+
+
+def window(
+    connection: Db, *, metric_id: int, device_ids: NDArray[np.int32], window_us: int, days: int
+) -> Readings:
+    """Readings of one metric from each device's newest so far back, by device and time; without seq.
+
+    Devices whose newest reading is older than ``days`` have none.
+    """
+    query = """
+        COPY (
+            SELECT o.device_id, o.observed_at, o.received_at, o.value, o.quality
+            FROM unnest(%(devices)s::int[]) AS d (id)
+            CROSS JOIN LATERAL (
+                SELECT observed_at FROM observations
+                WHERE device_id = d.id AND metric_id = %(metric)s AND quality & %(odd)s = 0
+                  AND observed_at BETWEEN now() - make_interval(days => %(days)s) AND now() + interval '2 minutes'
+                ORDER BY observed_at DESC LIMIT 1
+            ) newest
+            JOIN observations o ON o.device_id = d.id AND o.metric_id = %(metric)s AND o.quality & %(odd)s = 0
+              AND o.observed_at > newest.observed_at - make_interval(secs => %(seconds)s)
+              AND o.observed_at <= newest.observed_at
+              AND o.observed_at > now() - make_interval(days => %(days)s, secs => %(seconds)s)
+            ORDER BY o.device_id, o.observed_at
+        ) TO STDOUT (FORMAT BINARY)
+    """
+    asked = {
+        "devices": device_ids.tolist(),
+        "metric": metric_id,
+        "odd": _OF_NOBODY,
+        "seconds": window_us / 1e6,
+        "days": days,
+    }
+    with connection.cursor() as cursor, cursor.copy(query, asked) as copy:
+        stream = b"".join(bytes(block) for block in copy)
+    rows = np.frombuffer(stream, _WINDOW_ROW, offset=len(_SIGNATURE), count=_rows_in(stream))
+    return Readings(
+        device=rows["device"].astype(np.int32),
+        metric=np.full(len(rows), metric_id, dtype=np.int16),
+        observed_us=rows["observed"].astype(np.int64) + POSTGRES_EPOCH_US,
+        received_us=rows["received"].astype(np.int64) + POSTGRES_EPOCH_US,
+        value=rows["value"].astype(np.float64),
+        seq=np.full(len(rows), NO_SEQ, dtype=np.int64),
+        quality=rows["quality"].astype(np.int16),
+    )
+
+
+def _rows_in(stream: bytes) -> int:
+    return (len(stream) - len(_SIGNATURE) - len(_TRAILER)) // _WINDOW_ROW.itemsize
+
+
 def newest(connection: Db, *, days: int) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int64]]:
     """Device, metric and instant (microseconds) of each series' newest believable reading of the last days."""
     rows = connection.execute(
@@ -236,13 +304,13 @@ def newest(connection: Db, *, days: int) -> tuple[NDArray[np.int32], NDArray[np.
         JOIN metrics m ON m.code = k.main_metric
         CROSS JOIN LATERAL (
             SELECT observed_at FROM observations
-            WHERE device_id = p.device_id AND metric_id = m.id AND quality & %(ahead)s = 0
+            WHERE device_id = p.device_id AND metric_id = m.id AND quality & %(odd)s = 0
               AND observed_at BETWEEN now() - make_interval(days => %(days)s) AND now() + interval '2 minutes'
             ORDER BY observed_at DESC LIMIT 1
         ) o
         WHERE p.last_heard_at > now() - make_interval(days => %(days)s)
         """,
-        {"ahead": int(Quality.CLOCK_AHEAD), "days": days},
+        {"odd": _OF_NOBODY | int(Quality.OUT_OF_RANGE | Quality.SPIKE), "days": days},
     ).fetchall()
     device, metric, observed = zip(*rows, strict=True) if rows else ((), (), ())
     return np.array(device, np.int32), np.array(metric, np.int16), np.array(observed, np.int64)
