@@ -37,10 +37,12 @@ class Player:
     fleet: Sequence[Device]
     url: str
     speed: float = 1.0
+    cells: frozenset[str] = turns.EVERYWHERE  # played alone: other players go on elsewhere
     published: int = 0
     acknowledged: int = 0
     dropped: int = 0
     _muted: bool = False
+    _muted_cells: frozenset[str] = turns.EVERYWHERE
     _due: list[tuple[float, int]] = field(default_factory=list)
     _last: dict[str, float] = field(default_factory=dict)
     _seq: dict[str, int] = field(default_factory=dict)
@@ -48,7 +50,7 @@ class Player:
 
     def play(self, stop: threading.Event, duration_s: float | None) -> None:
         self._client_id = f"simulator-{secrets.token_hex(4)}"
-        self._turns = Turns(self._client_id, time.time())
+        self._turns = Turns(self._client_id, time.time(), self.cells)
         line = Line(self.url, self._client_id, listen_to=turns.TOPIC, on_heard=self._turns.hear)
         for outage in self.scenario.outages():
             self._own_lines[outage.gateway.code] = self._gateway_line(outage)
@@ -85,6 +87,13 @@ class Player:
         if silent != self._muted:
             log.info("simulate.yielded" if silent else "simulate.resumed", to="a simulator that began later")
         self._muted = silent
+        cells = self._turns.silent_cells(now)
+        if cells != self._muted_cells:
+            log.info("simulate.cells_yielded", cells=len(cells), to="a simulator that began later")
+        self._muted_cells = cells
+
+    def _has_the_word(self, device: Device) -> bool:
+        return not self._muted and device.cell not in self._muted_cells
 
     def _tick(self, line: Line, before: float, t: float) -> None:
         self._switch_gateways(t)
@@ -99,11 +108,11 @@ class Player:
             if t - self._last.get(device.code, -1e9) >= URGENT_INTERVAL_S:
                 self._report(line, device, t)
         for detection in self.scenario.detections(before, t):
-            if not self._muted:
+            if self._has_the_word(detection.camera):
                 self._line(line, detection.camera).publish(detection.camera.topic, _detection(detection))
 
     def _report(self, line: Line, device: Device, t: float) -> None:
-        if self._muted or self.scenario.silent(device, t):
+        if not self._has_the_word(device) or self.scenario.silent(device, t):
             return
         since = min(t - self._last.get(device.code, 0.0), self.scenario.interval(device))
         self._last[device.code] = t

@@ -179,15 +179,22 @@ async def raise_what_is_real(connection: Connection, now: datetime, patience: ti
     """New alarms for what goes on after a drill; their ids.
 
     A closed alarm's rule may still hold the condition for standing, and then nothing would raise it again. Real is
-    what the device has said since the end while the rule's state stands; of a silence, that it stands ``patience``
-    later. When the rule's state has ended the watch ends, too; nothing said for a day ends it as well.
+    what the device has said since the end while it is beyond the limit in the rule's eyes (not in its deadband, not in
+    its off-delay); of a silence, that it stands ``patience`` later. When the rule's state has ended the watch ends,
+    too; nothing said for a day ends it as well.
     """
     cursor = await connection.execute(
         """
         WITH watched AS (
             SELECT l.alarm_id, l.ended_at, a.rule_id, a.device_id, a.metric_id, r.state ? 'heard_us' AS silence,
                    coalesce((r.state ->> 'raised_us')::numeric, 0) > 0 AS stands,
-                   to_timestamp(coalesce((r.state ->> 'last_us')::numeric, 0) / 1e6) AS seen_at
+                   to_timestamp(coalesce((r.state ->> 'last_us')::numeric, 0) / 1e6) AS seen_at,
+                   CASE WHEN r.state ? 'steps' THEN EXISTS (
+                            SELECT FROM jsonb_array_elements(r.state -> 'steps') step
+                            WHERE step ->> 'phase' = 'standing' AND coalesce((step ->> 'over')::boolean, true))
+                        WHEN r.state ? 'phase' THEN
+                            r.state ->> 'phase' = 'standing' AND coalesce((r.state ->> 'over')::boolean, true)
+                        ELSE true END AS beyond
             FROM drill_leftovers l JOIN alarms a ON a.id = l.alarm_id
             LEFT JOIN rule_states r ON r.rule_id = a.rule_id AND r.device_id = a.device_id
             FOR NO KEY UPDATE OF l SKIP LOCKED
@@ -195,7 +202,7 @@ async def raise_what_is_real(connection: Connection, now: datetime, patience: ti
             SELECT w.*, w.stands AND CASE
                 WHEN w.silence THEN %(now)s > w.ended_at + %(patience)s
                 WHEN w.metric_id IS NULL THEN w.seen_at > w.ended_at
-                ELSE EXISTS (SELECT FROM observations o WHERE o.device_id = w.device_id
+                ELSE w.beyond AND EXISTS (SELECT FROM observations o WHERE o.device_id = w.device_id
                              AND o.metric_id = w.metric_id AND o.observed_at > w.ended_at) END AS is_real
             FROM watched w
         ), forgotten AS (

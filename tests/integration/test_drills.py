@@ -305,6 +305,26 @@ def test_what_has_ended_in_the_rules_eyes_is_not_raised_again(town: str) -> None
     assert rows(town, "SELECT count(*) FROM drill_leftovers") == [(0,)]
 
 
+@pytest.mark.parametrize(
+    ("state", "is_real"),
+    [
+        ({"phase": "ending", "began_us": 1, "raised_us": 1}, False),
+        ({"phase": "standing", "over": False, "raised_us": 1}, False),
+        ({"steps": [{"phase": "ending", "raised_us": 1}, {}], "level": "blue", "raised_us": 1}, False),
+        ({"steps": [{"phase": "standing", "over": True}, {}], "level": "blue", "raised_us": 1}, True),
+    ],
+)
+def test_calm_readings_after_the_drill_are_no_alarm(
+    town: str, state: dict[str, object], is_real: bool
+) -> None:
+    """A rule waits out its off-delay and its deadband: what falls is not raised as real, and is watched on."""
+    ended_with(town, state)
+    observe(town, "c02-s1", UNTIL + MINUTE)
+    look(town, UNTIL + 2 * MINUTE)
+    assert len(real_ones(town)) == int(is_real)
+    assert rows(town, "SELECT count(*) FROM drill_leftovers") == [(int(not is_real),)]
+
+
 def test_a_camera_that_sees_it_again_after_the_drill_is_real(town: str) -> None:
     seen = int((UNTIL - MINUTE).timestamp()) * 1_000_000
     ended_with(town, {"raised_us": seen, "last_us": seen}, metric_id=None)

@@ -36,6 +36,24 @@ def test_silence_ends_when_the_later_one_is_no_longer_heard() -> None:
     assert not early.silent(10 + SILENT_S)
 
 
+def test_a_player_of_some_cells_silences_the_other_only_there() -> None:
+    district, drill = Turns("a", 100.0), Turns("b", 200.0, frozenset({"c1", "c2"}))
+    district.hear(told(drill))
+    drill.hear(told(district))
+    assert not district.silent(0)
+    assert district.silent_cells(0) == {"c1", "c2"}
+    assert drill.silent_cells(0) == frozenset()
+    assert not drill.silent(0)
+    assert district.silent_cells(SILENT_S - 0.1) == {"c1", "c2"}
+    assert district.silent_cells(SILENT_S) == frozenset()
+
+
+def test_a_district_that_begins_later_silences_a_player_of_some_cells() -> None:
+    drill, district = Turns("a", 100.0, frozenset({"c1"})), Turns("b", 200.0)
+    drill.hear(told(district))
+    assert drill.silent(0)
+
+
 def test_announcements_come_often_enough_to_keep_the_other_silent() -> None:
     early, late = Turns("a", 100.0), Turns("b", 200.0)
     for tenth in range(1000):
