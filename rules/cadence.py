@@ -7,7 +7,9 @@ from rules.facts import Facts
 from rules.keys import SECOND_US
 from rules.problems import Problem, Severity
 from rules.projection import ProjectionRule
+from rules.quality import REMEMBERED_STEPS, QualityRule
 from rules.rule import Rule
+from rules.stuck import StuckRule
 from rules.trend import TrendRule
 
 FARTHEST_WINDOWS = 6  # a slope says little about times so many windows ahead
@@ -45,27 +47,34 @@ def check_cadence(rule: Rule, facts: Facts) -> Iterator[Problem]:
 
 def _needs(rule: Rule) -> Iterator[Need]:
     window_s = rule.window_us() / SECOND_US
-    if window_s <= 0:
-        return
-    yield Need(
-        "window_s", window_s, window_s / 2, "a window holds fewer than two readings", "窗口内不足两个读数"
-    )
+    match rule:
+        case StuckRule():
+            gap_s = rule.max_gap_us() / SECOND_US
+            why = f"for_s holds fewer than min_samples = {rule.min_samples} readings"
+            why_zh = f"for_s 内不足 min_samples = {rule.min_samples} 个读数"
+            yield Need("min_samples", rule.min_samples, gap_s, why, why_zh)
+        case QualityRule() if window_s > 0:
+            why = f"{REMEMBERED_STEPS} steps hold no reading to compare with"
+            why_zh = f"{REMEMBERED_STEPS} 个 step_s 之内没有可比较的读数"
+            yield Need("step_s", rule.step_us / SECOND_US, window_s, why, why_zh)
+        case QualityRule():
+            return
+        case _ if window_s > 0:
+            why, why_zh = "a window holds fewer than two readings", "窗口内不足两个读数"
+            yield Need("window_s", window_s, window_s / 2, why, why_zh)
     if isinstance(rule, TrendRule):
-        most_s = window_s / (rule.min_samples - 1)
-        if most_s < window_s / 2:
-            why = f"a window holds fewer than min_samples = {rule.min_samples} readings"
-            yield Need(
-                "min_samples",
-                rule.min_samples,
-                most_s,
-                why,
-                f"窗口内不足 min_samples = {rule.min_samples} 个读数",
-            )
-        gap_s = rule.max_gap_us / SECOND_US
-        if gap_s < window_s / 2:
-            yield Need(
-                "max_gap_s", gap_s, gap_s, "every reading comes after a gap", "每个读数之前都被视为缺测"
-            )
+        yield from _needs_of_slope(rule, window_s)
+
+
+def _needs_of_slope(rule: TrendRule, window_s: float) -> Iterator[Need]:
+    most_s = window_s / (rule.min_samples - 1)
+    if most_s < window_s / 2:
+        why = f"a window holds fewer than min_samples = {rule.min_samples} readings"
+        why_zh = f"窗口内不足 min_samples = {rule.min_samples} 个读数"
+        yield Need("min_samples", rule.min_samples, most_s, why, why_zh)
+    gap_s = rule.max_gap_us / SECOND_US
+    if gap_s < window_s / 2:
+        yield Need("max_gap_s", gap_s, gap_s, "every reading comes after a gap", "每个读数之前都被视为缺测")
 
 
 def _of_kind(rule: Rule, need: Need, kind: str, facts: Facts) -> Iterator[Problem]:

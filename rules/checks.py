@@ -5,13 +5,16 @@ district they are for, and against each other. ``docs/managed-rules.md`` lists e
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from rules.cadence import check_cadence
 from rules.detection import DetectionRule
 from rules.facts import Facts
-from rules.limits import check_limits
+from rules.limits import believed, check_limits
+from rules.maintenance import MaintenanceRule
 from rules.overlaps import never_on, overlap
 from rules.problems import Problem, Severity
+from rules.quality import QualityRule
 from rules.rule import Rule
 from rules.silence import SilenceRule
 
@@ -21,7 +24,9 @@ _SHOWN = 5  # codes in one problem; a list of a hundred says no more
 
 def check(new: Sequence[Rule], staying: Sequence[Rule], facts: Facts) -> list[Problem]:
     """Problems of ``new`` beside the rules that stay in force, errors first; both lists have other ids."""
-    problems = [problem for rule in new for problem in _alone(rule, facts)]
+    facts = replace(facts, believed=believed([*new, *staying], facts))
+    ids = {rule.rule_id for rule in [*new, *staying]}
+    problems = [problem for rule in new for problem in [*_alone(rule, facts), *_refers(rule, ids)]]
     for place, rule in enumerate(new):
         for other in [*staying, *new[:place]]:
             problems += overlap(rule, other)
@@ -56,9 +61,9 @@ def _known(rule: Rule, facts: Facts) -> Iterator[Problem]:
     yield from _unknown(
         rule, "kind", "设备类型", rule.scope.kinds, facts.kinds.keys(), "add it to kinds.toml"
     )
-    yield from _unknown(
-        rule, "category", "类别", {rule.category}, facts.categories, "add it to categories.csv"
-    )
+    if not isinstance(rule, QualityRule):  # whose category is not chosen: no alarm comes of it
+        asked = {rule.category}
+        yield from _unknown(rule, "category", "类别", asked, facts.categories, "add it to categories.csv")
     for name, (layer, zh) in _AREAS.items():
         yield from _unknown(
             rule, f"scope.{name}", zh, getattr(rule.scope, name), facts.areas.get(layer, frozenset())
@@ -95,6 +100,13 @@ def _unknown(
             remedy=f"correct it or {remedy}" if remedy else "correct it",
             remedy_zh="请更正" + (f"，或写入 {remedy.rsplit(' ', 1)[-1]}" if remedy else ""),
         )
+
+
+def _refers(rule: Rule, ids: Collection[str]) -> Iterator[Problem]:
+    """Other rules it names are in force, or come into force with it."""
+    if isinstance(rule, MaintenanceRule) and rule.self_test is not None:
+        for problem in _unknown(rule, "self_test.holds", "规则", rule.self_test.holds, ids):
+            yield replace(problem, text="no such rule is in force", text_zh="没有启用的该规则")
 
 
 # ── rules that nothing can set off ───────────────────────────────────────────────────────────────────

@@ -1,11 +1,13 @@
 """What a rule is checked against before it comes into force: the district, as far as a rule can be wrong about it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rules.keys import StationLevel
 
 Range = tuple[float, float]  # least and most a metric can be, both possible
+
+_ANYTHING: Range = (float("-inf"), float("inf"))
 
 # What a unit alone allows. A detector's own scale in % ends at 100; a level in metres may be anything.
 POSSIBLE: Mapping[str, Range] = {
@@ -31,7 +33,7 @@ class MetricFact:
     possible: Range | None = None
 
     def range(self) -> Range:
-        return self.possible or POSSIBLE.get(self.unit, (float("-inf"), float("inf")))
+        return self.possible or POSSIBLE.get(self.unit, _ANYTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,3 +73,13 @@ class Facts:
     categories: frozenset[str]
     areas: Mapping[str, frozenset[str]]  # by layer
     ground: tuple[Ground, ...]
+    # By (kind, metric), where a quality rule says what is out of range: such readings are never decided on.
+    believed: Mapping[tuple[str, str], Range] = field(default_factory=dict)
+
+    def range(self, kinds: Iterable[str], metric: str) -> Range:
+        """What readings of a metric can be and are believed, of any of these kinds (none = of every kind)."""
+        by_unit = self.metrics[metric].range() if metric in self.metrics else _ANYTHING
+        ranges = [self.believed.get((kind, metric), by_unit) for kind in kinds or self.kinds]
+        if not ranges:
+            return by_unit
+        return min(least for least, _ in ranges), max(most for _, most in ranges)

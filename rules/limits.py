@@ -1,6 +1,6 @@
 """Limits a reading can never cross, or always has crossed: a rule that is silent for ever, or never stops."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,10 +8,13 @@ from rules.condition import ThresholdRule
 from rules.facts import Facts, Ground, Range
 from rules.keys import Direction, StationLevel
 from rules.ladder import LadderRule
+from rules.maintenance import MaintenanceRule, Sign
 from rules.problems import Problem
 from rules.projection import ProjectionRule
+from rules.quality import QualityRule
 from rules.rate import RateRule
 from rules.rule import Rule
+from rules.stuck import StuckRule
 from rules.trend import TrendRule
 
 LEVELS: tuple[StationLevel, ...] = ("warning", "guaranteed", "highest")  # in rising order
@@ -28,6 +31,17 @@ class Limit:
     direction: Direction
     raise_at: float | StationLevel
     clear_at: float | None  # None = with the raise limit
+
+
+def believed(rules: Sequence[Rule], facts: Facts) -> dict[tuple[str, str], Range]:
+    """What quality rules let through of whole kinds of device, by (kind, metric)."""
+    found: dict[tuple[str, str], Range] = {}
+    for rule in rules:
+        if isinstance(rule, QualityRule) and rule.scope.only_kinds():
+            for kind in rule.scope.kinds or facts.kinds:
+                least, most = found.get((kind, rule.metric)) or facts.range([kind], rule.metric)
+                found[kind, rule.metric] = max(least, rule.least), min(most, rule.most)
+    return found
 
 
 def limits_of(rule: Rule) -> list[Limit]:
@@ -59,6 +73,8 @@ def limits_of(rule: Rule) -> list[Limit]:
                 )
                 for place, step in enumerate(rule.steps, 1)
             ]
+        case MaintenanceRule():
+            return [*(_of_sign(sign) for sign in rule.signs), *_of_self_test(rule)]
         case ProjectionRule():
             return [
                 Limit(
@@ -85,6 +101,25 @@ def limits_of(rule: Rule) -> list[Limit]:
             return []
 
 
+def _of_sign(sign: Sign) -> Limit:
+    return Limit(
+        key=f"sign {sign.metric} {sign.direction}",
+        clear_key=f"sign {sign.metric} deadband",
+        metric=sign.metric,
+        direction=sign.direction,
+        raise_at=sign.at,
+        clear_at=_past(sign.at, sign.deadband, sign.direction),
+    )
+
+
+def _of_self_test(rule: MaintenanceRule) -> Iterator[Limit]:
+    if rule.self_test is not None:
+        key = "self_test.above"
+        at = rule.self_test.above
+        metric = rule.self_test.metric
+        yield Limit(key=key, clear_key=key, metric=metric, direction="above", raise_at=at, clear_at=at)
+
+
 def _past(raise_at: float | StationLevel, deadband: float, direction: Direction) -> float | None:
     if isinstance(raise_at, str):
         return None
@@ -98,9 +133,9 @@ def check_limits(rule: Rule, facts: Facts) -> Iterator[Problem]:
         if isinstance(limit.raise_at, str):
             yield from _station_limit(rule, limit, limit.raise_at, facts)
         elif metric is not None:
-            yield from _constant_limit(rule, limit, limit.raise_at, metric.range(), metric.unit)
-    if isinstance(rule, TrendRule):
-        yield from _noise(rule, facts)
+            possible = facts.range(rule.scope.kinds, limit.metric)
+            yield from _constant_limit(rule, limit, limit.raise_at, possible, metric.unit)
+    yield from _differences(rule, facts)
     if isinstance(rule, LadderRule):
         for station in facts.ground:
             if station.levels is not None and rule.scope.matches(station):
@@ -149,21 +184,39 @@ def _constant_limit(
         )
 
 
-def _noise(rule: TrendRule, facts: Facts) -> Iterator[Problem]:
-    metric = facts.metrics.get(rule.metric)
-    least, most = metric.range() if metric else (0.0, float("inf"))
-    floor = rule.only_above if isinstance(rule, RateRule) and isinstance(rule.only_above, float) else least
-    if rule.noise >= most - least or floor > most:
-        yield Problem(
-            rule_id=rule.rule_id,
-            key="noise" if floor <= most else "only_above",
-            value=rule.noise if floor <= most else floor,
-            severity="error",
-            text=f"leaves nothing to raise at: {rule.metric} is from {least:g} to {most:g}",
-            text_zh=f"不可能触发：{rule.metric} 的范围是 {least:g} 到 {most:g}",
-            remedy="write a figure within that range",
-            remedy_zh="请写在该范围之内的数值",
-        )
+def _differences(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    """Figures that are no limits, and yet leave nothing to raise at, or everything."""
+    match rule:
+        case TrendRule():
+            least, most = facts.range(rule.scope.kinds, rule.metric)
+            if rule.noise >= most - least:
+                yield _pointless(rule, "noise", rule.noise, (least, most))
+            if isinstance(rule, RateRule) and isinstance(rule.only_above, float) and rule.only_above > most:
+                yield _pointless(rule, "only_above", rule.only_above, (least, most))
+        case StuckRule():
+            least, most = facts.range(rule.scope.kinds, rule.metric)
+            if rule.tolerance >= most - least:
+                yield _pointless(rule, "tolerance", rule.tolerance, (least, most))
+        case QualityRule() if rule.metric in facts.metrics:
+            least, most = facts.metrics[rule.metric].range()
+            if rule.least > most or rule.most < least:
+                key, value = ("least", rule.least) if rule.least > most else ("most", rule.most)
+                yield _pointless(rule, key, value, (least, most))
+
+
+def _pointless(rule: Rule, key: str, value: float, possible: Range) -> Problem:
+    least, most = possible
+    metric = ", ".join(sorted(rule.metrics()))
+    return Problem(
+        rule_id=rule.rule_id,
+        key=key,
+        value=value,
+        severity="error",
+        text=f"leaves nothing to tell apart: {metric} is from {least:g} to {most:g}",
+        text_zh=f"使规则失去意义：{metric} 的范围是 {least:g} 到 {most:g}",
+        remedy="write a figure within that range",
+        remedy_zh="请写在该范围之内的数值",
+    )
 
 
 def _station_limit(rule: Rule, limit: Limit, name: StationLevel, facts: Facts) -> Iterator[Problem]:

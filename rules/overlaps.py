@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from rules.condition import ThresholdRule
 from rules.detection import DetectionRule
 from rules.ladder import LadderRule
+from rules.maintenance import MaintenanceRule
 from rules.problems import Problem, Severity
 from rules.projection import ProjectionRule
 from rules.rate import RateRule
 from rules.rule import Rule
 from rules.schedule import Schedule
 from rules.scope import SPECIFICITY, Scope
-from rules.silence import SilenceRule
 
 _UTC = ZoneInfo("UTC")  # schedules are local: any zone without summer time serves
 _FIRST_DAY = 19_723  # 2024-01-01
@@ -55,34 +55,45 @@ def overlap(one: Rule, other: Rule) -> Iterator[Problem]:
 def _same(one: Rule, other: Rule) -> Severity | None:
     """Error: the same condition. Warning: the same thing with another figure and the same colour."""
     match one, other:
-        case ThresholdRule(), ThresholdRule():
-            if (one.metric, one.direction) != (other.metric, other.direction):
-                return None
-            if one.raise_at == other.raise_at:
-                return "error"
-            constant = isinstance(one.raise_at, float) and isinstance(other.raise_at, float)
-            return "warning" if constant and one.level == other.level else None
-        case LadderRule(), LadderRule():
-            return "error" if (one.metric, one.direction) == (other.metric, other.direction) else None
-        case RateRule(), RateRule():
-            if (one.metric, one.direction) != (other.metric, other.direction):
-                return None
-            same = (one.raise_at / one.per_s, one.only_above) == (
-                other.raise_at / other.per_s,
-                other.only_above,
-            )
-            return "error" if same else "warning" if one.level == other.level else None
-        case ProjectionRule(), ProjectionRule():
-            if (one.metric, one.rising, one.to) != (other.metric, other.rising, other.to):
-                return None
-            return "error" if one.within_us == other.within_us or one.level == other.level else None
         case DetectionRule(), DetectionRule():
             zones_meet = not one.zones or not other.zones or one.zones & other.zones
             if not one.labels & other.labels or not zones_meet:
                 return None
             return "error" if one.level == other.level else "warning"
-        case SilenceRule(), SilenceRule():
-            return "error"
+        case MaintenanceRule(), MaintenanceRule():
+            shared = {sign.code for sign in one.signs} & {sign.code for sign in other.signs}
+            return "error" if shared else None
+    if _watched(one) != _watched(other):
+        return None
+    figure, other_figure = _figure(one), _figure(other)
+    if figure == other_figure:
+        return "error"
+    two_levels = isinstance(figure, str) and isinstance(
+        other_figure, str
+    )  # of a station: they differ by design
+    return "warning" if one.level == other.level and not two_levels else None
+
+
+def _watched(rule: Rule) -> tuple[object, ...]:
+    """What it looks at, whatever its limit is."""
+    match rule:
+        case ThresholdRule() | LadderRule() | RateRule():
+            return rule.metric, rule.direction
+        case ProjectionRule():
+            return rule.metric, rule.rising, rule.to
+        case _:
+            return tuple(sorted(rule.metrics()))
+
+
+def _figure(rule: Rule) -> object:
+    """Its limit; of kinds of rule of which one is enough for a device, nothing."""
+    match rule:
+        case ThresholdRule():
+            return rule.raise_at
+        case RateRule():
+            return rule.raise_at / rule.per_s, rule.only_above
+        case ProjectionRule():
+            return rule.within_us
         case _:
             return None
 

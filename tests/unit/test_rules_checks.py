@@ -48,6 +48,15 @@ PROJECTION = {
     **WATER, "type": "projection", "raise_at": None, "deadband": None, "to": "station.warning", "within_s": 3600,
     "window_s": 3600, "noise": 0.05,
 }  # fmt: skip
+STUCK = {**WATER, "type": "stuck", "raise_at": None, "deadband": None, "for_s": 21600, "min_samples": 12}
+QUALITY: Mapping[str, object] = {
+    "type": "quality", "name": "坏值", "name_en": "Bad values", "kinds": ["water"], "metric": "level", "least": -5,
+    "most": 15, "sentinels": [-990], "max_step": 2, "step_s": 300,
+}  # fmt: skip
+UPKEEP: Mapping[str, object] = {
+    "type": "maintenance", "name": "维护", "name_en": "Upkeep", "kinds": ["smoke"], "category": "device.silent",
+    "level": "blue", "sign": [{"metric": "battery", "below": 20, "deadband": 5, "name": "电量", "name_en": "Battery"}],
+}  # fmt: skip
 
 PLACES = {"cell": "C1", "community": "M1", "street": "S1"}
 FACTS = Facts(
@@ -233,6 +242,47 @@ def test_overlaps_of_slopes() -> None:
     assert said(rule(PROJECTION), rule(PROJECTION, "r2")) == [("error", "scope")]
     assert said(rule(PROJECTION), rule(PROJECTION, "r2", within_s=1800, level="orange")) == []
     assert said(rule(PROJECTION), rule(RATE, "r2")) == []
+
+
+def test_values_that_a_quality_rule_does_not_believe_raise_nothing() -> None:
+    assert said(rule(WATER, raise_at=16.0)) == []
+    assert said(rule(WATER, raise_at=16.0), rule(QUALITY, "q1")) == [("error", "raise_at")]
+    assert said(rule(WATER, raise_at=14.0), rule(QUALITY, "q1")) == []
+    assert said(rule(SMOKE), rule(QUALITY, "q1")) == []
+    some = rule(QUALITY, "q1", scope={"devices": ["W1"]})
+    assert said(rule(WATER, raise_at=16.0), some) == [], "other devices of the kind may still read 16"
+
+
+def test_quality_and_stuck_rules_that_mark_everything_or_nothing() -> None:
+    smoke = {"kinds": ["smoke"], "metric": "smoke"}
+    assert said(rule(QUALITY, **smoke, least=101, most=None)) == [("error", "least")]
+    assert said(rule(QUALITY, **smoke, least=None, most=-1)) == [("error", "most")]
+    assert said(rule(QUALITY, step_s=10)) == [("error", "step_s")]
+    assert said(rule(STUCK, kind="smoke", metric="smoke", tolerance=100, min_samples=3)) == [
+        ("error", "tolerance")
+    ]
+    assert said(rule(STUCK, for_s=3000)) == [("error", "min_samples")]
+    assert said(rule(STUCK, for_s=3300)) == []
+
+
+def test_maintenance_by_signs_that_cannot_be_and_for_rules_that_are_not() -> None:
+    sign = {"metric": "battery", "name": "电量", "name_en": "Battery"}
+    assert said(rule(UPKEEP, sign=[{**sign, "below": -1}])) == [("error", "sign battery below")]
+    assert said(rule(UPKEEP, sign=[{**sign, "below": 60, "deadband": 40}])) == [
+        ("error", "sign battery deadband")
+    ]
+    facts = replace(FACTS, metrics={**FACTS.metrics, "self_test": MetricFact(unit="")})
+    facts = replace(facts, seen=facts.seen | {("smoke", "self_test")})
+    tested = {"metric": "self_test", "above": 1, "holds": ["r2"]}
+    assert said(rule(UPKEEP, self_test=tested), facts=facts) == [("error", "self_test.holds")]
+    assert said(rule(UPKEEP, self_test=tested), rule(SMOKE, "r2"), facts=facts) == []
+
+
+def test_one_rule_of_these_kinds_is_enough_for_a_device() -> None:
+    assert said(rule(STUCK), rule(STUCK, "r2", for_s=30000)) == [("error", "scope")]
+    assert said(rule(QUALITY), rule(QUALITY, "r2", most=12)) == [("warning", "family")]
+    assert said(rule(QUALITY), rule(QUALITY, "r2", most=12, family="own")) == [("error", "scope")]
+    assert said(rule(UPKEEP), rule(UPKEEP, "r2")) == [("error", "scope")]
 
 
 def test_silence_of_kinds_that_owe_no_word() -> None:
