@@ -27,7 +27,8 @@ def polygons(places: Sequence[Place]) -> tuple[Polygon, ...]:
     smoothing = FIRST_SMOOTHING
     parts = _exteriors(shapely.set_precision(whole, GRID_DEGREES))
     while _too_many(parts) and smoothing < 1.0:
-        widened = shapely.simplify(shapely.buffer(whole, smoothing, join_style="mitre"), smoothing)
+        # Widened first by more than simplifying may then cut away.
+        widened = shapely.simplify(shapely.buffer(whole, smoothing, quad_segs=4), 0.9 * smoothing)
         parts = _exteriors(shapely.set_precision(widened, GRID_DEGREES))
         smoothing *= 2
     return tuple(tuple((round(lat, 5), round(lon, 5)) for lon, lat in part.exterior.coords) for part in parts)

@@ -1,5 +1,6 @@
 """Warnings drafted, issued, updated, cancelled: each message is kept byte for byte with who, when and why."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -215,10 +216,22 @@ async def _made(
         exercise=exercise,
         web=desk.web,
     )
-    name = warnings.identifier(desk.code, warning_id, len(before) + 1, moment)
-    alert = warnings.message(content, kind, name, given)
     missing = [code for code in (*content.areas, *content.stations) if code not in known]
-    found = warnings.faults(content, alert, desk.defaults.longest, missing)
+    name = warnings.identifier(desk.code, warning_id, len(before) + 1, moment)
+    # In a thread: screens tick in this loop, and joining a district's outlines takes longer than a tick.
+    return await asyncio.to_thread(_built, content, kind, name, given, desk.defaults.longest, missing)
+
+
+def _built(  # a message's own parts
+    content: Content,
+    kind: MessageType,
+    name: str,
+    given: Circumstances,
+    longest: timedelta,
+    missing: Sequence[str],
+) -> Preview:
+    alert = warnings.message(content, kind, name, given)
+    found = warnings.faults(content, alert, longest, missing)
     headline, headline_en = warnings.titles(content, kind, given)
     xml = b""
     if not found:
@@ -229,10 +242,10 @@ async def _made(
                 Fault(field=error.field, value=error.value, remedy=error.remedy, remedy_zh="内容无法写成XML")
             )
         if len(xml) > cap_xml.LARGEST:
+            remedy = f"is more than {cap_xml.LARGEST} bytes of message: name streets"
             found.append(
-                Fault(field="areas", value=str(len(xml)), remedy="make the message too large: name streets",
-                      remedy_zh="消息过大，请改用街道")
-            )  # fmt: skip
+                Fault(field="areas", value=str(len(xml)), remedy=remedy, remedy_zh="消息过大，请改用街道")
+            )
     return Preview(alert=alert, xml=xml, faults=tuple(found), headline=headline, headline_en=headline_en)
 
 
