@@ -76,6 +76,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/units/{code}/webhook-secret"): "administrator",
     ("GET", "/api/categories"): "viewer",
     ("GET", "/api/rules"): "viewer",
+    ("PUT", "/api/rules"): "administrator",
     ("GET", "/api/rules.toml"): "viewer",
     ("PUT", "/api/rules.toml"): "administrator",
     ("GET", "/api/rules/{rule_id}"): "viewer",
