@@ -22,6 +22,7 @@ from command_centre.api.services import transaction
 from command_centre.api.session import Known
 from command_centre.rule_changes import Changed, RuleChangeError
 from rules import problems as checked
+from rules.writing import to_toml
 
 router = APIRouter(prefix="/api", tags=["rules"])
 
@@ -61,6 +62,24 @@ class Activation(Strict):
 
 class Retirement(Strict):
     reason: Reason
+
+
+class Listed(BaseModel):
+    id: str = Field(max_length=200)
+    definition: dict[str, Any]
+
+
+class TakingIn(Strict):
+    reason: Reason
+    activate: bool = Field(False, description="put it in force; else drafts")
+    replace: bool = Field(False, description="with activate: retire the rules it does not name")
+    accept_warnings: bool = False
+
+
+class RuleSet(TakingIn):
+    items: list[Listed] = Field(
+        max_length=5000, description="as listed; what is not id or definition is passed over"
+    )
 
 
 # ── looking ──────────────────────────────────────────────────────────────────────────────────────────
@@ -209,6 +228,18 @@ def retire_rule(
     return answer(_changed(done))
 
 
+@router.put("/rules", summary="Take in a set of rules", operation_id="put_rules")
+def put_rules(request: Request, body: RuleSet, known: Known) -> Response:
+    """What `GET /api/rules` answers, changed and sent back; the same as `PUT /api/rules.toml`."""
+    try:
+        text = to_toml((item.id, item.definition) for item in body.items)
+    except TypeError as error:
+        raise field_problem(
+            "items", error, "TOML cannot hold it; leave it out", "TOML 无法表示该值，请去掉"
+        ) from error
+    return _take_in(request, text, "items", known.actor, body)
+
+
 @router.put(
     "/rules.toml",
     summary="Take in a rule file",
@@ -234,23 +265,24 @@ async def import_rules(  # each is one parameter of the query
             "is not UTF-8; save the file as UTF-8",
             "不是 UTF-8 编码，请以 UTF-8 保存",
         ) from error
+    how = TakingIn(reason=reason, activate=activate, replace=replace, accept_warnings=accept_warnings)
+    return await run_in_threadpool(_take_in, request, text, "rules.toml", known.actor, how)
 
-    def work() -> Response:
-        with transaction(request) as connection, _Refusals():
-            done, found = rule_changes.import_set(
-                connection,
-                text,
-                "rules.toml",
-                actor=known.actor,
-                reason=reason.strip(),
-                activate=activate,
-                replace_all=replace,
-                accept_warnings=accept_warnings,
-                now=datetime.now(UTC),
-            )
-        return answer({"items": [_changed(one) for one in done], "next": None, "problems": _problems(found)})
 
-    return await run_in_threadpool(work)
+def _take_in(request: Request, text: str, source: str, actor: str, how: TakingIn) -> Response:
+    with transaction(request) as connection, _Refusals():
+        done, found = rule_changes.import_set(
+            connection,
+            text,
+            source,
+            actor=actor,
+            reason=how.reason.strip(),
+            activate=how.activate,
+            replace_all=how.replace,
+            accept_warnings=how.accept_warnings,
+            now=datetime.now(UTC),
+        )
+    return answer({"items": [_changed(one) for one in done], "next": None, "problems": _problems(found)})
 
 
 def _move(

@@ -220,6 +220,28 @@ def test_an_export_is_an_import(api: httpx.Client) -> None:
     assert api.get("/api/rules.toml").content == exported.content
 
 
+def test_what_is_listed_can_be_changed_and_put_back(api: httpx.Client) -> None:
+    put(api, smoke())
+    activate(api, 1)
+    listed = api.get("/api/rules").json()["items"]
+    same = api.put("/api/rules", json={"items": listed, "reason": "same", "activate": True})
+    assert [item["change"] for item in same.json()["items"]] == ["unchanged"]
+    listed[0]["definition"]["raise_at"] = 80
+    body = {"items": [*listed, {"id": "smoke-late", "definition": smoke(raise_at=90, level="orange")}]}
+    changed = api.put("/api/rules", json={**body, "reason": "more", "activate": True})
+    assert in_force(api) == {"smoke-high": 2, "smoke-late": 1}, changed.text
+    gone = api.put("/api/rules", json={"items": [], "reason": "less", "activate": True, "replace": True})
+    assert {item["change"] for item in gone.json()["items"]} == {"retired"}
+    assert in_force(api) == {}
+    twice = {"items": [*listed, *listed], "reason": "x"}
+    problem(api.put("/api/rules", json=twice), 422)
+    problem(
+        api.put("/api/rules", json={"items": [{"id": "a", "definition": {"type": [None]}}], "reason": "x"}),
+        422,
+    )
+    problem(api.put("/api/rules", json={"items": []}), 422)
+
+
 def test_a_file_comes_in_whole_or_not_at_all(centre: Centre, api: httpx.Client) -> None:
     def rule(name: str, **changes: object) -> str:
         keys = {"id": name, **smoke(**changes)}
