@@ -24,7 +24,7 @@ from command_centre.flood.forecast import train
 from command_centre.flood.forecast_plan import HISTORY_ROWS, step_of
 from command_centre.flood.readings import Readings
 
-HORIZONS_S = (3600, 10_800, 21_600)
+HORIZONS_S = (1800, 3600, 7200, 10_800, 21_600)  # the first for culverts, which are full within the hour
 _NICE = 10  # screens and ingest come first
 
 

@@ -13,6 +13,7 @@ from city.settings import Settings
 from city.storage import forecasts
 from command_centre.flood import forecasting
 from command_centre.flood.forecasting import Forecaster, train_apart
+from command_centre.flood.training import HORIZONS_S
 from tests.integration.running_centre import lay_ground
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -70,7 +71,7 @@ def test_trained_apart_then_issued_each_five_minutes(url: str, forecaster: Forec
         found = forecasts.newest_of(connection, "W1")
     assert found is not None
     assert found.refused is None
-    assert [point.horizon_s for point in found.points] == [3600, 10_800, 21_600]
+    assert [point.horizon_s for point in found.points] == list(HORIZONS_S)
     assert found.model_version == 1
     assert found.level_m == pytest.approx(2.0, abs=0.3)
     assert all(np.isfinite([point.q10, point.q50, point.q90]).all() for point in found.points)
@@ -118,7 +119,7 @@ def test_what_was_forecast_is_judged(url: str, forecaster: Forecaster) -> None:
     assert forecaster.round(before) == 1
     forecaster.round(NOW)
     scores = query(url, "SELECT horizon_s, judged FROM forecast_scores ORDER BY 1")
-    assert scores == [(3600, 1), (10_800, 1), (21_600, 1)]
+    assert scores == [(horizon_s, 1) for horizon_s in HORIZONS_S]
 
 
 def test_a_faulty_order_says_what_was_wrong(url: str) -> None:
@@ -168,4 +169,4 @@ def test_the_loop_trains_and_forecasts_by_itself(url: str) -> None:
         await loop
         return len(query(url, "SELECT 1 FROM forecasts"))
 
-    assert asyncio.run(until_forecast()) == 3
+    assert asyncio.run(until_forecast()) == len(HORIZONS_S)
