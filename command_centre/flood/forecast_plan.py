@@ -14,7 +14,6 @@ STEP_S = {"culvert": 300, "underpass": 300, "road": 300}  # these rise within th
 USUAL_STEP_S = 600
 HISTORY_ROWS = 105_000  # at the station's step: two years at ten minutes
 LEAST_HISTORY = timedelta(hours=1)
-KIND_LEARNED = "regression"
 
 
 def issue_due(
