@@ -19,6 +19,7 @@ from city.storage.rules import RuleVersion
 from rules.checks import check
 from rules.definitions import from_row, to_rows
 from rules.facts import Facts, Ground, KindFact, MetricFact
+from rules.keys import RuleError
 from rules.problems import Problem
 from rules.rule import Rule
 from rules.writing import rule_to_toml, to_toml
@@ -256,12 +257,15 @@ def problems_of(
     """What the checks say of definitions beside the rules that stay in force."""
     new = [from_row(rule_id, 1, definition) for rule_id, definition in proposed]
     leaving = {rule.rule_id for rule in new} | set(without)
-    staying = [
-        from_row(rule.rule_id, rule.version, rule.definition)
-        for rule in rules.active(connection)
-        if rule.rule_id not in leaving
-    ]
-    return check(new, staying, facts(connection, new, now=now))
+    staying, unreadable = [], []
+    for version in rules.active(connection):
+        if version.rule_id in leaving:
+            continue
+        try:
+            staying.append(from_row(version.rule_id, version.version, version.definition))
+        except RuleError as error:
+            unreadable.append(_unreadable(version, error))
+    return check(new, staying, facts(connection, new, now=now)) + unreadable
 
 
 def differences(before: Mapping[str, object], after: Mapping[str, object]) -> list[KeyDiff]:
@@ -387,6 +391,20 @@ def _refuse(problems: Sequence[Problem], *, accept_warnings: bool) -> None:
             f"有 {len(problems)} 条警告，请确认后以 accept_warnings 接受，或修改规则。首项：{problems[0].line_zh()}",
             problems,
         )
+
+
+def _unreadable(version: RuleVersion, error: RuleError) -> Problem:
+    """A rule in force that this version of the product cannot read: said, and no hindrance to mending another."""
+    return Problem(
+        rule_id=version.rule_id,
+        key="definition",
+        value=f"version {version.version}",
+        severity="warning",
+        text=f"is in force and cannot be read: {error}",
+        text_zh=f"已启用但无法读取：{error}",
+        remedy="write a new version of it, or retire it",
+        remedy_zh="请编写新版本，或停用该规则",
+    )
 
 
 def _stale_base(version: RuleVersion, in_force: RuleVersion) -> Problem:

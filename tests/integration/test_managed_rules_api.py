@@ -180,6 +180,20 @@ def test_a_warning_has_to_be_accepted(api: httpx.Client) -> None:
     assert activate(api, 1, accept_warnings=True).json()["state"] == "active"
 
 
+def test_a_rule_in_force_that_cannot_be_read_is_named_and_hinders_no_mending(
+    centre: Centre, api: httpx.Client
+) -> None:
+    centre.execute(
+        "INSERT INTO rules (id, version, definition, active) VALUES ('old', 1, '{\"type\": \"x\"}', true)"
+    )
+    put(api, smoke())
+    (said,) = problem(activate(api, 1), 422)["problems"]
+    assert (said["rule"], said["severity"]) == ("old", "warning")
+    assert activate(api, 1, accept_warnings=True).status_code == 200
+    assert put(api, smoke(scope={"cells": ["C1"]}), rule="old", tag='"1"').json()["version"] == 2
+    assert activate(api, 2, rule="old").status_code == 200
+
+
 def test_two_rules_for_one_condition_are_refused(api: httpx.Client) -> None:
     put(api, smoke())
     activate(api, 1)
