@@ -142,6 +142,8 @@ class Hub:
         incidents = await tables.incidents(connection, incident_ids, alarm_ids)
         classes = await tables.alarm_classes(connection, alarm_ids) if alarm_ids else {}
         self._state.set_incidents(incidents, every=False)
+        if any(row["kind"] == "district.changed" for row in new):  # its response level, above all
+            self._state.set_district(await tables.district(connection))
         of_incident = {row["id"]: row["class"] for row in incidents}
         for row in new:
             self._stage_event(row, of_incident, classes)
