@@ -24,6 +24,7 @@ from command_centre.api.screen.hub import Hub
 from command_centre.api.screen.sender import ScreenProtocol
 from command_centre.api.services import Services
 from command_centre.flood import desk_loop, forecasting
+from command_centre.flood.desk import known_defaults
 from command_centre.supervision import Supervision
 
 SCHEMA_PATIENCE_S = 120.0
@@ -40,6 +41,7 @@ def run(settings: Settings) -> int:
     if not settings.database_url:
         raise CentreError("CITY_DATABASE_URL: is empty; `city up` brings a database, this needs one")
     token = settings.token()
+    known_defaults(settings.config)  # a wrong flood.toml is said now, not in the flood
     listener = listen(settings.http_host, settings.http_port)
     with listener:
         wait_for_schema(settings.database_url)
