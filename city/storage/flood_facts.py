@@ -21,7 +21,7 @@ RAIN_HOURS = (1, 3, 24)
 
 async def facts(connection: Connection, now: datetime, unbelievable: int) -> Facts:
     """Everything a proposal rests on; ``unbelievable`` are the quality bits of readings that are not believed."""
-    playing = await _in_drill(connection)
+    playing = await in_drill(connection)
     return Facts(
         stations=tuple(await stations(connection, unbelievable, playing)),
         rain=tuple(await _rain(connection, now, unbelievable, playing)),
@@ -88,7 +88,8 @@ async def stations(
     return found
 
 
-async def _in_drill(connection: Connection) -> list[str]:
+async def in_drill(connection: Connection) -> list[str]:
+    """Codes of the devices of running drills: what they say now is played."""
     cursor = await connection.execute(
         """
         SELECT d.code FROM drills r JOIN drill_devices p ON p.drill_id = r.id JOIN devices d ON d.id = p.device_id

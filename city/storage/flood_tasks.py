@@ -61,28 +61,23 @@ async def lock_orders(connection: Connection) -> None:
 async def insert(connection: Connection, tasks: Sequence[NewTask]) -> list[int]:
     """Store tasks; returns their ids in the same order."""
     ids = []
-    for task in tasks:
-        cursor = await connection.execute(
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
             """
             INSERT INTO flood_tasks (kind, incident_id, area_id, to_move, deadline, reason, note, exercise,
                                      opened_at, opened_by)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+            VALUES (%(kind)s, %(incident_id)s, %(area_id)s, %(to_move)s, %(deadline)s, %(reason)s, %(note)s,
+                    %(exercise)s, %(opened_at)s, %(opened_by)s)
+            RETURNING id
             """,
-            (
-                task.kind,
-                task.incident_id,
-                task.area_id,
-                task.to_move,
-                task.deadline,
-                task.reason,
-                task.note,
-                task.exercise,
-                task.opened_at,
-                task.opened_by,
-            ),
+            [{name: getattr(task, name) for name in NewTask.__dataclass_fields__} for task in tasks],
+            returning=True,
         )
-        row = await cursor.fetchone()
-        ids.append(int(row[0]) if row else 0)
+        for _ in tasks:
+            row = await cursor.fetchone()
+            if row is not None:
+                ids.append(int(row[0]))
+            cursor.nextset()
     return ids
 
 

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Warning:  # noqa: A001  # the field's own word; Python's is never used here
+class FloodWarning:
     """A row of flood_warnings. ``content`` is JSON: what the newest message says, or the draft will."""
 
     id: int
@@ -72,9 +72,9 @@ async def draft(  # a row
     return int(row[0]) if row else 0
 
 
-async def lock(connection: Connection, warning_id: int) -> Warning | None:
+async def lock(connection: Connection, warning_id: int) -> FloodWarning | None:
     """The warning under its row lock; None when there is none."""
-    async with connection.cursor(row_factory=class_row(Warning)) as cursor:
+    async with connection.cursor(row_factory=class_row(FloodWarning)) as cursor:
         await cursor.execute(
             "SELECT id, state, colour, exercise, content, expires_at, version FROM flood_warnings"
             " WHERE id = %s FOR NO KEY UPDATE",

@@ -23,7 +23,9 @@ from command_centre.flood.evacuation import CATEGORIES, MOST_PEOPLE, TITLES, Pro
 from command_centre.recording import store
 
 Connection = AsyncConnection[Any]
-MOST_CELLS = 2_000  # of one order: a district has as many, and the transaction stays within seconds
+MOST_CELLS = (
+    200  # of one order: it holds the day's number, and a fire must not wait longer than a second for one
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +113,8 @@ async def _people(connection: Connection, given: Order) -> tuple[dict[str, int],
     if not 0 < len(wanted) <= MOST_CELLS:
         raise ActionError(
             "invalid",
-            f"一次最多{MOST_CELLS}个网格，至少1个",
-            f"name 1 to {MOST_CELLS} cells, by themselves or by their areas",
+            f"本次共{len(wanted)}个网格，一次1至{MOST_CELLS}个，请按街道或社区分次下达",
+            f"{len(wanted)} cells: one order is for 1 to {MOST_CELLS}; order by street or community",
             "cells",
         )
     busy = await flood_tasks.open_cells(connection, given.kind, exercise=given.exercise)

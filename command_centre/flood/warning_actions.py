@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection
 
-from city.flood import COLOUR_NAMES, Content, MessageType, Place, Sent
+from city.flood import COLOUR_NAMES, Content, MessageType, Place, Sent, WarningState
 from city.storage import changes, flood_facts, flood_warnings
-from city.storage.flood_warnings import NewMessage
+from city.storage.flood_warnings import FloodWarning, NewMessage
 from command_centre.actions import ActionError
 from command_centre.flood import cap_xml, warnings
 from command_centre.flood import desk as desks
@@ -100,7 +100,8 @@ async def act(
     why = desks.said("reason", reason)
     content = replace(content_of(warning.content), **changed)
     if warning.state == "draft" and action == "cancel":
-        await _close_draft(connection, warning_id, content, now)
+        await _save(connection, warning_id, content, "cancelled", now)
+        await changes.append(connection, [("flood.warning.discarded", str(warning_id))])
         return
     before = await flood_warnings.of_warning(connection, warning_id)
     kind = _TYPES[action]
@@ -108,51 +109,54 @@ async def act(
     if made.faults:
         raise NotIssuableError(made.faults)
     await flood_warnings.add_message(
-        connection,
-        NewMessage(
-            warning_id=warning_id,
-            seq=len(before) + 1,
-            message_type=kind,
-            exercise=warning.exercise,
-            colour=content.colour,
-            identifier=made.alert.identifier,
-            sender=made.alert.sender,
-            sent=made.alert.sent,
-            headline=made.headline,
-            headline_en=made.headline_en,
-            refers_to=[one.identifier for one in before],
-            content=stored_of(content),
-            xml=made.xml,
-            sha256=hashlib.sha256(made.xml).digest(),
-            actor=actor,
-            reason=why,
-        ),
+        connection, _message(warning, content, kind, before, made, actor=actor, reason=why)
     )
-    over = action == "cancel"
-    await flood_warnings.save(
-        connection,
-        warning_id,
-        state="cancelled" if over else "issued",
-        colour=content.colour,
-        content=stored_of(content),
-        expires_at=content.expires,
-        ended_at=now if over else None,
-    )
+    await _save(connection, warning_id, content, "cancelled" if action == "cancel" else "issued", now)
     await _tell(connection, desk, warning_id, action, made, why, actor, now, exercise=warning.exercise)
 
 
-async def _close_draft(connection: Connection, warning_id: int, content: Content, now: datetime) -> None:
-    """Thrown away: nothing went out, so nothing is taken back."""
+def _message(
+    warning: FloodWarning,
+    content: Content,
+    kind: MessageType,
+    before: Sequence[Sent],
+    made: Preview,
+    *,
+    actor: str,
+    reason: str,
+) -> NewMessage:
+    return NewMessage(
+        warning_id=warning.id,
+        seq=len(before) + 1,
+        message_type=kind,
+        exercise=warning.exercise,
+        colour=content.colour,
+        identifier=made.alert.identifier,
+        sender=made.alert.sender,
+        sent=made.alert.sent,
+        headline=made.headline,
+        headline_en=made.headline_en,
+        refers_to=[one.identifier for one in before],
+        content=stored_of(content),
+        xml=made.xml,
+        sha256=hashlib.sha256(made.xml).digest(),
+        actor=actor,
+        reason=reason,
+    )
+
+
+async def _save(
+    connection: Connection, warning_id: int, content: Content, state: WarningState, now: datetime
+) -> None:
     await flood_warnings.save(
         connection,
         warning_id,
-        state="cancelled",
+        state=state,
         colour=content.colour,
         content=stored_of(content),
         expires_at=content.expires,
-        ended_at=now,
+        ended_at=now if state == "cancelled" else None,
     )
-    await changes.append(connection, [("flood.warning.discarded", str(warning_id))])
 
 
 async def _tell(  # the parts of one entry
@@ -217,9 +221,14 @@ async def _made(
         web=desk.web,
     )
     missing = [code for code in (*content.areas, *content.stations) if code not in known]
+    played = (
+        []
+        if exercise
+        else [code for code in await flood_facts.in_drill(connection) if code in content.stations]
+    )
     name = warnings.identifier(desk.code, warning_id, len(before) + 1, moment)
     # In a thread: screens tick in this loop, and joining a district's outlines takes longer than a tick.
-    return await asyncio.to_thread(_built, content, kind, name, given, desk.defaults.longest, missing)
+    return await asyncio.to_thread(_built, content, kind, name, given, desk.defaults.longest, missing, played)
 
 
 def _built(  # a message's own parts
@@ -229,9 +238,10 @@ def _built(  # a message's own parts
     given: Circumstances,
     longest: timedelta,
     missing: Sequence[str],
+    played: Sequence[str],
 ) -> Preview:
     alert = warnings.message(content, kind, name, given)
-    found = warnings.faults(content, alert, longest, missing)
+    found = warnings.faults(content, alert, longest, missing, played)
     headline, headline_en = warnings.titles(content, kind, given)
     xml = b""
     if not found:

@@ -155,28 +155,40 @@ def message(content: Content, kind: MessageType, name: str, given: Circumstances
     )
 
 
-def faults(content: Content, alert: Alert, longest: timedelta, missing: Sequence[str]) -> list[Fault]:
-    """Everything that keeps it from being issued; ``missing`` are areas or stations that nobody knows."""
+def faults(
+    content: Content,
+    alert: Alert,
+    longest: timedelta,
+    missing: Sequence[str] = (),
+    played: Sequence[str] = (),
+) -> list[Fault]:
+    """Everything that keeps it from being issued.
+
+    ``missing`` are areas or stations that nobody knows, ``played`` stations whose levels a drill makes up.
+    """
     found = [
-        Fault(
-            field="areas",
-            value=code,
-            remedy="is no area or station of this district",
-            remedy_zh="区域或站点不存在",
-        )
+        _fault("areas", code, "is no area or station of this district", "区域或站点不存在")
         for code in missing
     ]
-    if alert.message_type != "Cancel" and content.expires - alert.sent > longest:
-        hours = longest.total_seconds() / 3600
-        found.append(
-            Fault(
-                field="expires",
-                value=content.expires.isoformat(),
-                remedy=f"lies more than {hours:g} h ahead: issue a shorter one and update it",
-                remedy_zh=f"超过{hours:g}小时，请缩短有效期并适时更新",
-            )
+    found += [
+        _fault(
+            "stations",
+            code,
+            "is in a drill, its level is played: draft an exercise",
+            "正在演练，请按演练发布",
         )
+        for code in played
+    ]
+    if alert.message_type != "Cancel" and content.expires - alert.sent > longest:
+        hours = f"{longest.total_seconds() / 3600:g}"
+        remedy = f"lies more than {hours} h ahead: issue a shorter one and update it"
+        until = content.expires.isoformat()
+        found.append(_fault("expires", until, remedy, f"超过{hours}小时，请缩短有效期并适时更新"))
     return found + cap_check.faults(alert)
+
+
+def _fault(field_name: str, value: str, remedy: str, remedy_zh: str) -> Fault:
+    return Fault(field=field_name, value=value, remedy=remedy, remedy_zh=remedy_zh)
 
 
 def titles(content: Content, kind: MessageType, given: Circumstances) -> tuple[str, str]:

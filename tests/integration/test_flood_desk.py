@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 from lxml import etree
+from websockets.sync.client import connect
 
 from city.settings import Settings
 from city.storage.changes import open_connection
@@ -37,6 +39,13 @@ READ = """
 HEARD = """
     INSERT INTO presence (device_id, last_heard_at) SELECT id, now() FROM devices WHERE code = %s
     ON CONFLICT (device_id) DO UPDATE SET last_heard_at = now()
+"""
+
+DRILL = """
+    WITH d AS (
+        INSERT INTO drills (name, reason, opened_at, opened_by, until)
+        VALUES ('演练', 'x', now(), 'user:1', now() + interval '1 hour') RETURNING id)
+    INSERT INTO drill_devices (drill_id, device_id) SELECT d.id, v.id FROM d, devices v WHERE v.code = 'W1'
 """
 
 
@@ -154,6 +163,22 @@ def test_a_person_may_decide_otherwise_with_a_reason(centre: Centre, api: httpx.
     problem(api.post("/api/flood/response/end", json={"reason": "twice"}), 409)
 
 
+def test_screens_show_a_new_level_at_once(centre: Centre, api: httpx.Client) -> None:
+    with connect(centre.screens) as screen:
+        seen: list[str | None] = []
+        while not seen:
+            frame = json.loads(screen.recv(timeout=20))
+            if "district" in frame.get("set", {}):
+                seen.append(frame["set"]["district"]["info"]["response_level"])
+        ok(api.post("/api/flood/response/set", json={"level": "III", "reason": "r"}))
+        while seen[-1] != "III":
+            frame = json.loads(screen.recv(timeout=20))
+            screen.send(json.dumps({"t": "ack", "seq": frame["seq"]}))
+            if "district" in frame.get("set", {}):
+                seen.append(frame["set"]["district"]["info"]["response_level"])
+    assert seen == [None, "III"]
+
+
 def test_only_the_newest_proposal_can_be_confirmed(centre: Centre, api: httpx.Client) -> None:
     problem(api.post("/api/flood/response/confirm", json={"proposal": 1}), 409)
     level(centre, 3.1)
@@ -163,6 +188,21 @@ def test_only_the_newest_proposal_can_be_confirmed(centre: Centre, api: httpx.Cl
     look(centre)
     assert "newest" in problem(api.post("/api/flood/response/confirm", json={"proposal": old}), 409)["detail"]
     assert ok(api.get("/api/flood/response"))["level"] is None
+
+
+def test_two_centres_look_and_one_writes(centre: Centre, api: httpx.Client) -> None:
+    level(centre, 4.2)
+
+    async def both() -> None:
+        async def one() -> None:
+            async with await open_connection(centre.url, "test", autocommit=True) as connection:
+                await desk_loop.look(connection, Settings(_env_file=None), datetime.now(UTC))
+
+        await asyncio.gather(*(one() for _ in range(4)))
+
+    asyncio.run(both())
+    look(centre)
+    assert centre.execute("SELECT count(*) FROM flood_proposals") == [(1,)]
 
 
 def test_the_same_key_changes_the_level_once(centre: Centre, api: httpx.Client) -> None:
@@ -200,11 +240,7 @@ def test_rain_drills_and_silence(centre: Centre, api: httpx.Client) -> None:
     ):
         centre.execute(READ, ago, mm, "R1", "rain")
     level(centre, 5.5)
-    centre.execute(
-        "WITH d AS (INSERT INTO drills (name, reason, opened_at, opened_by, until)"
-        " VALUES ('演练', 'x', now(), 'user:1', now() + interval '1 hour') RETURNING id)"
-        " INSERT INTO drill_devices (drill_id, device_id) SELECT d.id, v.id FROM d, devices v WHERE v.code = 'W1'"
-    )
+    centre.execute(DRILL)
     look(centre)
     proposal = ok(api.get("/api/flood/response"))["proposal"]
     assert {one["id"] for one in proposal["fired"]} == {"rain-3h-50", "rain-24h-50", "rain-24h-100"}
@@ -418,6 +454,16 @@ def test_what_is_no_draft(centre: Centre, api: httpx.Client) -> None:
         assert problem(api.post("/api/flood/warnings", json=body), 422)["errors"]
 
 
+def test_no_real_warning_rests_on_what_a_drill_plays(centre: Centre, api: httpx.Client) -> None:
+    level(centre, 4.5)
+    centre.execute(DRILL)
+    real = ok(api.post("/api/flood/warnings", json=new(stations=["W1"])), 201)
+    assert [fault["field"] for fault in real["preview"]["problems"]] == ["stations"]
+    problem(api.post(f"/api/flood/warnings/{real['id']}/issue", json={"reason": "r"}), 422)
+    drill = ok(api.post("/api/flood/warnings", json=new(stations=["W1"], exercise=True)), 201)
+    ok(api.post(f"/api/flood/warnings/{drill['id']}/issue", json={"reason": "r"}))
+
+
 def test_a_warning_ends_by_itself_after_a_reminder(centre: Centre, api: httpx.Client) -> None:
     draft = ok(api.post("/api/flood/warnings", json=new(expires=soon(hours=2))), 201)
     ok(api.post(f"/api/flood/warnings/{draft['id']}/issue", json={"reason": "r"}))
@@ -477,6 +523,19 @@ def test_each_cell_gets_an_incident_with_unit_and_deadline(centre: Centre, api: 
     totals = ok(api.get("/api/flood/tasks"))["totals"]
     assert (totals["district"]["tasks"], totals["district"]["remaining"]) == (3, 20)
     assert [(one["code"], one["to_move"]) for one in totals["streets"]] == [("S1", 20)]
+
+
+def test_two_dispatchers_order_one_cell_once(centre: Centre, api: httpx.Client) -> None:
+    sent = {"kind": "evacuate", "cells": [{"cell": "C1", "to_move": 5}], "reason": "r"}
+
+    async def both() -> list[int]:
+        async with httpx.AsyncClient(base_url=centre.base, headers=api.headers, timeout=20) as client:
+            answers = await asyncio.gather(*(client.post("/api/flood/tasks", json=sent) for _ in range(4)))
+            return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(both()) == [201, 409, 409, 409]
+    assert centre.execute("SELECT count(*) FROM flood_tasks") == [(1,)]
+    assert centre.execute("SELECT count(*) FROM incidents WHERE category = 'flood.evacuation'") == [(1,)]
 
 
 def test_progress_counts_people_until_nobody_remains(centre: Centre, api: httpx.Client) -> None:

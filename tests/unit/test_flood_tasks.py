@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from city.flood import Counts
+from city.incidents import Change, Incident
+from command_centre import workflow
 from command_centre.flood import duty_log, evacuation, headcounts
 from command_centre.flood.defaults import Shift
 from command_centre.flood.evacuation import Report, TaskError, report
@@ -106,6 +108,32 @@ def test_people_are_never_lost_or_invented(to_move: int, said: list[Report]) -> 
             assert now.moved + now.absent <= now.to_move
             assert now.moved + now.absent + now.remaining == now.to_move
         counts, done = now, after.done
+
+
+def test_people_who_remain_hinder_the_archive_but_not_with_a_reason() -> None:
+    noon = datetime(2026, 7, 22, tzinfo=UTC)
+    handled = Incident(
+        id=1,
+        state="handled",
+        incident_class="A",
+        base_class="A",
+        category="flood.evacuation",
+        unit_id=3,
+        reason="x",
+        due_at=noon,
+        opened_at=noon,
+    )
+
+    def archive(reason: str, unmoved: int) -> workflow.Refused | Change:
+        request = workflow.Request(action="archive", actor="user:1", role="dispatcher", reason=reason)
+        return workflow.apply(handled, request, 0, noon, unmoved=unmoved)
+
+    refused = archive(" ", 5)
+    assert isinstance(refused, workflow.Refused)
+    assert (refused.code, refused.field) == ("conflict", "reason")
+    assert "5人" in refused.reason
+    assert isinstance(archive("水退", 5), Change)
+    assert isinstance(archive("", 0), Change)
 
 
 def test_totals_by_street() -> None:
