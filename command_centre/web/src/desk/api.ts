@@ -59,6 +59,11 @@ export interface Alarm {
   raised_at: string;
   cleared_at: string | null;
   acknowledged_at?: string | null;
+  /** By its ISA-18.2 name. */
+  state?: "UNACK" | "ACKED" | "RTNUN" | "NORM" | "SHLVD" | "DSUPR" | "OOSRV";
+  shelf?: { until: string; reason: string; by: string } | null;
+  suppressed?: string | null;
+  first_out?: boolean;
 }
 
 export interface Unit {
@@ -164,6 +169,14 @@ export const api = {
 
   units: () => call<Page<Unit>>("GET", "/api/units"),
   acknowledgeAlarm: (id: string | number) => call<unknown>("POST", `/api/alarms/${seg(id)}/acknowledge`, {}),
+  shelve: (id: string | number, body: { until: string; reason: string }) =>
+    call<unknown>("POST", `/api/alarms/${seg(id)}/shelve`, body),
+  unshelve: (id: string | number) => call<unknown>("POST", `/api/alarms/${seg(id)}/unshelve`, {}),
+  why: (id: string | number) =>
+    call<{ sentence: string; sentence_en: string; notes: { text: string; text_en: string }[] }>(
+      "GET",
+      `/api/alarms/${seg(id)}/why`,
+    ),
 
   devices: (query: string, cursor: string | null) =>
     call<Page<Device>>(

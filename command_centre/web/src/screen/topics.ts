@@ -14,6 +14,8 @@ export interface Cell {
   state: "normal" | "blind" | "unset";
   class: IncidentClass | null;
   open: number;
+  /** Open incidents of drills: in neither `class` nor `open`. */
+  exercise?: number;
   devices: number;
   online: number;
 }
@@ -52,6 +54,21 @@ export interface Counts {
   unassigned: number;
   unacknowledged: number;
   total: number;
+  /** Open incidents of drills, which count in none of the above. */
+  exercise?: number;
+  /** Under the key `silent`: standing alarms nobody is sent to, by their ISA-18.2 state. */
+  SHLVD?: number;
+  DSUPR?: number;
+  OOSRV?: number;
+}
+
+export interface Drill {
+  id: number;
+  name: string;
+  scenario: string;
+  opened_at: string;
+  until: string;
+  devices: number;
 }
 
 export interface Station {
@@ -95,6 +112,7 @@ export interface Topics {
   cell: Cell;
   incident: Incident;
   counts: Counts;
+  drill: Drill;
   station: Station;
   online: KindOnline;
   health: Health;
