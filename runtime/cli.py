@@ -214,12 +214,13 @@ def import_(
     """导入 · Take a district's own files (areas, devices, stations, units, rules) into the database."""
     from city import district
     from city.storage import migrate as schema
+    from command_centre.rule_changes import check_imported
     from rules.definitions import to_rows
     from runtime import connections
 
     with connections.database(settings.load()) as url:
         schema.apply(url)
-        report = district.import_folder(url, folder, parse_rules=to_rows)
+        report = district.import_folder(url, folder, parse_rules=to_rows, check_rules=check_imported)
     done = "unchanged, nothing to do" if report.unchanged else f"imported {folder}"
     _say(as_json, report.as_dict(), "\n".join([*report.warnings, done]))
 
