@@ -1,7 +1,7 @@
 """A district's own files into the database and back: everything is checked before anything is written."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -26,6 +26,9 @@ from city.storage.database import connect, nudge, translated
 from city.units import Category
 
 ParseRules = Callable[[str, str], list[tuple[str, dict[str, object]]]]  # text, source -> (id, definition)
+
+# Connection of the import, ids of the rules that came into force -> faults and warnings, a line each.
+CheckRules = Callable[[Connection[TupleRow], Sequence[str]], tuple[list[str], list[str]]]
 
 BUILT_IN = "built-in:"  # stands before the source of a rule that came with the product
 _READER = b"2"  # part of the digest: raise it when the same files are to be read differently
@@ -66,10 +69,13 @@ class ImportReport:
         return asdict(self)
 
 
-def import_folder(url: str, folder: Path, *, parse_rules: ParseRules) -> ImportReport:
+def import_folder(
+    url: str, folder: Path, *, parse_rules: ParseRules, check_rules: CheckRules | None = None
+) -> ImportReport:
     """Make the database say what the folder says; an unchanged folder is left alone.
 
-    ``parse_rules`` reads the text of a rule file (``rules.definitions.to_rows``) and raises CityError.
+    ``parse_rules`` reads the text of a rule file (``rules.definitions.to_rows``) and raises CityError;
+    ``check_rules`` holds rules against the district as it is then (``command_centre.rule_changes.check_imported``).
     Raises DistrictFilesError with a line for each fault, DatabaseError; nothing is written then.
     """
     contents = _read_folder(folder)
@@ -85,7 +91,7 @@ def import_folder(url: str, folder: Path, *, parse_rules: ParseRules) -> ImportR
         stored.lock(connection)
         if stored.source_digest(connection) == digest:
             return ImportReport(unchanged=True)
-        report = _write(connection, files, defaults, neighbours)
+        report = _write(connection, files, defaults, neighbours, check_rules)
         stored.write_info(connection, files.info, digest)
         nudge(connection)
     return replace(report, warnings=warnings + report.warnings)
@@ -295,6 +301,7 @@ def _write(
     files: DistrictFiles,
     defaults: _Defaults,
     neighbours: list[tuple[str, str]],
+    check_rules: CheckRules | None,
 ) -> ImportReport:
     own_metrics = {metric.code for metric in files.metrics}
     own_kinds = {kind.code for kind in files.kinds}
@@ -322,6 +329,11 @@ def _write(
     units = stored_units.write_units(connection, files.units)
     responsibilities = stored_units.write_responsibilities(connection, files.responsibilities)
     rules = stored_rules.take_files(connection, defaults.rules)
+    checked: list[str] = []
+    if check_rules is not None:
+        faults, checked = check_rules(connection, rules.changed)
+        if faults:
+            raise DistrictFilesError("\n".join(faults))
     return ImportReport(
         unchanged=False,
         areas_changed=areas[0],
@@ -341,7 +353,7 @@ def _write(
         rules_ended=len(rules.ended),
         rules_drafted=list(rules.drafts),
         rules_kept=list(rules.kept),
-        warnings=_said_of_rules(rules),
+        warnings=_said_of_rules(rules) + checked,
     )
 
 

@@ -8,11 +8,12 @@ raises, and nothing of it stays. Ingest follows by itself within a second or two
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from psycopg import Connection
 
+from city.district import BUILT_IN
 from city.errors import CityError
 from city.storage import rule_facts, rules
 from city.storage.rules import RuleVersion
@@ -245,6 +246,25 @@ def validate(
 ) -> list[Problem]:
     """What would be said of these definitions if they came into force now; nothing is written."""
     return problems_of(connection, [(rule_id, _checked(rule_id, row)) for rule_id, row in rows], now=now)
+
+
+def check_imported(connection: Db, rule_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Faults and warnings, a line each, of rules that an import of the district's files has just put in force.
+
+    A rule that came with the product is no fault of the district's: what is wrong with it is a warning.
+    """
+    chosen = {rule.rule_id: rule for rule in rules.active(connection) if rule.rule_id in set(rule_ids)}
+    found = problems_of(
+        connection, [(rule.rule_id, rule.definition) for rule in chosen.values()], now=datetime.now(UTC)
+    )
+    faults: list[str] = []
+    warnings: list[str] = []
+    for problem in found:
+        rule = chosen.get(problem.rule_id)
+        own = rule is not None and not rule.source.startswith(BUILT_IN)
+        line = f"{rule.source if rule else ''}: {problem.line()}".removeprefix(": ")
+        (faults if own and problem.severity == "error" else warnings).append(line)
+    return faults, warnings
 
 
 def problems_of(

@@ -1,15 +1,19 @@
 """The district's own rule files beside what people changed: neither side overwrites the other without a word."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from city import district
 from city.district import ImportReport
+from city.district_source import DistrictFilesError
 from city.storage import rules
 from city.storage.database import connect
+from command_centre import rule_changes
 from rules.definitions import to_rows
 from rules.writing import to_toml
+from simulators.district import generate
 from tests.integration.test_import import folder, import_, replace
 
 __all__ = ["folder"]  # the fixture
@@ -177,3 +181,35 @@ def test_rule_counts_of_an_import_are_json(migrated_url: str, folder: Path) -> N
     report: ImportReport = import_(migrated_url, folder)
     assert report.as_dict()["rules_changed"] == 1
     assert report.as_dict()["rules_kept"] == []
+
+
+def checked_import(url: str, folder: Path) -> ImportReport:
+    return district.import_folder(url, folder, parse_rules=to_rows, check_rules=rule_changes.check_imported)
+
+
+def test_an_import_holds_the_districts_own_rules_against_its_own_ground(
+    migrated_url: str, folder: Path
+) -> None:
+    replace(folder, "rules/own.toml", "raise_at = 70", "raise_at = 170")
+    with pytest.raises(
+        DistrictFilesError, match=r"rules/own\.toml: rule smoke-high: raise_at = 170: can never"
+    ):
+        checked_import(migrated_url, folder)
+    assert in_force(migrated_url) == {}
+    replace(folder, "rules/own.toml", "raise_at = 170", "raise_at = 70")
+    replace(folder, "rules/own.toml", 'level = "red"', 'level = "red"\nscope = { models = ["X-9"] }')
+    report = checked_import(migrated_url, folder)
+    assert any("rules/own.toml: rule smoke-high: scope.models = X-9" in line for line in report.warnings)
+    assert in_force(migrated_url) == {"smoke-high": (1, 70)}
+
+
+def test_the_rules_of_the_demonstration_district_stand_their_own_checks(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    generate(tmp_path, cells=60, communities=6, streets=2, smoke=300, cameras=20, stations=12)
+    assert checked_import(migrated_url, tmp_path).warnings == []
+    with connect(migrated_url, application="test") as connection:
+        rows = [(one.rule_id, one.definition) for one in rules.active(connection)]
+        problems = rule_changes.validate(connection, rows, now=datetime.now(UTC))
+    assert len(rows) > 5
+    assert [problem.line() for problem in problems] == []
