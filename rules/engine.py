@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from city.alarms import Cleared, Raised, Transition
 from city.observations import Detection, Quality, Readings
-from rules.books import Batch, Book, Judge, Moment, Outcome, Reviewer, Surroundings
+from rules.books import Batch, Book, Judge, Moment, Outcome, Recaller, Reviewer, Surroundings
 from rules.fleet import DeviceFacts, Fleet, grown
 from rules.keys import RuleError
 from rules.kinds import book_of
@@ -25,7 +25,7 @@ from rules.rule import Rule
 from rules.states import StateRow, whole
 from rules.windows import Memories, Memory
 
-__all__ = ["Decision", "DeviceFacts", "Engine", "Listening", "StateRow"]
+__all__ = ["Decision", "DeviceFacts", "Engine", "Listening", "Lookback", "StateRow"]
 
 _NOBODY = int(Quality.CLOCK_AHEAD | Quality.RETAINED)  # neither decided on nor compared with others
 
@@ -140,6 +140,9 @@ class Engine:
         for metric_id, newest in self._newest_us.items():
             rows = metric_ids == metric_id
             np.maximum.at(newest, device_ids[rows], observed_us[rows])
+        for book in self._books.values():
+            if isinstance(book, Recaller):
+                book.recall(device_ids, metric_ids, observed_us)
 
     def lookbacks(self) -> list[Lookback]:
         """What to read of the stored readings at start, each for ``remember``; after ``know``."""
@@ -186,7 +189,7 @@ class Engine:
             spikes=self._spikes(readings),
             heard=(readings.device[alive], readings.received_us[alive]),
         )
-        batch = Batch(rows=rows, newest_us=self._newest_us, detections=detections)
+        batch = Batch(readings=readings, rows=rows, newest_us=self._newest_us, detections=detections)
         return self._decision({rule_id: book.decide(batch) for rule_id, book in self._books.items()}, overlay)
 
     def judge(self, readings: Readings) -> Readings:

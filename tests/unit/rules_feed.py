@@ -11,7 +11,8 @@ from city.alarms import Cleared, LevelChanged, Raised, Repeated, Transition
 from city.observations import NO_SEQ, Detection, Quality, Readings
 from rules.condition import ThresholdRule
 from rules.definitions import Rule, parse
-from rules.engine import Decision, DeviceFacts, Engine, Listening, StateRow
+from rules.engine import Decision, DeviceFacts, Engine, Listening, Lookback, StateRow
+from rules.rows import UNDECIDABLE
 from rules.writing import rule_to_toml
 
 START_US = 1_763_750_400_000_000
@@ -24,6 +25,7 @@ METRICS = {
     "self_test": SELF_TEST,
 }
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
+NOBODYS = int(Quality.CLOCK_AHEAD | Quality.RETAINED)
 ALWAYS = Listening([(0, None)])
 LEVELS = ("blue", "yellow", "orange", "red")
 
@@ -221,6 +223,7 @@ class Desk:
         self.alarms = AlarmTable()
         self.states: dict[tuple[str, int], StateRow] = {}
         self.newest: dict[tuple[int, int], int] = {}
+        self.stored: dict[tuple[int, int, int], tuple[int, float, int]] = {}  # arrival, value, quality
         self.engine = Engine(rules, METRICS)
         self.engine.know(devices)
 
@@ -234,11 +237,13 @@ class Desk:
 
     def read(self, *rows: Row, seen: Sequence[Detection] = ()) -> list[Transition]:
         now = max([*(row.arrival for row in rows), *(second(event.received_us) for event in seen)])
-        for row in rows:
-            if not row.quality & (Quality.CLOCK_AHEAD | Quality.RETAINED):
+        readings = self.engine.judge(batch(rows))
+        for row, quality in zip(rows, readings.quality.tolist(), strict=True):
+            self.stored.setdefault((row.device, row.metric, at(row.t)), (at(row.arrival), row.value, quality))
+            if not quality & UNDECIDABLE:
                 key = row.device, row.metric
                 self.newest[key] = max(self.newest.get(key, 0), at(row.t))
-        return self.commit(self.engine.decide(batch(rows), seen, now_us=at(now)))
+        return self.commit(self.engine.decide(readings, seen, now_us=at(now)))
 
     def tick(self, t: float, listened: Listening = ALWAYS) -> list[Transition]:
         return self.commit(self.engine.tick(now_us=at(t), listened=listened))
@@ -255,8 +260,33 @@ class Desk:
             np.array([metric for _, metric in keys], dtype=np.int16),
             np.array([self.newest[key] for key in keys], dtype=np.int64),
         )
+        for lookback in self.engine.lookbacks():
+            self.engine.remember(lookback, self._window(lookback))
         known = np.flatnonzero(heard)
         self.engine.heard(known.astype(np.int32), heard[known])
+
+    def _window(self, lookback: Lookback) -> Readings:
+        """As the database answers it: by device and time, from each one's newest so far back."""
+        devices = set(lookback.device_ids.tolist())
+        known = [
+            (device, observed, *rest)
+            for (device, metric, observed), rest in self.stored.items()
+            if metric == lookback.metric_id and device in devices and not rest[2] & NOBODYS
+        ]
+        newest: dict[int, int] = {}
+        for device, observed, *_ in known:
+            newest[device] = max(newest.get(device, 0), observed)
+        rows = sorted(row for row in known if row[1] > newest[row[0]] - lookback.window_us)
+        device, observed, received, value, quality = zip(*rows, strict=True) if rows else ((),) * 5
+        return Readings(
+            device=np.array(device, dtype=np.int32),
+            metric=np.full(len(rows), lookback.metric_id, dtype=np.int16),
+            observed_us=np.array(observed, dtype=np.int64),
+            received_us=np.array(received, dtype=np.int64),
+            value=np.array(value, dtype=np.float64),
+            seq=np.full(len(rows), NO_SEQ, dtype=np.int64),
+            quality=np.array(quality, dtype=np.int16),
+        )
 
     def standing_states(self) -> dict[tuple[str, int], dict[str, object]]:
         return {key: dict(row.state) for key, row in self.states.items() if row.state}

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from city.alarms import Raised
 from city.observations import LATE_AFTER_US, Detection, Quality
 from rules.condition import ThresholdRule
+from rules.definitions import Rule
 from rules.keys import StationLevel
 from tests.unit.rules_feed import (
     LEVEL,
@@ -52,7 +53,31 @@ SEEN = rule(
         "level": "blue",
     },
 )
-RULES = [AT_ONCE, ON_DELAY, OFF_DELAY, BOTH, COUNTED, LOW, WARNING, SEEN]
+
+
+def looking_back(kind: str, **keys: object) -> Rule:
+    common: dict[str, object] = {"type": kind, "name": "测试", "name_en": "Test", "metric": "smoke"}
+    if kind != "quality":
+        common |= {"kind": "smoke", "category": "flood.rising", "level": "yellow"}
+    return rule(kind, common | keys)
+
+
+RISING = looking_back(
+    "rate",
+    raise_at=60,
+    per="minute",
+    window_s=60,
+    min_samples=3,
+    noise=5,
+    deadband=20,
+    on_delay_s=3,
+    off_delay_s=5,
+)
+SOON = looking_back("projection", to=95, within_s=60, window_s=90, min_samples=3, noise=1, off_delay_s=4)
+STILL = looking_back("stuck", for_s=60, min_samples=3, tolerance=20)
+POSSIBLE = looking_back("quality", least=15, max_step=25, step_s=5, confirm=2, sentinels=[51])
+RULES = [AT_ONCE, ON_DELAY, OFF_DELAY, BOTH, COUNTED, LOW, WARNING, SEEN, RISING, SOON, STILL]
+MARKED = [*RULES, POSSIBLE]  # what is marked does not count, so these are other alarms
 DEVICES = [
     facts(1),
     facts(2),
@@ -99,9 +124,15 @@ def series(draw: st.DrawFn) -> list[Arrival]:
     return sorted(arrivals, key=lambda arrival: arrival.second)
 
 
-def play(arrivals: Sequence[Arrival], cuts: set[int], ticks: set[int], restarts: set[int]) -> Desk:
+def play(
+    arrivals: Sequence[Arrival],
+    cuts: set[int],
+    ticks: set[int],
+    restarts: set[int],
+    rules: Sequence[Rule] = tuple(RULES),
+) -> Desk:
     """A cut, a tick or a restart may stand before each arrival; a tick comes after their commit."""
-    desk = Desk(RULES, DEVICES)
+    desk = Desk(rules, DEVICES)
     waiting: list[Arrival] = []
 
     def flush() -> None:
@@ -128,39 +159,45 @@ def play(arrivals: Sequence[Arrival], cuts: set[int], ticks: set[int], restarts:
 PLACES = st.sets(st.integers(0, 60))
 
 
+@pytest.mark.parametrize("rules", [RULES, MARKED], ids=["believed", "marked"])
 @UNTIMED
-@given(series(), PLACES, PLACES, PLACES)
+@given(arrivals=series(), cuts=PLACES, ticks=PLACES, restarts=PLACES)
 def test_batches_ticks_and_restarts_never_change_the_alarms(
-    arrivals: list[Arrival], cuts: set[int], ticks: set[int], restarts: set[int]
+    rules: list[Rule], arrivals: list[Arrival], cuts: set[int], ticks: set[int], restarts: set[int]
 ) -> None:
-    one_by_one = play(arrivals, set(range(len(arrivals))), set(), set())
-    cut_anyhow = play(arrivals, cuts, ticks, restarts)
+    one_by_one = play(arrivals, set(range(len(arrivals))), set(), set(), rules)
+    cut_anyhow = play(arrivals, cuts, ticks, restarts, rules)
     assert cut_anyhow.alarms.history() == one_by_one.alarms.history()
     assert cut_anyhow.standing_states() == one_by_one.standing_states()
+    assert cut_anyhow.stored == one_by_one.stored  # the same marks
 
 
+@pytest.mark.parametrize("rules", [RULES, MARKED], ids=["believed", "marked"])
 @UNTIMED
-@given(series())
-def test_one_batch_equals_one_by_one_before_any_tick(arrivals: list[Arrival]) -> None:
+@given(arrivals=series())
+def test_one_batch_equals_one_by_one_before_any_tick(rules: list[Rule], arrivals: list[Arrival]) -> None:
     rows = [arrival.row for arrival in arrivals if arrival.row is not None]
-    together, apart = Desk(RULES, DEVICES), Desk(RULES, DEVICES)
+    together, apart = Desk(rules, DEVICES), Desk(rules, DEVICES)
     if rows:
         together.read(*reversed(rows))
     for row in rows:
         apart.read(row)
     assert together.alarms.history() == apart.alarms.history()
     assert together.standing_states() == apart.standing_states()
+    assert together.stored == apart.stored
 
 
 @UNTIMED
 @given(series(), PLACES)
 def test_deciding_again_gives_the_same_answer(arrivals: list[Arrival], cuts: set[int]) -> None:
-    desk = Desk(RULES, DEVICES)
+    desk = Desk(MARKED, DEVICES)
     rows = [arrival.row for arrival in arrivals if arrival.row is not None]
     bounds = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     for begin, end in pairwise(bounds):
-        readings = batch(rows[begin:end])
+        desk.engine.judge(batch(rows[begin:end]))
+        readings = desk.engine.judge(batch(rows[begin:end]))
         desk.engine.decide(readings, [], now_us=at(END))  # the transaction failed
+        assert (desk.engine.judge(batch(rows[begin:end])).quality == readings.quality).all()
         failed = desk.engine.decide(readings, [], now_us=at(END))
         again = desk.engine.decide(readings, [], now_us=at(END))
         assert failed.transitions == again.transitions
@@ -270,7 +307,14 @@ def han(name: str, begin: str, end: str) -> list[tuple[float, float]]:
 
 STATION = facts(3, "water", levels=(6.0, 7.0, 10.0))
 LEVELS = [
-    replace(WARNING, rule_id=f"water-{name}", family=f"water-{name}", raise_at=name, deadband=0.05, off_delay_us=600_000_000)
+    replace(
+        WARNING,
+        rule_id=f"water-{name}",
+        family=f"water-{name}",
+        raise_at=name,
+        deadband=0.05,
+        off_delay_us=600_000_000,
+    )
     for name in get_args(StationLevel)
 ]
 
