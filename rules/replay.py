@@ -6,12 +6,12 @@ each kind of rule is followed by an engine of its own that is cut as that kind n
 
 - readings out of order, and readings that were so long on their way that a delay ran out meanwhile: the batch ends
   before each of them;
-- detections out of order: the same;
+- detections out of order, and those that were on their way for over a second: the same;
 - silence, which only the clock sees: a tick before the arrival that ends a pause as long as a silence can be, one
   a moment after it, and one where listening ended. Of the pauses that end within ``tick_us`` the first is seen so.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -49,6 +49,7 @@ class Ears:
         """None = always."""
         self._intervals = None if intervals is None else _merged(intervals)
         self._begins = [begin for begin, _ in self._intervals or ()]
+        self._ends = [end for _, end in self._intervals or ()]
         self._made: tuple[int, bool, Listening] = (-1, False, Listening([(0, None)]))
 
     def at(self, now_us: int) -> Listening:
@@ -63,9 +64,10 @@ class Ears:
             self._made = (begun, going_on, Listening(known))
         return self._made[2]
 
-    def ends(self, after_us: int, to_us: int) -> list[int]:
-        """Where listening ended within a span."""
-        return [end for _, end in self._intervals or () if after_us < end <= to_us]
+    def ends(self, after_us: int, before_us: int) -> list[int]:
+        """Where listening ended within a span, its edges excluded."""
+        first, beyond = bisect_right(self._ends, after_us), bisect_left(self._ends, before_us)
+        return self._ends[first:beyond]
 
 
 def _merged(intervals: Sequence[Interval]) -> list[Interval]:
@@ -94,7 +96,7 @@ class Replay:
         """``facts``: every device that is fed. Raises RuleError as the engine does."""
         self.episodes = Episodes(size=max((fact.device_id for fact in facts), default=0) + 1)
         self._ears = ears
-        self._tick_us = tick_us
+        self._ticked: dict[int, int] = {}  # by engine: when it last saw the clock
         sorts: dict[type, list[Rule]] = {DetectionRule: [], SilenceRule: [], Rule: []}
         for rule in rules:
             sorts[type(rule) if type(rule) in sorts else Rule].append(rule)
@@ -111,7 +113,7 @@ class Replay:
         self._of_silence = engine(sorts[SilenceRule])
         self._breaks = Breaks(sorts[Rule])
         self._judging = any(isinstance(rule, QualityRule | StuckRule) for rule in sorts[Rule])
-        self._pauses = Pauses(sorts[SilenceRule], facts, metrics, ears, tick_us)
+        self._pauses = Pauses(sorts[SilenceRule], facts, metrics, tick_us)
 
     def feed(self, readings: Readings, detections: Sequence[Detection] = ()) -> None:
         """What arrived next, both in order of arrival; at most 2^20 readings."""
@@ -136,8 +138,11 @@ class Replay:
             self._decide(engine, part)
 
     def _feed_detections(self, engine: Engine, detections: Sequence[Detection]) -> None:
-        observed = [detection.observed_us for detection in detections]
-        breaks = [place for place in range(1, len(observed)) if observed[place] < observed[place - 1]]
+        breaks = [
+            place
+            for place, (before, event) in enumerate(pairwise(detections), start=1)
+            if event.observed_us < before.observed_us or event.received_us - event.observed_us > SECOND_US
+        ]
         for begin, end in pairwise([0, *breaks, len(detections)]):
             part = detections[begin:end]
             self._tick(engine, part[0].received_us - 1)
@@ -161,9 +166,12 @@ class Replay:
                 engine.heard(devices[first:last], seen[first:last])
 
     def _tick(self, engine: Engine, now_us: int) -> None:
-        listened = self._ears.at(now_us)
-        while len(self._commit(engine, engine.tick(now_us=now_us, listened=listened))) >= MAX_PER_TICK:
-            pass  # a book writes down so many at once; the next tick takes the rest
+        """The clock at ``now_us``; what listening that ended before made due is due since then."""
+        for at_us in [*self._ears.ends(self._ticked.get(id(engine), 0), now_us), now_us]:
+            listened = self._ears.at(at_us)
+            while len(self._commit(engine, engine.tick(now_us=at_us, listened=listened))) >= MAX_PER_TICK:
+                pass  # a book writes down so many at once; the next tick takes the rest
+        self._ticked[id(engine)] = now_us
 
     def _decide(self, engine: Engine, readings: Readings) -> None:
         if self._judging:  # what was marked then was marked by the rules of then
@@ -182,19 +190,16 @@ def _decided(engine: Engine, readings: Readings) -> Decision:
 
 
 class Pauses:
-    """When silence has to be looked at: at the ends of pauses that are as long as a silence, and of listening."""
+    """When silence has to be looked at: at the ends of pauses that are as long as a silence."""
 
     def __init__(
         self,
         rules: Sequence[Rule],
         facts: Sequence[DeviceFacts],
         metrics: Mapping[str, int],
-        ears: Ears,
         tick_us: int,
     ) -> None:
-        self._ears = ears
         self._tick_us = tick_us
-        self._to_us = 0
         size = max((fact.device_id for fact in facts), default=0) + 1
         # By metric, None = whatever the device says: the shortest silence of each device, and when it last spoke.
         self._shortest: dict[int | None, NDArray[np.int64]] = {}
@@ -223,9 +228,7 @@ class Pauses:
         ended = np.unique(np.concatenate(ends)) if ends else np.empty(0, dtype=np.int64)
         if len(ended):  # of each tick the first
             ended = ended[np.append(True, np.diff(ended // self._tick_us) != 0)]
-        latest = max([*readings.received_us[-1:].tolist(), *seen[-1:].tolist()])
-        looks = {*ended.tolist(), *(ended + SECOND_US).tolist(), *self._ears.ends(self._to_us, latest)}
-        self._to_us = latest
+        looks = {*ended.tolist(), *(ended + SECOND_US).tolist()}
         first = min([*readings.received_us[:1].tolist(), *seen[:1].tolist()])
         return sorted(look for look in looks if look > first)
 
@@ -286,7 +289,9 @@ class Breaks:
         back[first] = observed[first] <= self._newest_of(key[first])
         breaks = set(place[self._delayed(first, observed, received)].tolist())
         if back.any():
-            breaks |= set(self._histories(key, place, observed, received, back))
+            came = list(self._histories(key, observed, received, back))
+            together = np.array(came, dtype=np.int64) - TOGETHER_US
+            breaks |= set(np.searchsorted(readings.received_us, together, side="right").tolist())
         last = np.append(first[1:], True)
         self._remember(key[last], observed[last] if not back.any() else _highest(observed, first))
         return sorted(breaks - {0})
@@ -309,22 +314,21 @@ class Breaks:
     def _histories(
         self,
         key: NDArray[np.int64],
-        place: NDArray[np.int64],
         observed: NDArray[np.int64],
         received: NDArray[np.int64],
         back: NDArray[np.bool_],
     ) -> Iterator[int]:
-        """Before each reading that is not newer than all before it, unless it came with the one before."""
+        """Arrivals of readings that are not newer than all before them, of those that came together the first."""
         concerned = np.isin(key, np.unique(key[back]))
         known, newest_us, together_us = -1, 0, 0
-        columns = (column[concerned].tolist() for column in (key, place, observed, received))
-        for of, position, at_us, came_us in zip(*columns, strict=True):
+        columns = (column[concerned].tolist() for column in (key, observed, received))
+        for of, at_us, came_us in zip(*columns, strict=True):
             if of != known:
                 known, together_us = of, -TOGETHER_US
                 newest_us = int(self._newest_of(np.array([of], dtype=np.int64))[0])
             if at_us <= newest_us and came_us - together_us > TOGETHER_US:
                 together_us = came_us
-                yield position
+                yield came_us
             newest_us = max(newest_us, at_us)
 
     def _newest_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:

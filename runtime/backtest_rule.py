@@ -38,7 +38,7 @@ class Listening(Enum):
 
 
 def rule(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A rule file (TOML).")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A rule file (TOML).")] = None,
     rule_id: Annotated[
         list[str] | None, typer.Option("--rule", help="ID or ID@VERSION of the database, instead of a file.")
     ] = None,

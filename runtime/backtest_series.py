@@ -58,11 +58,11 @@ class Series:
         self._zone = ZoneInfo(zone)
 
     def span(self) -> tuple[int, int]:
-        """Event time of the first reading, and the instant after the last; microseconds since 1970 UTC."""
+        """Event time of the first reading, and the second after the last; microseconds since 1970 UTC."""
         observed = self._table["observed_us"]
         if not len(observed):
             raise BacktestError("the files have no reading that was asked for")
-        return int(observed.iloc[0]), int(observed.iloc[-1]) + 1
+        return int(observed.iloc[0]), (int(observed.iloc[-1]) // SECOND_US + 1) * SECOND_US
 
     def ground(self, span: Span) -> Ground:
         steps = self._steps()
