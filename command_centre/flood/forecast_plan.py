@@ -30,7 +30,7 @@ def issue_due(
     issued_at, level_m = last
     if now - issued_at >= ISSUE_EVERY:
         return True
-    moved = level_m is not None and abs(reach.level_m - level_m) >= MOVED_M[measures]
+    moved = level_m is not None and abs(reach.level_m - level_m) >= MOVED_M[measures] - 1e-9
     return moved and now - issued_at >= ISSUE_APART
 
 

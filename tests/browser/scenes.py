@@ -147,17 +147,33 @@ def station(code: str, name: str, name_en: str, level: float, warning: float | N
         "highest_m": None if warning is None else round(warning + 1.1, 2),
         "margin_m": margin,
         "state": state,
+        "suspect": None,
+        "rise_m_h": 0.12,
+        "forecast_m_3h": round(level + 0.3, 2),
+        "forecast_at": at(-2),
+        # By the forecast's line: 0.3 m in three hours.
+        "time_to_warning_s": None if margin is None or not 0 < margin < 0.3 else round(margin / 0.3 * 10_800),
     }
 
 
 def hydrograph(shown: dict[str, Any]) -> dict[str, Any]:
-    """A day in steps of five minutes that ends at the station's level."""
+    """A day in steps of five minutes that ends at the station's level, and six hours of what is expected."""
     level = shown["level_m"]
     observed = [
         [at(-5 * step), round(level - step * 0.004 + 0.25 * math.sin(step / 30) - 0.05, 3)]
         for step in range(287, 0, -1)
     ]
-    return {"station": shown, "observed": observed, "forecast": [], "time_to_level": {}}
+    forecast = [
+        [at(60 * hours), *(round(level + 0.1 * hours + spread * 0.08 * hours, 3) for spread in (-1, 0, 1))]
+        for hours in (0.5, 1, 2, 3, 6)
+    ]
+    return {
+        "station": shown,
+        "observed": observed,
+        "forecast": forecast,
+        "forecast_info": {"refused": None, "issued_at": at(0), "level_m": level},
+        "time_to_level": {},
+    }
 
 
 def calm(columns: int = 30, rows: int = 20) -> dict[str, dict[str, Any]]:

@@ -55,8 +55,40 @@ def test_nothing_that_should_be_shown_is_left_out(
     assert visible(page, ".water li") == 3
     expect(page.locator("section.map")).to_contain_text("失联网格 20")
     expect(page.locator("header")).to_contain_text("IV级应急响应")
+    expect(page.locator(".water")).to_contain_text("后达警戒")
     names = {item["text"] for item in geometry.drawn(page)}
     assert names >= {name for _, name, _ in scenes.STREETS}
+
+
+# The third row is just under its warning level: what is expected is blue between the last level and the right edge.
+DASHED = """
+() => {
+  const canvas = document.querySelectorAll(".water li canvas")[2];
+  const { width, height } = canvas;
+  const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+  let [line, band] = [0, 0];
+  for (let x = Math.floor(width * 0.62); x < width * 0.8; x++)
+    for (let y = 0; y < height; y++) {
+      const [r, g, b, a] = pixels.slice(4 * (width * y + x), 4 * (width * y + x) + 4);
+      if (a > 200 && b > 220 && r < 160) line++;
+      if (a > 20 && a < 90 && b > r && b > g) band++;
+    }
+  return { line, band };
+}
+"""
+
+
+def test_what_is_expected_is_drawn_with_its_band(centre: MockCentre, open_page: OpenPage) -> None:
+    page = wall(open_page(f"{centre.url}/wall"))
+    drawn = page.evaluate(DASHED)
+    assert drawn["line"] > 20
+    for code, station in centre.hub.topics["station"].items():
+        refused = {"refused": "测站无数据", "refused_en": "silent"}
+        body = {**scenes.hydrograph(station), "forecast": [], "forecast_info": refused}
+        centre.answers[f"/api/stations/{code}/hydrograph"] = body
+    page = wall(open_page(f"{centre.url}/wall"))
+    soft_edges = page.evaluate(DASHED)["band"]  # of the curve alone, which now runs to the right edge
+    assert drawn["band"] > 5 * soft_edges > 0, (drawn, soft_edges)
 
 
 def visible(page: Page, selector: str) -> int:

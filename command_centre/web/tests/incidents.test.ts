@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { duration } from "../src/i18n/format";
 import { AlarmRate, FLOOD_WINDOW_MS } from "../src/incidents/flood";
-import { sorted, sounding, timeLeft, worstStations } from "../src/incidents/order";
+import { sorted, sounding, timeLeft, untilWarning, worstStations } from "../src/incidents/order";
 import { MUTE_MS, muteLeft } from "../src/sound/siren.svelte";
 import type { Incident, Station } from "../src/screen/topics";
 
@@ -76,8 +76,12 @@ describe("a countdown", () => {
 });
 
 describe("the worst stations", () => {
-  const station = (code: string, margin_m: number | null, state: Station["state"]) =>
-    ({ code, margin_m, state }) as Station;
+  const station = (
+    code: string,
+    margin_m: number | null,
+    state: Station["state"] = "normal",
+    changed: Partial<Station> = {},
+  ) => ({ code, margin_m, state, ...changed }) as Station;
   it("are ranked by margin; a silent or unset one cannot be ranked", () => {
     const all = [
       station("far", 2, "normal"),
@@ -87,6 +91,20 @@ describe("the worst stations", () => {
       station("near", 0.1, "normal"),
     ];
     expect(worstStations(all, 2).map((one) => one.code)).toEqual(["above", "near"]);
+  });
+  it("keep a flood in sight whose gauge has stopped", () => {
+    const stopped = station("stopped", null, "guaranteed", { level_m: 4.4, warning_m: 3, suspect: "flat" });
+    const all = [station("near", 0.2), stopped];
+    expect(worstStations(all, 2).map((one) => one.code)).toEqual(["stopped", "near"]);
+  });
+  it("say how long until the warning level, counted from the forecast's issue", () => {
+    const soon = { forecast_at: "2026-11-21T10:00:00Z", time_to_warning_s: 3600 };
+    const now = Date.parse("2026-11-21T10:10:00Z");
+    expect(untilWarning(station("a", 0.5, "normal", soon), now)).toBe(50 * 60_000);
+    expect(untilWarning(station("a", -0.5, "warning", soon), now)).toBeNull();
+    expect(untilWarning(station("a", 0.5, "normal", { ...soon, time_to_warning_s: null }), now)).toBeNull();
+    expect(untilWarning(station("a", 0.5), now)).toBeNull();
+    expect(untilWarning(station("a", 0.5, "normal", soon), null)).toBeNull();
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { centroid, fit } from "../src/map/projection";
 import { framed, labelPositions, levelRange } from "../src/wall/hydrograph";
-import { aligned } from "../src/wall/series";
+import { aligned, seriesOf } from "../src/wall/series";
 
 describe("the projection", () => {
   it("keeps the district inside its margin, north up, true to proportion", () => {
@@ -29,17 +29,39 @@ describe("the centre of a ring", () => {
 
 describe("a hydrograph", () => {
   it("has one time axis and holes where a curve has no point", () => {
-    const [times, seen, expected] = aligned({ observed: [[1, 3.1], [2, 3.2]], forecast: [[2, 3.2], [3, 3.4]] });
+    const [times, seen, expected, low, high] = aligned({
+      observed: [[1, 3.1], [2, 3.2]],
+      forecast: [[2, 3.2], [3, 3.4]],
+      low: [[2, 3.2], [3, 3.3]],
+      high: [[2, 3.2], [3, 3.6]],
+    });
     expect(times).toEqual([1, 2, 3]);
     expect(seen).toEqual([3.1, 3.2, null]);
     expect(expected).toEqual([null, 3.2, 3.4]);
+    expect([low?.[2], high?.[2]]).toEqual([3.3, 3.6]);
+  });
+  it("begins the forecast at the level it was issued from", () => {
+    const series = seriesOf({
+      observed: [["1970-01-01T00:00:01Z", 3], ["1970-01-01T00:00:02Z", null]],
+      forecast: [["1970-01-01T01:00:00Z", 3.1, 3.2, 3.5]],
+      forecast_info: { issued_at: "1970-01-01T00:00:03Z", level_m: 3 },
+    });
+    expect(series.observed).toEqual([[1, 3]]);
+    expect(series.forecast).toEqual([[3, 3], [3600, 3.2]]);
+    expect(series.low).toEqual([[3, 3], [3600, 3.1]]);
+    expect(series.high).toEqual([[3, 3], [3600, 3.5]]);
+    expect(seriesOf({ forecast: [] }).forecast).toEqual([]);
   });
   it("covers what there is, an hour at least", () => {
-    const at = (times: number[]) => framed([times, times.map(() => 1), times.map(() => null)], 5000);
-    expect(at([1000, 90_000])).toEqual([[1000, 90_000], [1, 1], [null, null]]);
+    const at = (times: number[]) => {
+      const none = times.map(() => null);
+      return framed([times, times.map(() => 1), none, none, none], 5000);
+    };
+    const none = [null, null];
+    expect(at([1000, 90_000])).toEqual([[1000, 90_000], [1, 1], none, none, none]);
     expect(at([89_990, 90_000])[0]).toEqual([86_400, 89_990, 90_000]);
-    expect(at([90_000])).toEqual([[86_400, 90_000], [null, 1], [null, null]]);
-    expect(at([])).toEqual([[1400, 5000], [null, null], [null, null]]);
+    expect(at([90_000])).toEqual([[86_400, 90_000], [null, 1], none, none, none]);
+    expect(at([])).toEqual([[1400, 5000], none, none, none, none]);
   });
   it("reaches the warning level, but a far guaranteed level does not flatten the curve", () => {
     const [low, high] = levelRange(1, 2, { warning: 3, guaranteed: 30 });

@@ -48,6 +48,14 @@ export function duration(ms: number, language: Language): string {
   return language === "zh" ? `${days}天${hours}时` : `${days} d ${hours} h`;
 }
 
+/** A time that is only about right: five minutes are the finest step of a forecast. "2 h 10 min"; never 0. */
+export function aboutHours(ms: number, language: Language): string {
+  const minutes = Math.max(5, Math.round(ms / 300_000) * 5);
+  const [h, m] = [Math.floor(minutes / 60), minutes % 60];
+  const [hours, rest] = language === "zh" ? [`${h} 小时`, `${m} 分钟`] : [`${h} h`, `${m} min`];
+  return [h > 0 ? hours : "", m > 0 ? rest : ""].filter((part) => part !== "").join(" ");
+}
+
 export function metres(value: number): string {
   return value.toFixed(2);
 }

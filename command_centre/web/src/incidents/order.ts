@@ -62,10 +62,29 @@ export function sounding(incidents: Iterable<Incident>): Incident[] {
   return [...incidents].filter((incident) => incident.class === "A" && incident.acknowledged_at === null);
 }
 
+const ABOVE: readonly Station["state"][] = ["warning", "guaranteed", "record"];
+
+export function aboveWarning(station: Station): boolean {
+  return ABOVE.includes(station.state);
+}
+
+/** What is left to the warning level. A gauge that stopped above it has no margin, but its flood is not over. */
+function margin(station: Station): number | null {
+  if (station.margin_m !== null || !aboveWarning(station)) return station.margin_m;
+  return station.warning_m === null || station.level_m === null ? null : station.warning_m - station.level_m;
+}
+
 /** Stations nearest to, or furthest above, their warning level; without a margin they cannot be ranked. */
 export function worstStations(stations: Iterable<Station>, most: number): Station[] {
   return [...stations]
-    .filter((station) => station.margin_m !== null && station.state !== "silent")
-    .sort((a, b) => difference(a.margin_m ?? 0, b.margin_m ?? 0) || a.code.localeCompare(b.code))
+    .filter((station) => margin(station) !== null && station.state !== "silent")
+    .sort((a, b) => difference(margin(a) ?? 0, margin(b) ?? 0) || a.code.localeCompare(b.code))
     .slice(0, most);
+}
+
+/** Milliseconds until the warning level is reached by the forecast's median; null when it is not, or already is. */
+export function untilWarning(station: Station, now: number | null): number | null {
+  const { forecast_at, time_to_warning_s } = station;
+  if (now === null || !forecast_at || !time_to_warning_s || aboveWarning(station)) return null;
+  return Date.parse(forecast_at) + time_to_warning_s * 1000 - now;
 }

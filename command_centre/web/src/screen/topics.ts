@@ -75,7 +75,7 @@ export interface Station {
   code: string;
   name: string;
   name_en: string;
-  station_kind: "river" | "culvert" | "underpass" | "reservoir";
+  station_kind: "river" | "culvert" | "underpass" | "road" | "reservoir" | "tide" | "landslide" | null;
   cell: string;
   level_m: number | null;
   observed_at: string | null;
@@ -83,6 +83,13 @@ export interface Station {
   guaranteed_m: number | null;
   highest_m: number | null;
   margin_m: number | null;
+  /** Why the level is not believed though it is shown: the gauge stands still. */
+  suspect?: "flat" | null;
+  rise_m_h?: number | null;
+  forecast_m_3h?: number | null;
+  /** When the forecast was issued; `time_to_warning_s` counts from there. */
+  forecast_at?: string | null;
+  time_to_warning_s?: number | null;
   state: "normal" | "warning" | "guaranteed" | "record" | "unset" | "silent";
 }
 

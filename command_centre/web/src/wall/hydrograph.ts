@@ -1,13 +1,15 @@
-/** Observed level (solid), forecast (dashed) and the station's levels, drawn by uPlot in rem-sized text. */
+/** Observed level (solid), forecast (dashed, in its band) and the levels, drawn by uPlot in rem-sized text. */
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Language } from "../i18n/catalogue";
 import { hourMinute, metres } from "../i18n/format";
-import { aligned, type Series } from "./series";
+import { aligned, NOTHING, type Column, type Columns, type Series } from "./series";
 
 const AXIS = "#a3aeb9";
 const GRID = "#2b343e";
 const OBSERVED = "#8fbcf0";
+const BAND = "#8fbcf033";
+const NOW = "#5b6874";
 const WARNING = "#f7f097";
 const GUARANTEED = "#ec7f13";
 
@@ -57,15 +59,16 @@ export function labelPositions(wanted: number[], height: number, top: number, bo
 
 const SHORTEST_S = 3600;
 
-type Curves = ReturnType<typeof aligned>;
-
 /** The curves over an hour at least: a few minutes must not look like a flood, and no point at all not like 1970. */
-export function framed([times, observed, forecast]: Curves, now: number): Curves {
+export function framed(curves: Columns, now: number): Columns {
+  const [times, ...rest] = curves;
   const end = times.at(-1) ?? now;
   const start = end - SHORTEST_S;
-  if (times.length === 0) return [[start, end], [null, null], [null, null]];
-  if ((times[0] ?? end) <= start) return [times, observed, forecast];
-  return [[start, ...times], [null, ...observed], [null, ...forecast]];
+  const with_start = (column: Column): Column => (times.length === 0 ? [null, null] : [null, ...column]);
+  if (times.length > 0 && (times[0] ?? end) <= start) return curves;
+  const [observed, forecast, low, high] = rest;
+  const frame: number[] = times.length === 0 ? [start, end] : [start, ...times];
+  return [frame, with_start(observed), with_start(forecast), with_start(low), with_start(high)];
 }
 
 export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart {
@@ -84,13 +87,24 @@ export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart
     axes: axes(words),
     series: [
       {},
-      { stroke: OBSERVED, width: rem() / 7, points: { show: false } },
-      { stroke: OBSERVED, width: rem() / 7, dash: [rem() / 2, rem() / 3], points: { show: false } },
+      { stroke: OBSERVED, width: rem() / 7, points: { show: false }, spanGaps: true },
+      { stroke: OBSERVED, width: rem() / 7, dash: [rem() / 2, rem() / 3], points: { show: false }, spanGaps: true },
+      { points: { show: false }, spanGaps: true },
+      { points: { show: false }, spanGaps: true },
     ],
+    bands: [{ series: [4, 3], fill: BAND }],
     // A chart that was replaced may still owe a frame: its gutter no longer fits the levels.
-    hooks: { draw: [(drawn) => { if (drawn.root.isConnected) drawLevels(drawn, levels, words); }] },
+    hooks: {
+      draw: [
+        (drawn) => {
+          if (!drawn.root.isConnected) return;
+          drawIssue(drawn);
+          drawLevels(drawn, levels, words);
+        },
+      ],
+    },
   });
-  let data = framed(aligned({ observed: [], forecast: [] }), Date.now() / 1000);
+  let data = framed(aligned(NOTHING), Date.now() / 1000);
   let chart = new uPlot(options(), data, host);
   const rebuild = (): void => {
     chart.destroy();
@@ -165,6 +179,23 @@ function gutterWidth(levels: Levels, words: Words): number {
   const widths = lines(levels, words).map(({ level, word }) => measuring.measureText(`${word}↑${metres(level)}`).width);
   const time = measuring.measureText(hourMinute(Date.now(), words.language, words.timeZone)).width;
   return Math.ceil(Math.max(time / 2, ...widths) + rem() * 0.3);
+}
+
+/** A line where the forecast begins: what is left of it was seen, what is right of it is expected. */
+function drawIssue(chart: uPlot): void {
+  const [times, , forecast] = chart.data;
+  const issued = times[forecast?.findIndex((level) => level !== null) ?? -1];
+  if (issued === undefined) return;
+  const { ctx, bbox } = chart;
+  const x = chart.valToPos(issued, "x", true);
+  ctx.save();
+  ctx.strokeStyle = NOW;
+  ctx.lineWidth = 1;
+  ctx.beginPath();
+  ctx.moveTo(x, bbox.top);
+  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.restore();
 }
 
 function drawLevels(chart: uPlot, levels: Levels, words: Words): void {
