@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city.alarms import Transition
-from city.observations import Detection
+from city.observations import Detection, Readings
 from rules.fleet import Fleet
 from rules.listening import Listening
 from rules.rows import MetricRows
@@ -26,6 +26,7 @@ from rules.windows import Memories
 class Batch:
     """Newly stored observations. ``newest_us``: by metric, the newest reading folded before, by device; 0 = none."""
 
+    readings: Readings  # all of them, also those that no rule may believe
     rows: Mapping[int, MetricRows] = field(
         default_factory=dict
     )  # by metric id; metrics without rows are absent
@@ -61,6 +62,16 @@ class Reviewer(Protocol):
 
     def review(self, transitions: list[Transition], changes: Any) -> Outcome:
         """All transitions of a decision as they shall be; ``changes`` are the book's own, None = it had none."""
+
+
+@runtime_checkable
+class Recaller(Protocol):
+    """A book that has to know at start when each metric of a device was read last."""
+
+    def recall(
+        self, device_ids: NDArray[np.int32], metric_ids: NDArray[np.int16], observed_us: NDArray[np.int64]
+    ) -> None:
+        """The newest stored readings, as columns."""
 
 
 class Book(Protocol):

@@ -60,6 +60,7 @@ class Fleet:
             "highest": np.zeros(0),
         }
         self.gateway: NDArray[np.int32] = np.zeros(0, dtype=np.int32)  # 0 = none
+        self.codes: dict[int, str] = {}  # of the devices behind a gateway, which its evidence names
         self._rules: Sequence[Scoped] = ()
         self._applies: dict[str, NDArray[np.bool_]] = {}
         self._kind_codes: dict[str, int] = {}
@@ -103,7 +104,7 @@ class Fleet:
             return ids
         if int(ids.min()) < 0:
             raise ValueError(f"device id {int(ids.min())} is negative; ids are the database's own")
-        self.grow(int(ids.max()) + 1)
+        self.grow(max(int(ids.max()), *(fact.gateway_id for fact in facts)) + 1)
         codes = {kind: self.kind_code(kind) for kind in {fact.kind for fact in facts}}
         self.kind[ids] = [codes[fact.kind] for fact in facts]
         self.interval_us[ids] = [(fact.expected_interval_s or 0) * SECOND_US for fact in facts]
@@ -113,6 +114,7 @@ class Fleet:
             self.heard_us, ids, np.array([fact.last_heard_us or 0 for fact in facts], dtype=np.int64)
         )
         self.gateway[ids] = [fact.gateway_id for fact in facts]
+        self.codes.update((fact.device_id, fact.code) for fact in facts if fact.gateway_id)
         self._apply(ids, facts)
         self.station_levels["warning"][ids] = [_or_nan(fact.warning_m) for fact in facts]
         self.station_levels["guaranteed"][ids] = [_or_nan(fact.guaranteed_m) for fact in facts]
