@@ -299,6 +299,19 @@ def set_service(
     nudge(connection)
 
 
+def standing_alarms(connection: Connection[TupleRow], code: str) -> list[tuple[str, str]]:
+    """(category, class) of the real alarms that stand on a device; the class is the alarm's, else its category's."""
+    return [
+        (str(row[0]), str(row[1] or ""))
+        for row in connection.execute(
+            "SELECT a.category, coalesce(a.class, g.class) FROM alarms a JOIN devices d ON d.id = a.device_id"
+            " LEFT JOIN categories g ON g.code = a.category"
+            " WHERE d.code = %s AND a.cleared_at IS NULL AND NOT a.exercise",
+            (code,),
+        )
+    ]
+
+
 def _locked(connection: Connection[TupleRow], code: str) -> tuple[str, str]:
     row = connection.execute(
         "SELECT registration, service_state FROM devices WHERE code = %s FOR UPDATE", (code,)

@@ -1,5 +1,6 @@
 """The register with its live state: look, claim, put under test or on the shelf."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from starlette.responses import Response
 
 from city.devices import DeviceState
 from city.storage import devices, series
+from command_centre import alarm_life
 from command_centre.api import paging
 from command_centre.api.answers import answer
 from command_centre.api.problem import Problem, not_found
@@ -107,9 +109,14 @@ def _span(step: str | None) -> timedelta | None:
     "/{code}/service", summary="Put under test, shelve, return to service", operation_id="set_service"
 )
 def set_service(request: Request, code: str, body: Service, known: Known) -> Response:
-    """Under test and shelved need an end and a reason; its alarms are recorded and nobody is sent."""
+    """Under test and shelved need an end and a reason; its alarms are recorded and nobody is sent.
+
+    While a class A fire alarm stands on it, silencing it is for an administrator, as shelving that alarm is.
+    """
     now = datetime.now(UTC)
     with transaction(request) as connection:
+        if body.state != "in_service":
+            _refuse_to_silence_a_fire(devices.standing_alarms(connection, code), known.role)
         try:
             devices.set_service(
                 connection,
@@ -125,6 +132,17 @@ def set_service(request: Request, code: str, body: Service, known: Known) -> Res
         except devices.ServiceStateError as error:
             raise Problem(422, str(error), f"无法这样设置：{error}") from error
         return answer(_one(devices.get_device(connection, code), code))
+
+
+def _refuse_to_silence_a_fire(standing: Sequence[tuple[str, str]], role: str) -> None:
+    for category, incident_class in standing:
+        if role not in alarm_life.roles_to_shelve(category, incident_class):
+            raise Problem(
+                403,
+                f"a class A fire alarm ({category}) stands on this device: an administrator silences it; "
+                f"the role is {role}",
+                f"该设备有未恢复的甲类火警（{category}），只能由管理员停用或搁置，当前角色为{role}",
+            )
 
 
 @router.post(
