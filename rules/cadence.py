@@ -9,6 +9,7 @@ from rules.problems import Problem, Severity
 from rules.projection import ProjectionRule
 from rules.quality import REMEMBERED_STEPS, QualityRule
 from rules.rule import Rule
+from rules.silence import SilenceRule
 from rules.stuck import StuckRule
 from rules.trend import TrendRule
 
@@ -24,6 +25,8 @@ class Need:
     interval_s: float
     why: str
     why_zh: str
+    remedy: str = "widen the window or ask for fewer samples"
+    remedy_zh: str = "加大窗口或减少样本数"
 
 
 def check_cadence(rule: Rule, facts: Facts) -> Iterator[Problem]:
@@ -31,6 +34,8 @@ def check_cadence(rule: Rule, facts: Facts) -> Iterator[Problem]:
     for need in _needs(rule):
         for kind in sorted(rule.scope.kinds or facts.kinds.keys()):
             yield from _of_kind(rule, need, kind, facts)
+    if isinstance(rule, SilenceRule):
+        yield from _too_soon(rule, facts)
     if isinstance(rule, ProjectionRule) and rule.within_us > FARTHEST_WINDOWS * rule.trend_us:
         yield Problem(
             rule_id=rule.rule_id,
@@ -43,6 +48,26 @@ def check_cadence(rule: Rule, facts: Facts) -> Iterator[Problem]:
             remedy="widen window_s, or look less far ahead",
             remedy_zh="请加大 window_s，或缩短预测时长",
         )
+
+
+def _too_soon(rule: SilenceRule, facts: Facts) -> Iterator[Problem]:
+    """Devices that report less often than the rule has patience would be called silent after every reading."""
+    if not rule.every_us and rule.cadence == "set":
+        return
+    longest_us = rule.every_us if rule.cadence == "set" else rule.most_us
+    patience_s = max(rule.factor * longest_us, rule.min_us) / SECOND_US
+    key = "every_s" if rule.cadence == "set" else "most_s"
+    for kind in sorted(rule.scope.kinds or facts.kinds.keys()):
+        need = Need(
+            key,
+            longest_us / SECOND_US,
+            patience_s,
+            f"{patience_s:g} s of silence are less than they leave between two readings",
+            f"静默 {patience_s:g} 秒短于两次上报的间隔",
+            f"write a larger {key} or factor",
+            f"加大 {key} 或 factor",
+        )
+        yield from _of_kind(rule, need, kind, facts)
 
 
 def _needs(rule: Rule) -> Iterator[Need]:
@@ -97,7 +122,6 @@ def _of_kind(rule: Rule, need: Need, kind: str, facts: Facts) -> Iterator[Proble
         severity=severity,
         text=f"{need.why}: {how_many} of kind {kind} report only every {slowest} s",
         text_zh=f"{need.why_zh}：设备类型 {kind} 中有 {sum(n for _, n in slow)} 台每 {slowest} 秒才上报一次",
-        remedy=f"for them a reading every {need.interval_s:g} s is needed: widen the window, ask for fewer samples, "
-        "or narrow the scope",
-        remedy_zh=f"需要至少每 {need.interval_s:g} 秒一个读数：请加大窗口、减少样本数，或缩小范围",
+        remedy=f"for a reading every {slowest} s {need.remedy}, or narrow the scope",
+        remedy_zh=f"对于每 {slowest} 秒一个读数，请{need.remedy_zh}，或缩小范围",
     )

@@ -131,7 +131,7 @@ def _speaks(rule: Rule, facts: Facts) -> Iterator[Problem]:
     """The devices say what the rule listens for."""
     kinds = {code: facts.kinds[code] for code in rule.scope.kinds if code in facts.kinds}
     match rule:
-        case SilenceRule():
+        case SilenceRule(every_us=0, cadence="set"):
             devices = [one for one in facts.ground if rule.scope.matches(one)]
             asked = kinds or facts.kinds
             if not any(one.interval_s for one in devices) and not any(

@@ -288,6 +288,19 @@ def test_one_rule_of_these_kinds_is_enough_for_a_device() -> None:
 def test_silence_of_kinds_that_owe_no_word() -> None:
     assert said(rule(SILENT, kinds=["button"]))[0] == ("error", "kinds")
     assert said(rule(SILENT, kinds=["button", "water"])) == []
+    assert said(rule(SILENT, kinds=["button"], cadence="learned"))[1:] == []
+    assert ("error", "kinds") not in said(rule(SILENT, kinds=["button"], every_s=60))
+
+
+def test_silence_that_is_called_after_every_reading() -> None:
+    water = {"kinds": ["water"], "min_s": 0}
+    assert said(rule(SILENT, **water, every_s=99)) == [("error", "every_s")]
+    assert said(rule(SILENT, **water, every_s=100)) == []
+    assert said(rule(SILENT, **water, cadence="learned", most_s=99)) == [("error", "most_s")]
+    assert said(rule(SILENT, **water, cadence="learned")) == []
+    assert said(rule(SILENT, kinds=["smoke"], min_s=0, every_s=20)) == [("warning", "every_s")], (
+        "some report often"
+    )
 
 
 def test_a_schedule_that_is_never_on() -> None:
