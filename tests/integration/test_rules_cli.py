@@ -1,15 +1,17 @@
 """``city rules`` as an operator and a script use it: what it prints, and its exit codes."""
 
+import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime import cli
 from tests.integration.running_centre import lay_ground
 from tests.integration.small_town import rows
 
@@ -26,37 +28,48 @@ category = "fire.smoke"
 level = "red"
 """
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
-def city(migrated_url: str, tmp_path: Path) -> Run:
-    """``city rules …`` in a folder of its own, beside the rule file ``rules.toml``."""
+def city(
+    migrated_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Run:
+    """``city rules …`` in this process, in a folder of its own, beside the rule file ``rules.toml``."""
     lay_ground(migrated_url)
     (tmp_path / "rules.toml").write_text(RULE, encoding="utf-8")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CITY_")}
-    environment = kept | {
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        "COLUMNS": "200",
-        "CITY_DATABASE_URL": migrated_url,
-        "CITY_DATA_DIR": str(tmp_path / "var"),
-    }
+    for name in [name for name in os.environ if name.startswith("CITY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CITY_DATABASE_URL", migrated_url)
+    monkeypatch.setenv("CITY_DATA_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "runtime.cli", "rules", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env=environment,
-            input=typed,
-        )
+    def run(*arguments: str, typed: str = "") -> Done:
+        monkeypatch.setattr(sys, "argv", ["city", "rules", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
 
     return run
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
+def told(done: Done) -> Any:
     return json.loads(done.stdout)
 
 
