@@ -9,6 +9,7 @@ from lxml import etree
 from city.flood import Sent
 from command_centre.flood.cap import clean
 from command_centre.flood.cap_xml import MEDIA_TYPE
+from command_centre.flood.warnings import plain
 
 NAMESPACE = "http://www.w3.org/2005/Atom"
 ATOM_TYPE = "application/atom+xml"
@@ -28,7 +29,7 @@ def feed(
     """
     root = etree.Element(_N + "feed", nsmap={None: NAMESPACE})  # type: ignore[dict-item]  # None is lxml's default prefix
     mark = "【演练 EXERCISE】" if exercise else ""
-    _add(root, "id", f"urn:city:{clean(district) or 'district'}:cap")
+    _add(root, "id", f"urn:city:{plain(district)}:cap")
     _add(root, "title", f"{mark}{clean(name)}预警信息 {clean(name_en)} warnings")
     _add(root, "updated", _instant(messages[0].sent if messages else BEFORE_ALL))
     author = etree.SubElement(root, _N + "author")

@@ -75,7 +75,8 @@ async def look(connection: Connection, desk: Desk, now: datetime) -> Proposal:
             words_en=proposal.words_en,
         )
         await changes.append(connection, [("flood.proposed", str(number))])
-        if proposal.level != standing.level:
+        # Another level is news for the log; other triggers for the same one are on the desk.
+        if proposal.level != (standing.level if newest is None else newest["level"]):
             await desk.log(
                 connection, now, "response", proposal.words, proposal.words_en, about=f"proposal:{number}"
             )

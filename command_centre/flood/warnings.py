@@ -133,7 +133,7 @@ class Circumstances:
 
 def identifier(district: str, warning_id: int, seq: int, now: datetime) -> str:
     """``440399-flood-20261122081500-7-1``: letters, digits and hyphens, no two alike; raises nothing."""
-    return f"{_plain(district)}-flood-{now:%Y%m%d%H%M%S}-{warning_id}-{seq}"
+    return f"{plain(district)}-flood-{now:%Y%m%d%H%M%S}-{warning_id}-{seq}"
 
 
 def message(content: Content, kind: MessageType, name: str, given: Circumstances) -> Alert:
@@ -144,7 +144,7 @@ def message(content: Content, kind: MessageType, name: str, given: Circumstances
     outlines = polygons(given.places)
     return Alert(
         identifier=name,
-        sender=given.sender.address.format(district=_plain(given.district)),
+        sender=given.sender.address.format(district=plain(given.district)),
         sent=given.now,
         status="Exercise" if given.exercise else "Actual",
         message_type=kind,
@@ -316,5 +316,6 @@ def _sender_name(given: Circumstances, *, zh: bool) -> str:
     return clean(template.format(district=name))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A code as a part of an identifier or an address: letters, digits, dots and hyphens, 40 at most."""
     return re.sub(r"[^A-Za-z0-9.-]", "-", text)[:40] or "district"

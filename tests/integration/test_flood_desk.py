@@ -141,6 +141,20 @@ def test_rising_water_is_proposed_confirmed_and_on_the_record(centre: Centre, ap
     assert crossed[0] == "W1 4.20 m: rose above the guaranteed level 4.00 m"
 
 
+def test_more_water_for_the_same_level_is_a_proposal_but_no_entry(centre: Centre, api: httpx.Client) -> None:
+    level(centre, 4.2)
+    look(centre)
+    centre.execute(
+        "INSERT INTO incidents (number, state, class, category, reason, opened_at, due_at, head)"
+        " VALUES ('x', 'filed', 'A', 'flood.reservoir', 'r', now(), now(), '\\x00')"
+    )
+    look(centre)
+    proposals = centre.execute("SELECT level, jsonb_array_length(fired) FROM flood_proposals ORDER BY id")
+    assert proposals == [("II", 2), ("II", 3)]
+    log = ok(api.get("/api/flood/duty-log"))["items"]
+    assert [entry["kind"] for entry in log].count("response") == 1
+
+
 def test_a_person_may_decide_otherwise_with_a_reason(centre: Centre, api: httpx.Client) -> None:
     problem(api.post("/api/flood/response/set", json={"level": "V", "reason": "x"}), 422)
     assert (

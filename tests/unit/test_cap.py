@@ -250,6 +250,15 @@ def test_control_characters_are_named_before_anything_is_issued(character: str) 
     assert cap.clean(f"水{character}位") == "水位"
 
 
+def test_the_longest_text_is_carried(schema: etree.XMLSchema) -> None:
+    long = ("水<&>]]>\n" * 1000)[: cap_check.LONGEST_TEXT]
+    made = alert(infos=(info(description=long, instruction=long),))
+    assert cap_check.faults(made) == []
+    written = cap_xml.write(made)
+    schema.assertValid(etree.fromstring(written))
+    assert cap_xml.parse(written) == made
+
+
 # ── before one is issued ─────────────────────────────────────────────────────────────────────────────
 
 
