@@ -90,10 +90,19 @@ class Standing:
     count: int = 0
 
     def believes(self, rule: QualityRule, observed_us: int, value: float) -> bool:
-        """Take in a reading; whether it may be believed."""
-        near = self._near(rule, self.good_us, self.good, observed_us, value)
-        confirmed = self.count and self._near(rule, self.doubted_us, self.doubted, observed_us, value)
-        if near or (confirmed and self.count >= rule.confirm):
+        """Take in a reading; whether it may be believed.
+
+        What stands where the doubted reading stood has to be confirmed: that it could have moved there by now is
+        no news, since it was there too soon.
+        """
+        comparable = observed_us - self.good_us <= rule.window_us()
+        if comparable and abs(value - self.good) <= rule.max_step:
+            believed = True
+        elif self._again(rule, observed_us, value):
+            believed = self.count >= rule.confirm
+        else:
+            believed = _near(rule, self.good_us, self.good, observed_us, value)
+        if believed:
             self.accept(observed_us, value)
             return True
         self.doubt(rule, observed_us, value)
@@ -103,15 +112,20 @@ class Standing:
         self.good_us, self.good, self.count = observed_us, value, 0
 
     def doubt(self, rule: QualityRule, observed_us: int, value: float) -> None:
-        again = self.count and self._near(rule, self.doubted_us, self.doubted, observed_us, value)
+        again = self._again(rule, observed_us, value)
         self.doubted_us, self.doubted, self.count = observed_us, value, self.count + 1 if again else 1
 
-    @staticmethod
-    def _near(rule: QualityRule, from_us: int, before: float, observed_us: int, value: float) -> bool:
-        apart_us = observed_us - from_us
-        if not from_us or apart_us > rule.window_us():
-            return True
-        return abs(value - before) <= rule.max_step * max(1.0, apart_us / rule.step_us)
+    def _again(self, rule: QualityRule, observed_us: int, value: float) -> bool:
+        """Whether it stands where the doubted one stood."""
+        return self.count > 0 and _near(rule, self.doubted_us, self.doubted, observed_us, value)
+
+
+def _near(rule: QualityRule, from_us: int, before: float, observed_us: int, value: float) -> bool:
+    """Whether it may have moved so far in that time."""
+    apart_us = observed_us - from_us
+    if apart_us > rule.window_us():
+        return True
+    return abs(value - before) <= rule.max_step * max(1.0, apart_us / rule.step_us)
 
 
 class Steps:
