@@ -41,6 +41,8 @@ _STREET_UNITS = (
 _DUTIES = (
     ("fire", "U-FIRE", "U-FS"),
     ("flood", "U-FLOOD", None),
+    ("flood.evacuation", "U-FLOOD", "U-ST"),
+    ("flood.inspection", "U-FLOOD", "U-ST"),
     ("flood.reservoir", "U-RESERVOIR", None),
     ("flood.waterlogging", "U-DRAIN", None),
     ("facility", "U-MUNICIPAL", None),
