@@ -1,8 +1,9 @@
 """How wrong a forecast may be: a width that moves with the water, and quantiles counted on unseen errors.
 
 The width is a sum of things that make a river unpredictable (how fast it moves, how much is foreseen, rain, height),
-with weights that are never negative, so that it only grows beyond what was ever seen. Errors divided by their width
-are then counted in classes of width (calm to flood), each class with its own quantiles.
+with weights that are never negative, so that it only grows beyond what was ever seen. On
+top, a day in which forecasts came out worse than their width widens the next one, a good day narrows it. Errors
+divided by their width are then counted in classes of width (calm to flood), each class with its own quantiles.
 """
 
 from collections.abc import Mapping
@@ -11,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from command_centre.flood.forecast.series import Values
+from command_centre.flood.forecast.series import DAY_US, Known, Times, Values
 
 CLASS_EDGES = (0.5, 0.8, 0.95)  # shares of all times at which a new class of width begins
 FEWEST = 150  # errors in a class before it has quantiles of its own
-LOW, HIGH = 0.1, 0.9
-FLOOD_LOW, FLOOD_HIGH = 0.08, 0.92  # in the widest class: the next flood is larger than those counted
+LOW, HIGH = 0.08, 0.92  # a little outside 10 and 90 %: the next season is not quite like those counted
+FLOOD_LOW, FLOOD_HIGH = 0.065, 0.935  # in the widest class: the next flood is larger than those counted
+
+SMALLEST_WIDTH_M = 1e-4
+LARGEST_RATIO = 10.0  # a single error counts as no more than this many widths
+NARROWEST, WIDEST = 0.6, 2.5  # what a good or bad day may do to the width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,26 +40,39 @@ class Band:
 
     def width(self, unrest: Values) -> Values:
         """Expected size of the error, metres; `unrest` has one column for each weight."""
-        width: Values = np.maximum(unrest @ np.array(self.weights), 1e-4)
+        width: Values = np.maximum(unrest @ np.array(self.weights), SMALLEST_WIDTH_M)
         return width
 
-    def bounds(self, unrest: Values) -> tuple[Values, Values]:
+    def bounds(self, width: Values) -> tuple[Values, Values]:
         """What to add to the median for the lower and the upper bound, metres."""
-        width = self.width(unrest)
         place, middles = np.log(width), np.log(np.array(self.middles))
         low = np.interp(place, middles, np.array(self.low))
         high = np.interp(place, middles, np.array(self.high))
         return np.minimum(low, 0.0) * width, np.maximum(high, 0.0) * width
 
 
-def calibrate(unrest: Values, error: Values) -> Band:
-    """From errors (observed minus forecast) that the model made on blocks it had not seen."""
+def recent(issued: Times, ratio: Values, when: Times, delay_us: int) -> Values:
+    """Factor on the width at each of `when`: root of how large |error|/width was on average over the last day.
+
+    `delay_us`: how long after its issue an error is known.
+    """
+    known = Known.of(issued, np.minimum(ratio, LARGEST_RATIO))
+    mean = known.mean(when - delay_us - DAY_US, when - delay_us)
+    return np.clip(np.sqrt(np.where(np.isfinite(mean), mean, 1.0)), NARROWEST, WIDEST)
+
+
+def calibrate(unrest: Values, error: Values, weight: Values, when: Times, delay_us: int) -> Band:
+    """From errors (observed minus forecast) that the model made at `when` on blocks it had not seen.
+
+    `weight` says how often each counts: with more weight on high water the band holds there too.
+    """
     weights = _weights(unrest, np.abs(error))
-    width = np.maximum(unrest @ weights, 1e-4)
+    width = np.maximum(unrest @ weights, SMALLEST_WIDTH_M)
+    width = width * recent(when, np.abs(error) / width, when, delay_us)
     ratio = error / width
     edges = np.quantile(width, CLASS_EDGES)
     classes = np.searchsorted(edges, width, side="right")
-    overall = np.quantile(ratio, [LOW, HIGH])
+    overall = _quantiles(ratio, weight, (LOW, HIGH))
     middles, low, high = [], [], []
     for number in range(len(CLASS_EDGES) + 1):
         inside = classes == number
@@ -62,7 +80,7 @@ def calibrate(unrest: Values, error: Values) -> Band:
         if not inside.any():
             continue
         wanted = (FLOOD_LOW, FLOOD_HIGH) if last else (LOW, HIGH)
-        bounds = np.quantile(ratio[inside], wanted)
+        bounds = _quantiles(ratio[inside], weight[inside], wanted)
         trust = min(1.0, float(inside.sum()) / FEWEST)
         bounds = trust * bounds + (1 - trust) * overall
         middles.append(float(np.median(width[inside])))
@@ -75,6 +93,12 @@ def calibrate(unrest: Values, error: Values) -> Band:
         low=tuple(low),
         high=tuple(high),
     )
+
+
+def _quantiles(value: Values, weight: Values, wanted: tuple[float, float]) -> Values:
+    order = np.argsort(value)
+    share = np.cumsum(weight[order])
+    return np.asarray(np.interp(np.array(wanted) * share[-1], share, value[order]))
 
 
 def _weights(unrest: Values, size: Values) -> Values:

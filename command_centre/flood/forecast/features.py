@@ -59,6 +59,10 @@ class Layout:
     plain: bool
     others: tuple[Other, ...]
 
+    def known_after_us(self, horizon: int) -> int:
+        """Time after issue at which the outcome of the horizon with this number is known."""
+        return self.horizons_s[horizon] * 1_000_000 + self.step_us // 2
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {**vars(self), "others": [vars(other) for other in self.others]}

@@ -64,8 +64,11 @@ class Model:
             "rows": self.rows,
             "layout": self.layout.to_dict(),
             "limits": [_finite(vars(one)) for one in self.limits],
-            "scaling": {name: _packed(value) for name, value in vars(self.scaling).items()},
-            "layer": {name: _packed(value) for name, value in vars(self.layer).items()},
+            "scaling": {
+                name: _packed(value.astype(np.float16) if name == "covariance" else value)
+                for name, value in vars(self.scaling).items()
+            },
+            "layer": {name: _packed(value.astype(np.float16)) for name, value in vars(self.layer).items()},
             "weights": _packed(self.weights),
             "bands": [vars(one) for one in self.bands],
             "heights": list(self.heights),
@@ -106,8 +109,10 @@ def _packed(value: NDArray[Any]) -> dict[str, Any]:
 
 
 def _unpacked(stored: Mapping[str, Any]) -> NDArray[Any]:
+    """Half floats are only a form of storage; arithmetic goes on in single ones."""
     flat = np.frombuffer(base64.b64decode(stored["bytes"]), dtype=np.dtype(stored["type"]))
-    return flat.reshape(stored["shape"]).copy()
+    value = flat.reshape(stored["shape"])
+    return value.astype(np.float32) if value.dtype == np.float16 else value.copy()
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from command_centre.flood.forecast import cleaning, regression
+from command_centre.flood.forecast.band import recent
 from command_centre.flood.forecast.cleaning import Mark
 from command_centre.flood.forecast.features import level_max_age, show
 from command_centre.flood.forecast.model import Model
 from command_centre.flood.forecast.outcome import Forecast, Point, Refusal
 from command_centre.flood.forecast.series import (
+    DAY_US,
     HOUR_US,
     MINUTE_US,
     Flags,
@@ -24,6 +26,7 @@ from command_centre.flood.forecast.series import (
 from command_centre.flood.forecast.unrest import unrest
 
 WIDER_WHEN_DEGRADED = 1.3
+RECENT_EVERY_US = 30 * MINUTE_US
 AT_ONCE = 8192  # decision times whose columns are in memory together
 
 
@@ -82,40 +85,79 @@ def prepare(model: Model, level: Series, others: Sequence[Series]) -> Prepared:
 
 def levels(model: Model, prepared: Prepared, when: Times) -> Levels:
     """Answers at each of `when`, from what was known then."""
-    parts = [
-        _levels(model, prepared, when[start : start + AT_ONCE]) for start in range(0, len(when), AT_ONCE)
-    ]
-    if not parts:
-        parts = [_levels(model, prepared, when)]
-    return Levels(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+    bare = _bare(model, prepared, when)
+    count = len(model.horizons_s)
+    factors = _recent_factors(model, prepared, when)
+    wider = np.where(bare.silent.any(axis=1), WIDER_WHEN_DEGRADED, 1.0)
+    low, high, alarm = (np.empty((len(when), count)) for _ in range(3))
+    middle = bare.level[:, None] + bare.change[:, :count]
+    for index in range(count):
+        width = bare.width[:, index] * factors[:, index] * wider
+        below, above = model.bands[index].bounds(width)
+        low[:, index], high[:, index] = middle[:, index] + below, middle[:, index] + above
+        margin = model.margins[index] * bare.width[:, count + index]
+        alarm[:, index] = bare.level + bare.change[:, count + index] + margin
+    refused = ~np.isfinite(bare.level) | stuck(model, prepared, when)
+    for one in (low, middle, high, alarm):
+        one[refused] = np.nan
+    return Levels(
+        level=bare.level, q10=low, q50=middle, q90=high, alarm=alarm, refused=refused, silent=bare.silent
+    )
 
 
-def _levels(model: Model, prepared: Prepared, when: Times) -> Levels:
+@dataclass(frozen=True, kw_only=True)
+class _Bare:
+    """Level now, changes foreseen and width of their errors (times x targets of the model), series missing."""
+
+    level: Values
+    change: Values
+    width: Values
+    silent: Flags
+
+
+def _bare(model: Model, prepared: Prepared, when: Times) -> _Bare:
+    """What the regression says, in portions that fit into memory."""
+    starts = range(0, max(1, len(when)), AT_ONCE)
+    parts = [_portion(model, prepared, when[start : start + AT_ONCE]) for start in starts]
+    return _Bare(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+
+
+def _portion(model: Model, prepared: Prepared, when: Times) -> _Bare:
     shown = show(model.layout, prepared.level, prepared.others, when)
     silent = np.zeros((len(when), len(model.layout.others)), dtype=bool)
     for index, (other, known) in enumerate(zip(model.layout.others, prepared.others, strict=True)):
         silent[:, index] = known.age(when) > other.max_age_us
     design = regression.design(model.scaling, model.layer, shown.matrix, silent)
     change = (design @ model.weights).astype(np.float64)
-    refused = ~np.isfinite(shown.level) | stuck(model, prepared, when)
-    count = len(model.horizons_s)
-    wider = np.where(silent.any(axis=1), WIDER_WHEN_DEGRADED, 1.0)
-    low, middle, high, alarm = (np.empty((len(when), count)) for _ in range(4))
-    for index in range(count):
+    width = np.empty_like(change)
+    for index, band in enumerate(model.bands):
         signs = unrest(model.layout, prepared.level, prepared.others, when, change[:, index], model.heights)
-        below, above = model.bands[index].bounds(signs)
-        middle[:, index] = shown.level + change[:, index]
-        low[:, index] = middle[:, index] + wider * below
-        high[:, index] = middle[:, index] + wider * above
-        top = change[:, count + index]
-        signs = unrest(model.layout, prepared.level, prepared.others, when, top, model.heights)
-        margin = model.margins[index] * model.bands[count + index].width(signs)
-        alarm[:, index] = shown.level + top + margin
-    for one in (low, middle, high, alarm):
-        one[refused] = np.nan
-    return Levels(
-        level=shown.level, q10=low, q50=middle, q90=high, alarm=alarm, refused=refused, silent=silent
-    )
+        width[:, index] = band.width(signs)
+    return _Bare(level=shown.level, change=change, width=width, silent=silent)
+
+
+def _recent_factors(model: Model, prepared: Prepared, when: Times) -> Values:
+    """Times x horizons: what the errors known by then, of forecasts of the last day, do to the width.
+
+    The forecasts looked at are those of the first reading in each half hour, whoever asks and when.
+    """
+    count = len(model.horizons_s)
+    factors = np.ones((len(when), count))
+    if not len(when) or not len(prepared.level.time_us):
+        return factors
+    longest = max(model.layout.known_after_us(index) for index in range(count)) + DAY_US
+    known = prepared.level.time_us
+    first = np.append(True, np.diff(known // RECENT_EVERY_US) > 0)
+    issued = known[first & (known > when.min() - longest) & (known <= when.max())]
+    if not len(issued):
+        return factors
+    then = _bare(model, prepared, issued)
+    for index in range(count):
+        delay_us = model.layout.known_after_us(index)
+        came = prepared.level.at(issued + delay_us, model.layout.step_us) - then.level
+        ratio = np.abs(came - then.change[:, index]) / then.width[:, index]
+        factors[:, index] = recent(issued, ratio, when, delay_us)
+    return factors
 
 
 def stuck(model: Model, prepared: Prepared, when: Times) -> Flags:

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from command_centre.flood.forecast.features import Shown
-from command_centre.flood.forecast.series import Flags, Values
+from command_centre.flood.forecast.series import DAY_US, Flags, Times, Values
 
 Matrix = NDArray[np.float32]
 
 # (penalty of the linear columns, of the hidden ones), relative to standardised columns; the last is nearly "no change".
 PENALTIES = ((0.01, 0.01), (0.01, 0.1), (0.1, 0.1), (0.1, 1.0), (0.3, 10.0), (3.0, 100.0), (100.0, 1000.0))
-MOST_HIDDEN = 512
+SEASON_GAP_US = 45 * DAY_US
+FEWEST_SEASONS, MOST_BLOCKS = 3, 8
+MOST_HIDDEN = 400
 SEED = 20120705  # any number; fixed so that training twice gives the same model
 
 
@@ -63,7 +65,9 @@ class Scaling:
             shape_spread=np.nan_to_num(np.nanstd(shapes, axis=0)) + 1e-9,
             series=np.array([column.series for column in shown.columns]),
             hidden=hidden,
-            covariance=(standard.T @ standard) / np.float32(max(1, len(standard))),
+            covariance=((standard.T @ standard) / np.float32(max(1, len(standard))))
+            .astype(np.float16)
+            .astype(np.float32),
         )
 
     def standard(self, raw: Values, silent: Flags) -> Matrix:
@@ -109,7 +113,11 @@ class Layer:
         random = np.random.default_rng(SEED)
         breadth = np.resize(np.array([0.5, 0.8, 1.1, 1.4]), units)
         mix = random.normal(size=(inputs, units)) * breadth / np.sqrt(max(1, inputs))
-        return cls(mix=mix.astype(np.float32), shift=random.normal(size=units).astype(np.float32))
+        shift = random.normal(size=units)
+        # Rounded to what is stored, so that a model read back says exactly the same.
+        return cls(
+            mix=mix.astype(np.float16).astype(np.float32), shift=shift.astype(np.float16).astype(np.float32)
+        )
 
     def answer(self, shapes: Matrix) -> Matrix:
         """One row of hidden columns for each row of shapes."""
@@ -163,6 +171,7 @@ def fit(rows: Matrix, linear: int, targets: Values, blocks: NDArray[np.int64], i
     chosen = np.zeros(targets.shape[1], dtype=int)
     unseen = np.zeros_like(targets)
     weights = np.zeros((rows.shape[1], targets.shape[1]))
+    failures = 0
     for index, penalty in enumerate(PENALTIES):
         said = np.empty_like(targets)
         for block, sums in zip(np.unique(blocks), outside, strict=True):
@@ -174,11 +183,23 @@ def fit(rows: Matrix, linear: int, targets: Values, blocks: NDArray[np.int64], i
             weights[:, better] = _solve(whole, linear, penalty)[:, better]
             unseen[:, better] = said[:, better]
             best[better], chosen[better] = cost[better], index
+        failures = 0 if better.any() else failures + 1
+        if failures == 2:
+            break  # it only gets worse from here
     return Fit(weights=weights, unseen=unseen, chosen=tuple(int(one) for one in chosen))
 
 
-def block_numbers(level: Values, count: int) -> NDArray[np.int64]:
-    """Whole stretches of time, cut where the water is lowest near the even cut, so that no flood is divided."""
+def block_numbers(when: Times, level: Values) -> NDArray[np.int64]:
+    """Whole stretches of time to be left out in turn.
+
+    Seasons with months between them are left out whole, as the next season will be new as a whole. Otherwise the
+    record is cut into even parts, at the lowest water near each even cut, so that no flood is divided.
+    """
+    seasons = np.cumsum(np.append(False, np.diff(when) > SEASON_GAP_US)).astype(np.int64)
+    if FEWEST_SEASONS <= seasons[-1] + 1 <= MOST_BLOCKS:
+        return seasons
+    days = float(when[-1] - when[0]) / DAY_US
+    count = 6 if days > 60 else max(3, int(days / 8))
     total = len(level)
     numbers = np.zeros(total, dtype=np.int64)
     width = total / count

@@ -21,7 +21,7 @@ DAY_US = 24 * HOUR_US
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One series of readings in the order of their times: microseconds UTC, and values that may be NaN.
+    """One series of readings in any order: microseconds UTC, and values that may be NaN.
 
     Units are the sender's own (m, mm per interval, m³/s, cm): a model learns its own scales, but a name must keep
     its unit between training and forecast. Times may be irregular; of two values at one time the later one counts.
@@ -34,8 +34,8 @@ class Series:
 
     def before(self, until_us: int) -> "Series":
         """The part that was known at `until_us` (inclusive)."""
-        end = int(np.searchsorted(self.time_us, until_us, side="right"))
-        return Series(name=self.name, time_us=self.time_us[:end], value=self.value[:end], role=self.role)
+        known = self.time_us <= until_us
+        return Series(name=self.name, time_us=self.time_us[known], value=self.value[known], role=self.role)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,8 @@ class Known:
 
 def in_order(series: Series) -> Series:
     """The same readings sorted by time, one for each time (the last given)."""
+    if len(series.time_us) < 2 or bool(np.all(np.diff(series.time_us) > 0)):
+        return series
     order = np.argsort(series.time_us, kind="stable")
     time_us, value = series.time_us[order], series.value[order]
     if len(time_us):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from command_centre.flood.forecast import cleaning, episodes, regression, tides
-from command_centre.flood.forecast.band import Band, calibrate
+from command_centre.flood.forecast.band import Band, calibrate, recent
 from command_centre.flood.forecast.cleaning import Limits
 from command_centre.flood.forecast.features import LEVEL_LAGS_MIN, Layout, Other, show
 from command_centre.flood.forecast.model import Model
@@ -33,6 +33,7 @@ SHORT_HISTORY_US = 10 * DAY_US
 PLAIN_LAGS_MIN = (10, 30, 60, 120, 180)
 MOST_SERIES = 16
 LEAST_SHARE = 0.3  # of the rows that a further series must cover to be used
+EVENT_WEIGHT = 3.0  # how much more often than its share high water counts when the band is fitted
 TREND_FADES_S = 7200.0  # a trend of the last hour that nothing else is known about dies out within two
 
 
@@ -61,7 +62,7 @@ def train(
     limits = cleaning.learn(own)
     known = Known.of(own.time_us, cleaning.believed(own, limits))
     when, targets = _outcomes(known, horizons, step_us)
-    short = len(when) < FEWEST_ROWS or when[-1] - when[0] < SHORT_HISTORY_US
+    short = len(when) < FEWEST_ROWS or int(when[-1] - when[0]) < SHORT_HISTORY_US
     used = [] if short else _useful([in_order(one.before(until_us)) for one in others], when)
     learned = [cleaning.learn(one) for one in used]
     cleaned = tuple(
@@ -157,15 +158,16 @@ def _fitted(
     units = 0 if short else int(min(regression.MOST_HIDDEN, 6 * days))
     layer = Layer.draw(int(np.sum(scaling.hidden)), units)
     rows = regression.design(scaling, layer, shown.matrix, silent(material, layout))
-    blocks = regression.block_numbers(shown.level, 10 if days > 60 else max(3, int(days / 6)))
+    blocks = regression.block_numbers(material.when, shown.level)
     fit = regression.fit(
         rows, shown.matrix.shape[1], material.targets, blocks, _important(shown.level, material)
     )
     low, high = np.quantile(shown.level, [0.75, 0.97])
     heights = (float(low), float(high))
+    count = len(layout.horizons_s)
     bands = tuple(
-        _band(layout, material, heights, fit.unseen[:, index], material.targets[:, index])
-        for index in range(material.targets.shape[1])
+        _band(layout, material, heights, fit.unseen[:, index], material.targets[:, index], index % count)
+        for index in range(2 * count)
     )
     return Model(
         kind="damped_trend" if short else "regression",
@@ -193,6 +195,18 @@ def silent(material: Material, layout: Layout) -> Flags:
     return flags
 
 
+def _near_high_water(layout: Layout, material: Material) -> Flags:
+    """Times from half a day before the highest fiftieth of all levels to half a day after: where a band matters."""
+    level = material.level.at(material.when, layout.step_us)
+    high = material.when[level >= np.quantile(level, 0.98)]
+    if not len(high):
+        return np.zeros(len(level), dtype=bool)
+    next_high = np.minimum(np.searchsorted(high, material.when), len(high) - 1)
+    before = np.abs(high[next_high] - material.when)
+    after = np.abs(material.when - high[np.maximum(next_high - 1, 0)])
+    return np.asarray(np.minimum(before, after) <= 12 * HOUR_US)
+
+
 def _important(level: Values, material: Material) -> Flags:
     """The highest twentieth of the levels and the largest twentieth of the changes: floods, and the way there."""
     changes = np.max(np.abs(material.targets), axis=1)
@@ -200,10 +214,16 @@ def _important(level: Values, material: Material) -> Flags:
 
 
 def _band(
-    layout: Layout, material: Material, heights: tuple[float, float], said: Values, came: Values
+    layout: Layout,
+    material: Material,
+    heights: tuple[float, float],
+    said: Values,
+    came: Values,
+    horizon: int,
 ) -> Band:
     signs = unrest(layout, material.level, material.others, material.when, said, heights)
-    return calibrate(signs, came - said)
+    weight = np.where(_near_high_water(layout, material), EVENT_WEIGHT, 1.0)
+    return calibrate(signs, came - said, weight, material.when, layout.known_after_us(horizon))
 
 
 def _margins(
@@ -237,7 +257,11 @@ def _scores(
     for index, horizon_s in enumerate(layout.horizons_s):
         said, came = unseen[:, index], material.targets[:, index]
         signs = unrest(layout, material.level, material.others, material.when, said, heights)
-        low, high = bands[index].bounds(signs)
+        width = bands[index].width(signs)
+        width *= recent(
+            material.when, np.abs(came - said) / width, material.when, layout.known_after_us(index)
+        )
+        low, high = bands[index].bounds(width)
         inside = (came - said >= low) & (came - said <= high)
         scores.append(
             Score(

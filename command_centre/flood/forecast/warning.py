@@ -12,10 +12,12 @@ import numpy as np
 from command_centre.flood.forecast import episodes
 from command_centre.flood.forecast.series import Times, Values
 
-CANDIDATES = (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+CANDIDATES = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
+PULL = 1.0  # cost for each width away from the usual margin: few floods are weak evidence
 USUAL = 0.5  # where there is no event to learn from
-PRACTICE_SHARES = (0.97, 0.98, 0.985, 0.99, 0.995, 0.998)
-FEWEST_EVENTS = 6
+PRACTICE_SHARES = (0.98, 0.985, 0.99, 0.995, 0.998)
+FEWEST_EVENTS = 3  # at the lowest of the practice levels
+FALSE_PER_30D = 0.4  # more false alarms than this and people stop looking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +48,19 @@ def choose_margin(practice: Practice) -> float:
                 scored=np.ones(len(alarm), dtype=bool),
             )
             costs[index] += cost(verdict, practice.horizon_us)
-        events += verdict.events
+        events = max(events, verdict.events)
     if events < FEWEST_EVENTS:
         return USUAL
-    smooth = costs / len(thresholds) + 0.05 * np.abs(np.array(CANDIDATES) - USUAL)
+    smooth = costs / len(thresholds) + PULL * np.abs(np.array(CANDIDATES) - USUAL)
     return CANDIDATES[int(np.argmin(smooth))]
 
 
 def cost(verdict: episodes.Verdict, horizon_us: int) -> float:
-    """0 = every event warned of two thirds of the horizon ahead and no false alarm."""
+    """0 = every event warned of two thirds of the horizon ahead, every alarm right, and none false."""
+    false = verdict.false_per_30d or 0.0
+    noise = 0.3 * min(false, 2.0) + 3.0 * min(max(0.0, false - FALSE_PER_30D), 2.0)
     if not verdict.events:
-        return 0.5 * min(6.0, 2 * (verdict.false_per_30d or 0.0))
+        return noise
     wanted_min = horizon_us / 60e6 * 2 / 3
     short = max(0.0, 1.0 - (verdict.median_lead_min or 0.0) / wanted_min)
-    missed = verdict.missed / verdict.events
-    return 4 * missed + 2 * short + 0.5 * min(6.0, 2 * (verdict.false_per_30d or 0.0)) - (verdict.csi or 0.0)
+    return 4.0 * verdict.missed / verdict.events + 2.0 * short + noise + 1.0 - (verdict.csi or 0.0)
