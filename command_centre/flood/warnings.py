@@ -196,14 +196,12 @@ def titles(content: Content, kind: MessageType, given: Circumstances) -> tuple[s
     own, own_en = clean(content.headline).strip(), clean(content.headline_en).strip()
     hazard, hazard_en, _ = HAZARDS[content.hazard]
     colour, colour_en = COLOUR_NAMES[content.colour]
-    where, where_en = _where(given, zh=True), _where(given, zh=False)
     turn = {"Alert": "发布", "Update": "更新", "Cancel": "解除"}[kind]
     ended = " ended" if kind == "Cancel" else " updated" if kind == "Update" else ""
-    title = own or f"{where}{turn}{hazard}{colour}预警"
-    title_en = own_en or f"{colour_en} {hazard_en.lower()} warning{ended}: {where_en}"
-    if kind == "Cancel":
-        title = f"{where}解除{hazard}{colour}预警"
-        title_en = f"{colour_en} {hazard_en.lower()} warning ended: {where_en}"
+    title = f"{clean(given.district_name)[:40]}{turn}{hazard}{colour}预警{_where(given, zh=True)}"
+    title_en = f"{colour_en} {hazard_en.lower()} warning{ended}: {_where(given, zh=False)}"
+    if kind != "Cancel":
+        title, title_en = own or title, own_en or title_en
     marked = EXERCISE if given.exercise else ""
     marked_en = EXERCISE_EN if given.exercise else ""
     return marked + title, marked_en + title_en
@@ -284,15 +282,14 @@ def _layer_name(place: Place) -> str:
 
 
 def _where(given: Circumstances, *, zh: bool) -> str:
-    own = given.district_name if zh else given.district_name_en or given.district_name
-    whole = all(place.layer == "district" for place in given.places)
-    if whole:
-        return clean(own)
+    """The areas for a headline, the first few by name; in Chinese in brackets, and nothing for the whole district."""
+    if all(place.layer == "district" for place in given.places):
+        return "" if zh else clean(given.district_name_en or given.district_name)[:90]
     names = [clean(place.name if zh else place.name_en or place.name) for place in given.places]
     shown = ("、" if zh else ", ").join(name[:30] for name in names[:NAMED_AREAS])
     if len(names) > NAMED_AREAS:
         shown += f"等{len(names)}处" if zh else f" and {len(names) - NAMED_AREAS} more"
-    return shown
+    return f"（{shown}）" if zh else shown
 
 
 def _description(given: Circumstances, title: str, *, zh: bool) -> str:

@@ -82,7 +82,11 @@ def test_a_cancellation_gives_the_all_clear() -> None:
     made = warnings.message(content(headline="自拟标题"), "Cancel", "n-2", circumstances(references=earlier))
     assert cap_check.faults(made) == []
     zh, en = made.infos
-    assert (zh.responses, zh.urgency, zh.headline) == (("AllClear",), "Past", "网格一解除洪水红色预警")
+    assert (zh.responses, zh.urgency, zh.headline) == (
+        ("AllClear",),
+        "Past",
+        "示范区解除洪水红色预警（网格一）",
+    )
     assert en.headline == "Red flood warning ended: Cell 1"
 
 
@@ -96,7 +100,7 @@ def test_an_exercise_says_so_everywhere() -> None:
 def test_many_areas_are_counted_in_the_headline() -> None:
     many = [place(f"C{n}", name=f"网格{n}") for n in range(12)]
     made = warnings.message(content(), "Alert", "n", circumstances(places=many))
-    assert made.infos[0].headline == "网格0、网格1、网格2等12处发布洪水红色预警"
+    assert made.infos[0].headline == "示范区发布洪水红色预警（网格0、网格1、网格2等12处）"
     assert "网格11" in made.infos[0].areas[0].description
     assert len(made.infos[0].areas[0].geocodes) == 12
 
