@@ -60,7 +60,7 @@ class Told(msgspec.Struct):
 
     done: int = 0
     expected: int = 0
-    report: msgspec.Raw | None = None
+    report: msgspec.Raw = msgspec.Raw()
     error: str | None = None
 
 
@@ -95,6 +95,15 @@ class Jobs:
             job.state = "cancelled"
             _kill(job)
             job.ended.set()
+
+    async def close(self) -> None:
+        """End what runs; with the centre."""
+        tasks = []
+        for job in self._jobs.values():
+            self.cancel(job)
+            if job.task is not None:
+                tasks.append(job.task)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _forget(self) -> None:
         old = time.monotonic() - KEPT_S
@@ -142,7 +151,7 @@ async def _listen(job: Job, process: asyncio.subprocess.Process, order: Order) -
         told = msgspec.json.decode(line, type=Told)
         if job.state != "running":
             return
-        if told.report is not None:
+        if bytes(told.report):
             job.state, job.report = "done", bytes(told.report)
         elif told.error is not None:
             job.state, job.error = "failed", told.error

@@ -102,11 +102,7 @@ async def cancel(request: Request, key: str, known: Known) -> Response:
 
 
 def _jobs(request: Request) -> Jobs:
-    state = request.app.state
-    if not hasattr(state, "backtests"):
-        state.backtests = Jobs()
-    jobs: Jobs = state.backtests
-    return jobs
+    return services(request).backtests
 
 
 def _own(request: Request, key: str, actor: str, role: str) -> Job:
