@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import AsyncConnection, Connection
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from city.settings import Settings
 from city.storage.database import translated
 from command_centre.api.screen.hub import Hub
+from command_centre.backtest_jobs import Jobs
 
 Pool = ConnectionPool[Connection[Any]]
 AsyncPool = AsyncConnectionPool[AsyncConnection[Any]]
@@ -32,6 +33,7 @@ class Services:
     restarts: Callable[[], Mapping[str, int]]
     failing: Callable[[], Mapping[str, str]]
     missing_migrations: Callable[[], list[str]]
+    backtests: Jobs = field(default_factory=Jobs)
 
 
 def services(request: Request) -> Services:
