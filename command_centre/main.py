@@ -127,6 +127,7 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
             await _http(create(services), listener, stop)
         finally:
             stop.set()
+            await services.backtests.close()
             await supervision.ended(LOOPS_PATIENCE_S)
 
 
