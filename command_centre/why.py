@@ -13,8 +13,8 @@ from psycopg import AsyncConnection
 from city.observations import Quality
 from city.settings import Settings
 from city.storage import alarm_events, alarm_why, alarms
-from command_centre import why_words
-from command_centre.why_words import Told
+from command_centre import why_sentences, why_told, why_words
+from command_centre.why_told import Told
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -32,7 +32,7 @@ async def explain(connection: Connection, settings: Settings, alarm_id: int, now
     rule = await alarm_why.rule(connection, alarm["rule"], alarm["rule_version"], alarm["raised_at"])
     device = await alarm_why.device(connection, alarm_id)
     definition: Mapping[str, Any] = rule["definition"] if rule else {}
-    codes = why_words.metric_codes(alarm, definition, device["main_metric"] if device else None)
+    codes = why_told.metric_codes(alarm, definition, device["main_metric"] if device else None)
     metrics = await alarm_why.metrics(connection, codes)
     start, end = _window(alarm, now)
     seen = await _observed(connection, alarm, device, list(metrics.values()), start, end)
@@ -49,7 +49,7 @@ async def explain(connection: Connection, settings: Settings, alarm_id: int, now
         zone=settings.zone,
         now=now,
     )
-    sentence, sentence_en = why_words.sentence(told)
+    sentence, sentence_en = why_sentences.sentence(told)
     return {
         "alarm": alarm,
         "sentence": sentence,
@@ -69,7 +69,7 @@ def _window(alarm: Row, now: datetime) -> tuple[datetime, datetime]:
     """From before the first reading that counted to the end of the episode; of an open one to now."""
     evidence = alarm["evidence"]
     back = LOOK_BACK
-    for key in ("window_s", "on_delay_s", "flat_for_s", "silent_for_s", "within_s"):
+    for key in ("window_s", "on_delay_s", "for_s", "same_for_s", "silent_for_s"):
         if isinstance(evidence.get(key), int | float):
             back = max(back, 1.5 * timedelta(seconds=min(float(evidence[key]), 1e9)))
     first = min(

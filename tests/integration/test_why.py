@@ -321,3 +321,83 @@ def test_evidence_of_an_unknown_kind_is_told_key_by_key(town: Town) -> None:
     assert "新规则：时间窗 3600 s，样本数 12，至少 2，网关 gw-7" in told["sentence"]
     assert "window 3600 s, samples 12, at least 2, gateway gw-7" in told["sentence_en"]
     assert {one["key"] for one in told["limits"]} == {"window_s", "k"}
+
+
+# ── every kind of rule ───────────────────────────────────────────────────────────────────────────────
+
+
+def rising(town: Town, definition: dict[str, Any], values: list[float], minutes: int = 5) -> dict[str, Any]:
+    """A rule alone in force, readings some minutes apart up to now, and why its alarm is there."""
+    with psycopg.connect(town.url) as connection:
+        connection.execute("UPDATE rules SET active = false")
+    common = {"kind": "water", "metric": "level", "category": "flood.level", "class": "B"}
+    common |= {} if definition["type"] == "ladder" else {"level": "yellow"}
+    town.put_in_force("kind", {"name": "新规则", "name_en": "New rule", **common, **definition})
+    town.pipeline.load()
+    for place, value in enumerate(values):
+        town.level(town.began - (len(values) - 1 - place) * minutes * MINUTE, value)
+    return town.why()
+
+
+def test_a_ladder_names_the_step_and_the_level_it_rose_to(town: Town) -> None:
+    steps = [
+        {"level": "blue", "at": "station.warning", "offset": -0.5},
+        {"level": "red", "at": 6.8, "class": "A"},
+    ]
+    definition = {"type": "ladder", "step": steps}
+    told = rising(town, definition, [5.0, 5.6, 6.9], minutes=1)
+    assert "水位 5.60 m ≥ 警戒-0.5 m 5.50 m" in told["sentence"]
+    assert ">= the warning level -0.5 m 5.50 m" in told["sentence_en"]
+    assert "起为红色" in told["sentence"]
+    assert [event["kind"] for event in told["events"]] == ["raised", "level_raised"]
+    limit = told["limits"][0]
+    assert (limit["key"], limit["value"], limit["source"]) == ("raise_at", 5.5, "ladder")
+    assert limit["source_text_en"] == "step 1 of the ladder: the warning level of the station"
+
+
+def test_a_rate_is_told_by_its_slope(town: Town) -> None:
+    definition = {"type": "rate", "raise_at": 0.5, "window_s": 3600, "min_samples": 4, "noise": 0.1}
+    told = rising(town, definition, [4.0, 4.1, 4.2, 4.3, 4.4, 4.5])
+    assert "水位变化率每小时 1.20 m ≥ 0.50 m（3600 s 内" in told["sentence"]
+    assert "changed by 1.20 m an hour >= 0.50 m" in told["sentence_en"]
+    assert {one["key"]: one["unit"] for one in told["limits"]}["raise_at"] == "m/h"
+    assert any(point["deciding"] for point in told["observations"])
+
+
+def test_a_projection_is_told_by_the_time_that_is_left(town: Town) -> None:
+    definition = {
+        "type": "projection",
+        "to": "station.warning",
+        "within_s": 7200,
+        "window_s": 3600,
+        "noise": 0.1,
+    }
+    told = rising(town, {**definition, "min_samples": 4}, [4.6, 4.7, 4.8, 4.9, 5.0])
+    assert "推算 7200 s 内将达警戒 6.00 m，约" in told["sentence"]
+    assert "would reach the warning level 6.00 m within 7200 s, reached in about" in told["sentence_en"]
+    assert {one["key"]: one["source"] for one in told["limits"]}["to"] == "station"
+
+
+def test_a_stuck_value_is_told_by_how_long_it_stood(town: Town) -> None:
+    definition = {"type": "stuck", "for_s": 1200, "min_samples": 3, "category": "device.fault", "class": "C"}
+    told = rising(town, definition, [4.2] * 6)
+    assert "一直为 4.20 m，已" in told["sentence"]
+    assert "s 不变 ≥ 1200 s" in told["sentence"]
+    assert "the sensor may be stuck" in told["sentence_en"]
+
+
+def test_signs_of_maintenance_are_told_one_by_one(town: Town) -> None:
+    with psycopg.connect(town.url) as connection:
+        connection.execute("UPDATE rules SET active = false")
+    sign = {"metric": "battery", "below": 20, "name": "电量低", "name_en": "Low battery"}
+    town.put_in_force(
+        "upkeep",
+        {"type": "maintenance", "name": "维护", "name_en": "Maintenance", "kinds": ["smoke"], "sign": [sign],
+         "category": "device.maintenance", "class": "C", "level": "blue"},
+    )  # fmt: skip
+    town.pipeline.load()
+    town.say("city/c02/smoke/c02-s1", town.began, metrics={"smoke": 4, "battery": 12})
+    told = town.why()
+    assert "设备需要维护：电量低（12" in told["sentence"]
+    assert "the device needs maintenance: Low battery (12" in told["sentence_en"]
+    assert [point["value"] for point in told["observations"] if point["metric"] == "battery"] == [12.0]
