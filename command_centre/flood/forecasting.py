@@ -25,7 +25,7 @@ from city.storage.series import SUSPECT
 from city.storage.stations import Reach
 from command_centre.flood import forecast_plan as plan
 from command_centre.flood.forecast import Forecast, Model, Refusal, predict
-from command_centre.flood.readings import Readings
+from command_centre.flood.readings import Held, Readings
 from command_centre.flood.training import Order, Trained
 from command_centre.waking import rest
 
@@ -78,7 +78,8 @@ class Forecaster:
         self._connection = connect(url, application="city centre forecasting", autocommit=True)
         self._one_at_a_time = threading.Lock()
         self._models: dict[int, tuple[int, Model]] = {}
-        self._faulty: set[str] = set()
+        self._held = Held()
+        self._faulty: dict[str, str] = {}  # station: what went wrong the last time
         self._unreadable: set[int] = set()  # stations whose model another version wrote
         self.halt = threading.Event()
 
@@ -130,7 +131,8 @@ class Forecaster:
 
     def _issue(self, due: list[Station], reaches: dict[int, Reach], now: datetime) -> int:
         models = self._fresh_models([station.id for station in due])
-        readings = Readings(self._connection, start=now - LOOKBACK, end=now)
+        readings = Readings(self._connection, start=now - LOOKBACK, end=now, held=self._held)
+        faulty = dict(self._faulty)
         issued = []
         for station in due:
             if self.halt.is_set() or station.id not in models:
@@ -142,6 +144,9 @@ class Forecaster:
                 issued.append(_noun(station, reach, made, stored_id, now))
         with self._connection.transaction():
             forecasts.store(self._connection, issued)
+        if self._faulty and self._faulty != faulty:
+            first, error = next(iter(self._faulty.items()))
+            log.error("forecasts cannot be made", stations=len(self._faulty), first=first, error=error)
         return len(issued)
 
     def _fresh_models(self, station_ids: list[int]) -> dict[int, tuple[int, Model]]:
@@ -159,7 +164,7 @@ class Forecaster:
         try:
             return Model.from_dict(stored.model)
         except (ValueError, KeyError, TypeError) as error:
-            self._say_once(f"model {stored.id}", f"{error}")
+            log.warning("a model is unreadable and will be trained again", model=stored.id, error=str(error))
             self._unreadable.add(stored.station_id)
             return None
 
@@ -170,15 +175,10 @@ class Forecaster:
         try:
             made = predict(model, level, others, round(now.timestamp() * 1_000_000))
         except Exception as error:  # arithmetic on strange data: said once, and the next station goes on
-            self._say_once(station.code, f"{type(error).__name__}: {error}")
+            self._faulty[station.code] = f"{type(error).__name__}: {error}"[:300]
             return None
-        self._faulty.discard(station.code)
+        self._faulty.pop(station.code, None)
         return made
-
-    def _say_once(self, what: str, error: str) -> None:
-        if what not in self._faulty:
-            self._faulty.add(what)
-            log.error("no forecast can be made", of=what, error=error[:300])
 
 
 def _noun(

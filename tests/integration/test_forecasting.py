@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from city.settings import Settings
-from city.storage import forecasts
+from city.storage import forecasts, stations
 from command_centre.flood import forecasting
 from command_centre.flood.forecasting import Forecaster, train_apart
+from command_centre.flood.readings import Held, Readings
 from command_centre.flood.training import HORIZONS_S
 from tests.integration.running_centre import lay_ground
 
@@ -170,3 +171,45 @@ def test_the_loop_trains_and_forecasts_by_itself(url: str) -> None:
         return len(query(url, "SELECT 1 FROM forecasts"))
 
     assert asyncio.run(until_forecast()) == len(HORIZONS_S)
+
+
+@pytest.mark.parametrize("role", ["rain", "other"])
+def test_what_is_held_between_rounds_is_what_would_be_read(url: str, role: str) -> None:
+    """Late readings and a slid window included; after an hour everything is read again."""
+    fill(url, rows=300)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO devices (code, kind) VALUES ('W2', 'water');"
+            " INSERT INTO observations SELECT w.id, m.id, 0, o.observed_at, o.received_at, o.value, NULL"
+            " FROM observations o, devices w, metrics m WHERE w.code = 'W2' AND m.code = 'level'"
+        )
+        connection.execute(
+            "INSERT INTO station_series SELECT s.id, w.id, 'level', %s FROM devices s, devices w"
+            " WHERE s.code = 'W1' AND w.code = 'W2'",
+            (role,),
+        )
+        (station,) = stations.load(connection, "W1")
+        held = Held()
+        for minutes, late in ((0, None), (7, 30), (14, 115), (21, 125), (64, 600)):
+            end = NOW + timedelta(minutes=minutes)
+            if late is not None:
+                at = end - timedelta(minutes=late, seconds=30)
+                connection.execute(
+                    "INSERT INTO observations SELECT id, (SELECT id FROM metrics WHERE code = 'level'), 2, %s, %s, 5"
+                    " FROM devices WHERE code IN ('W1', 'W2')",
+                    (at, end),
+                )
+            span = {"start": end - timedelta(hours=24), "end": end}
+            own, (other,) = Readings(connection, **span, held=held).of(station, 600)
+            whole, (beside,) = Readings(connection, **span).of(station, 600)
+            if late == 125:  # later than two hours: only the next whole read has it
+                assert len(whole.time_us) >= len(own.time_us)
+                continue
+            assert (own.time_us.tolist(), own.value.tolist()) == (
+                whole.time_us.tolist(),
+                whole.value.tolist(),
+            )
+            assert (other.time_us.tolist(), other.value.tolist()) == (
+                beside.time_us.tolist(),
+                beside.value.tolist(),
+            )
