@@ -5,6 +5,7 @@ What is compared with the limit is a number of each reading: the value itself, i
 Deadband, on-delay and off-delay are counted in event time, so that batches, ticks and replays agree.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,7 +21,7 @@ EVERY = (1, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConditionRule(Rule):
+class ConditionRule(Rule, ABC):
     """A number of one metric's readings beyond a limit. Kinds derive from it and say which number."""
 
     metric: str
@@ -32,9 +33,9 @@ class ConditionRule(Rule):
     def metrics(self) -> frozenset[str]:
         return frozenset({self.metric})
 
+    @abstractmethod
     def terms(self, limits: Limits) -> dict[str, object]:
         """What evidence says of the limit."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

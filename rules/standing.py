@@ -4,6 +4,7 @@ Columns first, then only the devices that a reading can change. Those go one at 
 here changes the book: changes come back beside the transitions and are swapped in by ``accept`` after the commit.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -35,7 +36,7 @@ class ConditionChanges:
     checked: frozenset[int] = frozenset()  # devices whose changed facts have been looked at
 
 
-class ConditionBook:
+class ConditionBook(ABC):
     """All states of one rule with a limit: a byte per device, and an object for each that is not at rest.
 
     A kind of rule says which rows can change anything, by which number, and what its limits are.
@@ -137,13 +138,13 @@ class ConditionBook:
         if mark is Mark.CLEAR:
             self._facts_changed.discard(device_id)
 
+    @abstractmethod
     def _touched(self, rows: MetricRows) -> Touched:
         """Devices that a row of theirs can change, each with all of its rows that count."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _limits(self, device_id: int) -> Limits:
         """NaN to raise at = the rule does not apply to this device."""
-        raise NotImplementedError
 
     def _applies(self, device_id: int) -> bool:
         applies = bool(self._fleet.applies(self.rule.rule_id)[device_id])

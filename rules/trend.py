@@ -4,6 +4,7 @@ The slope is the median of the slopes between all pairs of readings in the windo
 29 % of the readings may be wrong by any amount and it is still the slope of the others.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -35,9 +36,9 @@ class TrendRule(ConditionRule):
     def window_us(self) -> int:
         return self.trend_us
 
+    @abstractmethod
     def limits(self) -> Limits:
         """The same for every device."""
-        raise NotImplementedError
 
 
 class Trend(TypedDict):
@@ -113,19 +114,19 @@ class TrendBook(ConditionBook):
         super().__init__(rule, around)
         self._history = around.memories.history(self.metric_id, rule.trend_us, rule.rule_id)
 
+    @abstractmethod
     def _within(self, rows: MetricRows) -> NDArray[np.bool_]:
         """Where the rule looks at all; a reading elsewhere ends what stands."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _number(
         self, device: NDArray[np.int32], value: NDArray[np.float64], slope: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """What is compared with the limit; ``slope`` 0 = none that is more than noise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _seen(self, value: float, slope: float | None, device_id: int, observed_us: int) -> dict[str, object]:
         """What evidence says beside the window; ``slope`` None = too few readings."""
-        raise NotImplementedError
 
     def _touched(self, rows: MetricRows) -> Touched:
         mark = self._marks[rows.device]
