@@ -20,6 +20,11 @@ PURE = (
     "command_centre/dispatch.py",
     "command_centre/workflow.py",
     "command_centre/deadlines.py",
+    "command_centre/alarm_life.py",
+    "command_centre/flood/forecast",
+    "command_centre/flood/cap.py",
+    "command_centre/flood/response.py",
+    "command_centre/flood/stations.py",
 )
 CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter"}
 SQL = re.compile(
