@@ -13,12 +13,13 @@ from typing import Literal
 
 from city.alarms import IncidentClass
 from city.incidents import Change, Happening, Incident, Tell, more_urgent, raised_class
+from command_centre import fusion
+from command_centre.fusion import Fused, Fusions, Ground
+from rules.fusion import Signal
 
 JOIN_WINDOW = timedelta(minutes=30)
 TELL_AGAIN_AFTER = timedelta(minutes=2)
 MOST_CELLS = 25  # one incident spreads no further by neighbourhood
-CORROBORATING_DEVICES = 3
-CORROBORATING_KINDS = 2
 SILENT = "device.silent"
 
 # Leaves that are matters of their own; all other leaves of a top-level category are signs of one event.
@@ -78,12 +79,17 @@ class Footprint:
     last_at: datetime
 
 
+_NO_GROUND = Ground()
+_NO_FUSIONS = Fusions()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenIncident:
     """An incident that an alarm may join."""
 
     incident: Incident
     footprint: Footprint
+    ground: Ground = _NO_GROUND
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +107,7 @@ class Join:
     reopen_acknowledgement: bool = False
     tell_again: bool = False
     also_fits: tuple[int, ...] = ()
+    fused: tuple[Fused, ...] = ()  # sources that agree now and did not before
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +149,7 @@ def decide(
     candidates: Sequence[OpenIncident],
     now: datetime,
     windows: Mapping[str, int] | None = None,
+    fusions: Fusions = _NO_FUSIONS,
 ) -> Verdict:
     """What becomes of one alarm. ``windows`` are minutes by category where a district set its own."""
     if alarm.page_after is not None and alarm.page_after > now:
@@ -164,7 +172,8 @@ def decide(
         return Open()
     fits.sort(key=lambda fit: fit[:3])
     _, _, _, why, chosen = fits[0]
-    return _join(alarm, chosen, why, now, also_fits=tuple(sorted(fit[2] for fit in fits[1:])))
+    fused = _fused(alarm, chosen, fusions)
+    return _join(alarm, chosen, why, now, tuple(sorted(fit[2] for fit in fits[1:])), fused)
 
 
 def _over_or_held(alarm: NewAlarm) -> Record | Hold | None:
@@ -232,9 +241,21 @@ def _nearness(alarm: NewAlarm, seen: Footprint) -> Why | None:
     return None
 
 
-def _join(alarm: NewAlarm, chosen: OpenIncident, why: Why, now: datetime, also_fits: tuple[int, ...]) -> Join:
+def _join(
+    alarm: NewAlarm,
+    chosen: OpenIncident,
+    why: Why,
+    now: datetime,
+    also_fits: tuple[int, ...],
+    fused: Sequence[Fused],
+) -> Join:
     incident, seen = chosen.incident, chosen.footprint
     deserved = _deserved_class(alarm, chosen)
+    agreed = _agreement(alarm, chosen)
+    if agreed is not None and deserved < more_urgent(incident.incident_class, alarm.incident_class):
+        fused = [agreed, *fused]
+    for one in fused:
+        deserved = more_urgent(deserved, one.incident_class or deserved)
     rose = deserved < incident.incident_class
     more = footprint_of(alarm)
     new_place = not (more.cells <= seen.cells and more.devices <= seen.devices)
@@ -247,19 +268,45 @@ def _join(alarm: NewAlarm, chosen: OpenIncident, why: Why, now: datetime, also_f
         reopen_acknowledgement=reopen,
         tell_again=rested or rose or reopen,
         also_fits=also_fits,
+        fused=tuple(fused),
     )
+
+
+def _fused(alarm: NewAlarm, chosen: OpenIncident, fusions: Fusions) -> list[Fused]:
+    """Fusion rules about this matter that the alarm makes fire."""
+    signal = signal_of(alarm)
+    matter = family(chosen.incident.category)
+    rules = [rule for rule in fusions.rules if family(rule.category) == matter]
+    if signal is None or not rules:
+        return []
+    after = chosen.ground.joined_by(signal, alarm.neighbours)
+    return fusion.newly_fused(chosen.ground, after, rules, fusions)
+
+
+def signal_of(alarm: NewAlarm) -> Signal | None:
+    """The alarm as fusion sees it; None = it has no place. Without a device it is what a person says."""
+    if alarm.cell_id is None:
+        return None
+    if alarm.device_id is None:
+        return fusion.report_signal(f"report:{alarm.id}", alarm.category, alarm.cell_id, alarm.raised_at)
+    return fusion.alarm_signal(alarm.category, alarm.rule_id, alarm.device_id, alarm.cell_id, alarm.raised_at)
 
 
 def _deserved_class(alarm: NewAlarm, chosen: OpenIncident) -> IncidentClass:
     """The most urgent of what it has and of its alarms, one step more when several detectors agree."""
     base = more_urgent(chosen.incident.base_class, alarm.incident_class)
+    if _agreement(alarm, chosen) is not None:
+        base = raised_class(base)
+    return more_urgent(chosen.incident.incident_class, base)
+
+
+def _agreement(alarm: NewAlarm, chosen: OpenIncident) -> Fused | None:
+    if family(alarm.category) == "device":  # a dead gateway silences many: one fault, not proof
+        return None
     seen = chosen.footprint
     devices = seen.devices | ({alarm.device_id} if alarm.device_id is not None else set())
     kinds = seen.kinds | ({alarm.kind} if alarm.kind else set())
-    several = len(devices) >= CORROBORATING_DEVICES or len(kinds) >= CORROBORATING_KINDS
-    if several and family(alarm.category) != "device":  # a dead gateway silences many: one fault, not proof
-        base = raised_class(base)
-    return more_urgent(chosen.incident.incident_class, base)
+    return fusion.agreement(len(devices), sorted(kinds))
 
 
 def footprint_of(alarm: NewAlarm) -> Footprint:
@@ -309,7 +356,8 @@ def join(alarm: NewAlarm, chosen: OpenIncident, verdict: Join, now: datetime) ->
         incident = replace(incident, told_at=now)
         tells = (Tell(purpose="again"),)
     change = Change(incident=incident, happenings=_join_happenings(alarm, old, verdict), tells=tells)
-    return OpenIncident(incident=incident, footprint=footprint), change
+    ground = chosen.ground.joined_by(signal_of(alarm), alarm.neighbours)
+    return OpenIncident(incident=incident, footprint=footprint, ground=ground), change
 
 
 def _join_happenings(alarm: NewAlarm, old: Incident, verdict: Join) -> tuple[Happening, ...]:
@@ -319,6 +367,7 @@ def _join_happenings(alarm: NewAlarm, old: Incident, verdict: Join) -> tuple[Hap
     if verdict.why == "again":
         detail["level"] = alarm.level
     happenings = [Happening(kind="alarm_again" if verdict.why == "again" else "joined", detail=detail)]
+    happenings += [fused.happening() for fused in verdict.fused]
     if verdict.raise_class_to is not None:
         step: dict[str, object] = {"from": old.incident_class, "to": verdict.raise_class_to}
         happenings.append(Happening(kind="class_raised", detail=step))

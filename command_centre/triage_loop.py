@@ -18,7 +18,8 @@ from city.incidents import Change, Incident
 from city.settings import Settings
 from city.storage import alarms, incidents
 from city.storage.changes import open_connection
-from command_centre import dispatch, triage
+from command_centre import dispatch, fusing, triage
+from command_centre.fusion import Fusions, Ground
 from command_centre.known_directory import KnownDirectory
 from command_centre.recording import store
 from command_centre.triage import Footprint, NewAlarm, OpenIncident
@@ -54,8 +55,11 @@ async def triage_batch(
             return 0
         directory = await known.fresh(connection, now, {row["cell_id"] for row in rows if row["cell_id"]})
         waiting = [_alarm(row, directory) for row in rows]
-        plan = Plan(directory=directory, now=now)
-        for candidate in await _open_near(connection, waiting):
+        fusions = await fusing.in_force(connection, directory)
+        plan = Plan(directory=directory, now=now, fusions=fusions)
+        near = await _open_near(connection, waiting)
+        earliest = min(alarm.raised_at for alarm in waiting)
+        for candidate in await fusing.with_ground(connection, near, fusions, earliest):
             plan.open[candidate.incident.id] = candidate
         for alarm in waiting:
             plan.take(alarm)
@@ -141,6 +145,7 @@ class Plan:
 
     directory: Directory
     now: datetime
+    fusions: Fusions
     open: dict[int, OpenIncident] = field(default_factory=dict)
     changes: dict[int, Change] = field(default_factory=dict)
     # alarm, triage state, incident, why it is held
@@ -148,7 +153,9 @@ class Plan:
 
     def take(self, alarm: NewAlarm) -> None:
         """Decide on one alarm and remember what follows."""
-        verdict = triage.decide(alarm, list(self.open.values()), self.now, self.directory.join_minutes)
+        verdict = triage.decide(
+            alarm, list(self.open.values()), self.now, self.directory.join_minutes, self.fusions
+        )
         match verdict:
             case triage.Wait():
                 return
@@ -186,7 +193,11 @@ class Plan:
             position=(alarm.longitude or 0.0, alarm.latitude or 0.0) if has_position else None,
         )
         self.changes[key] = change
-        self.open[key] = OpenIncident(incident=change.incident, footprint=triage.footprint_of(alarm))
+        self.open[key] = OpenIncident(
+            incident=change.incident,
+            footprint=triage.footprint_of(alarm),
+            ground=Ground().joined_by(triage.signal_of(alarm), alarm.neighbours),
+        )
         self.verdicts.append((alarm.id, "done", key, ""))
 
     def _join(self, alarm: NewAlarm, verdict: triage.Join) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rules import detection, ladder, maintenance, projection, quality, rate, silence, stuck, threshold
+from rules import detection, fusion, ladder, maintenance, projection, quality, rate, silence, stuck, threshold
 from rules.books import Book, Surroundings
 from rules.condition import ThresholdRule
 from rules.keys import Keys
@@ -24,6 +24,7 @@ KINDS = {
     "threshold": RuleKind(ThresholdRule, threshold.read, threshold.ThresholdBook),
     "ladder": RuleKind(ladder.LadderRule, ladder.read, ladder.LadderBook),
     "maintenance": RuleKind(maintenance.MaintenanceRule, maintenance.read, maintenance.MaintenanceBook),
+    "fusion": RuleKind(fusion.FusionRule, fusion.read, fusion.FusionBook),
     "detection": RuleKind(detection.DetectionRule, detection.read, detection.DetectionBook),
     "rate": RuleKind(rate.RateRule, rate.read, rate.RateBook),
     "projection": RuleKind(projection.ProjectionRule, projection.read, projection.ProjectionBook),
