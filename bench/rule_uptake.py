@@ -26,7 +26,6 @@ from city.storage.database import connect
 from command_centre import rule_changes
 from tests.servers.mosquitto import MosquittoServer
 
-FLEET = Fleet(devices=1000, cells=100, water=100)
 CROSSING = 97
 PATIENCE_S = 30.0
 
@@ -111,9 +110,10 @@ def counted(url: str) -> dict[str, int]:
     return dict(zip(names, map(int, row), strict=True))
 
 
-def measure(product: Product, url: str, port: int, rate: float, seconds: float) -> dict[str, Any]:
+def measure(product: Product, port: int, fleet: Fleet, rate: float, seconds: float) -> dict[str, Any]:
     """One run."""
-    load = Load(fleet=FLEET, total=int(rate * seconds), rate=rate, crossing_every=CROSSING)
+    url = product.database_url
+    load = Load(fleet=fleet, total=int(rate * seconds), rate=rate, crossing_every=CROSSING)
     change(url, 95.0)
     time.sleep(5)
     publisher = publish(port, load)
@@ -132,6 +132,7 @@ def measure(product: Product, url: str, port: int, rate: float, seconds: float) 
     publisher.result(120)
     product.wait_stored(load, 120)
     return {
+        "devices": fleet.devices,
         "messages": load.total,
         "stored": product.stored(),
         "a_second": rate,
@@ -148,21 +149,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=10_000)
     parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--plain", action="store_true", help="plain PostgreSQL instead of TimescaleDB")
     given = parser.parse_args()
+    fleet = Fleet(devices=given.devices, cells=max(100, given.devices // 50), water=100)
     folder = Path(tempfile.mkdtemp(prefix="city-bench-"))
     broker = MosquittoServer()
     try:
         with started_server(plain=given.plain) as server:
             url = server.url(server.create_database())
             broker.start()
-            district.write(folder / "district", FLEET)
+            district.write(folder / "district", fleet)
             product = Product(folder / "product", url, broker.url)
             try:
                 product.prepare(folder / "district")
                 product.start_ingest()
                 product.wait_listening()
-                print(json.dumps(measure(product, url, broker.port, given.rate, given.seconds), indent=1))
+                print(json.dumps(measure(product, broker.port, fleet, given.rate, given.seconds), indent=1))
             finally:
                 product.stop()
     finally:

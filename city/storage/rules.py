@@ -84,9 +84,9 @@ def _versions(connection: Db, where: LiteralString, *parameters: object) -> list
 
 
 def listed(connection: Db, *, state: State | None, after: str | None, limit: int) -> list[dict[str, Any]]:
-    """Rules by id with their open alarms, last move and number of drafts: the version in force, else the newest.
+    """Rules by id with open alarms, last move and drafts that wait: the version in force, else the newest.
 
-    ``state`` None lists every rule.
+    ``state`` None lists every rule; "draft" lists the newest draft of each rule that has one waiting.
     """
     return (
         connection.cursor(row_factory=dict_row)
@@ -95,15 +95,19 @@ def listed(connection: Db, *, state: State | None, after: str | None, limit: int
             SELECT c.*, coalesce(o.open_alarms, 0) AS open_alarms, coalesce(d.drafts, 0) AS drafts,
                 h.at AS last_action_at, h.actor AS last_action_by, h.action AS last_action
             FROM (
-                SELECT DISTINCT ON (id) id, version, definition, source, state, created_by AS author, reason,
-                    created_at, based_on, digest
-                FROM rules ORDER BY id, active DESC, version DESC
+                SELECT DISTINCT ON (r.id) r.id, r.version, r.definition, r.source, r.state, r.created_by AS author,
+                    r.reason, r.created_at, r.based_on, r.digest
+                FROM rules r LEFT JOIN rules a ON a.id = r.id AND a.active
+                WHERE %(state)s::text IS DISTINCT FROM 'draft'
+                    OR (r.state = 'draft' AND r.version > coalesce(a.version, 0))
+                ORDER BY r.id, r.active DESC, r.version DESC
             ) c
             LEFT JOIN (
                 SELECT rule_id, count(*) AS open_alarms FROM alarms WHERE cleared_at IS NULL GROUP BY rule_id
             ) o ON o.rule_id = c.id
             LEFT JOIN (
-                SELECT id, count(*) AS drafts FROM rules WHERE state = 'draft' GROUP BY id
+                SELECT w.id, count(*) AS drafts FROM rules w LEFT JOIN rules a ON a.id = w.id AND a.active
+                WHERE w.state = 'draft' AND w.version > coalesce(a.version, 0) GROUP BY w.id
             ) d ON d.id = c.id
             LEFT JOIN LATERAL (
                 SELECT at, actor, action FROM rule_history WHERE rule_id = c.id ORDER BY id DESC LIMIT 1

@@ -92,7 +92,10 @@ def list_rules(
     limit: paging.Limit = 1000,
     cursor: paging.Cursor = None,
 ) -> Response:
-    """By id: the version in force, else the newest one, with open alarms and who moved it last."""
+    """By id: the version in force, else the newest one, with open alarms and who moved it last.
+
+    `state=draft` lists the newest draft of each rule that has one waiting, `drafts` says how many wait.
+    """
     after = paging.read(cursor, tuple[str])
     with transaction(request) as connection:
         rows = rules.listed(
@@ -358,6 +361,7 @@ def _expected(connection: Connection[Any], rule_id: str, if_match: str | None) -
     if if_match is None:
         return None
     if if_match.strip() == "*":
+        rules.lock(connection)  # whatever is there now is still there when it is changed
         found = rules.current(connection, rule_id)
         return found.version if found else None
     bare = if_match.strip().removeprefix("W/").strip('"')

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -105,12 +106,20 @@ def test_a_second_hand_is_told(api: httpx.Client) -> None:
     problem(put(api, smoke(), rule="no-such", tag='"1"'), 404)
     assert put(api, smoke(raise_at=80), tag='"1"').json()["version"] == 2
     assert put(api, smoke(raise_at=90), tag="*").json()["version"] == 3, "two drafts stand beside each other"
+    (waiting,) = api.get("/api/rules?state=draft").json()["items"]
+    assert (waiting["id"], waiting["version"], waiting["state"], waiting["drafts"]) == (
+        "smoke-high",
+        3,
+        "draft",
+        2,
+    )
     activate(api, 2)
     stale = problem(activate(api, 3), 422)
     assert [(one["key"], one["severity"]) for one in stale["problems"]] == [("based_on", "warning")]
     moved = api.post("/api/rules/smoke-high/retire", json={"reason": "x"}, headers={"If-Match": '"1"'})
     problem(moved, 412)
     assert activate(api, 3, accept_warnings=True).status_code == 200
+    assert api.get("/api/rules?state=draft").json()["items"] == []
 
 
 def test_what_changes_nothing_makes_no_version(api: httpx.Client) -> None:
@@ -329,3 +338,32 @@ def test_a_version_is_never_rewritten_and_history_never_erased(centre: Centre, a
         centre.execute(
             "INSERT INTO rules (id, version, definition, active) VALUES ('smoke-high', 2, '{}', true)"
         )
+
+
+def test_a_draft_makes_no_process_read_its_register_again(centre: Centre, api: httpx.Client) -> None:
+    def version() -> object:
+        return centre.execute("SELECT coalesce(sum(version), 0) FROM register_versions")[0][0]
+
+    before = version()
+    put(api, smoke())
+    assert version() == before
+    activate(api, 1)
+    assert version() != before
+
+
+def test_many_hands_at_once_leave_one_version_in_force(centre: Centre, api: httpx.Client) -> None:
+    put(api, smoke())
+
+    def work(hand: int) -> set[int]:
+        with httpx.Client(base_url=centre.base, headers=api.headers, timeout=60) as client:
+            made = put(client, smoke(raise_at=71 + hand), tag="*").json()["version"]
+            return {made, activate(client, made, accept_warnings=True).status_code}
+
+    with ThreadPoolExecutor(6) as pool:
+        ended = list(pool.map(work, range(6)))
+    assert all(200 in one for one in ended)
+    versions = api.get("/api/rules/smoke-high/versions").json()["items"]
+    assert sorted(one["version"] for one in versions) == list(range(1, 8))
+    assert [one["state"] for one in versions].count("active") == 1
+    moves = api.get("/api/rules/smoke-high").json()["history"][::-1]
+    assert [move["from_version"] for move in moves] == [None, *(move["to_version"] for move in moves[:-1])]

@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from city import district
 from city.district import ImportReport
 from city.district_source import DistrictFilesError
-from city.storage import rules
+from city.storage import migrate, rules
 from city.storage.database import connect
 from command_centre import rule_changes
 from rules.definitions import to_rows
@@ -213,3 +214,24 @@ def test_the_rules_of_the_demonstration_district_stand_their_own_checks(
         problems = rule_changes.validate(connection, rows, now=datetime.now(UTC))
     assert len(rows) > 5
     assert [problem.line() for problem in problems] == []
+
+
+def test_rules_from_before_they_had_a_history_get_one(postgres_url: str) -> None:
+    files = sorted(migrate.migrations_folder().glob("[0-9]*.sql"))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for file in files:
+            if file.name.startswith("0007"):
+                break
+            connection.execute(file.read_bytes())
+        connection.execute(
+            "INSERT INTO rules (id, version, definition, active) VALUES ('r', 1, '{\"a\": 1}', false),"
+            " ('r', 2, '{\"a\": 2}', true)"
+        )
+        connection.execute(file.read_bytes())
+        assert connection.execute(
+            "SELECT version, state, digest = encode(sha256(convert_to(definition::text, 'UTF8')), 'hex')"
+            " FROM rules ORDER BY version"
+        ).fetchall() == [(1, "retired", True), (2, "active", True)]
+        assert connection.execute(
+            "SELECT action, actor, from_version, to_version FROM rule_history"
+        ).fetchall() == [("activate", "import", None, 2)]

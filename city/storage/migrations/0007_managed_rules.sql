@@ -60,3 +60,13 @@ CREATE TRIGGER rule_history_append_only BEFORE UPDATE OR DELETE ON rule_history
 
 INSERT INTO rule_history (rule_id, at, action, actor, reason, to_version)
     SELECT id, created_at, 'activate', created_by, source, version FROM rules WHERE active;
+
+-- Only what is in force concerns a running process: a draft must not make it read its whole register again.
+CREATE FUNCTION rules_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM changed_rows WHERE active OR activated_at IS NOT NULL) THEN PERFORM bump_register(); END IF;
+    RETURN NULL;
+END $$;
+DROP TRIGGER rules_insert_bumps ON rules;
+CREATE TRIGGER rules_insert_bumps AFTER INSERT ON rules REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION rules_moved();
