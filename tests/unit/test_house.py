@@ -21,7 +21,7 @@ PURE = (
     "command_centre/workflow.py",
     "command_centre/deadlines.py",
     "command_centre/alarm_life.py",
-    "command_centre/flood/forecast",
+    "command_centre/flood/forecast/",
     "command_centre/flood/cap.py",
     "command_centre/flood/response.py",
     "command_centre/flood/stations.py",
@@ -42,7 +42,7 @@ def _listed(*patterns: str) -> list[Path]:
 
 
 def _python(*folders: str) -> list[Path]:
-    wanted = tuple(str(ROOT / folder) for folder in folders)
+    wanted = tuple(f"{ROOT}/{folder}" for folder in folders)
     return [path for path in _listed("*.py") if not folders or str(path).startswith(wanted)]
 
 
