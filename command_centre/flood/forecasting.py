@@ -25,6 +25,7 @@ from city.storage.series import SUSPECT
 from city.storage.stations import Reach
 from command_centre.flood import forecast_plan as plan
 from command_centre.flood.forecast import Forecast, Model, Refusal, predict
+from command_centre.flood.marks import Mark, unsettled_jump
 from command_centre.flood.readings import Held, Readings
 from command_centre.flood.training import Order, Trained
 from command_centre.waking import rest
@@ -32,6 +33,7 @@ from command_centre.waking import rest
 ROUND_S = 10.0
 ALONE_S = 5.0  # how often another centre asks whether it is its turn
 LOOKBACK = timedelta(days=8)  # what a forecast looks back on: lags, tides, the mean of a week
+RECENT_LEVELS = 100  # of them six hours are looked at for a step of the datum
 TRAINING_CHECK = timedelta(minutes=1)
 AFTER_FAULT = timedelta(minutes=30)
 LONGEST_TRAINING_S = 3600.0
@@ -170,8 +172,13 @@ class Forecaster:
 
     def _forecast(
         self, station: Station, model: Model, readings: Readings, now: datetime
-    ) -> Forecast | Refusal | None:
+    ) -> Forecast | Refusal | Mark | None:
         level, others = readings.of(station, model.step_s)
+        read = [
+            (instant(int(at)), float(value)) for at, value in zip(level.time_us, level.value, strict=True)
+        ]
+        if jump := unsettled_jump(read[-RECENT_LEVELS:], timedelta(seconds=model.step_s), now):
+            return jump
         try:
             made = predict(model, level, others, round(now.timestamp() * 1_000_000))
         except Exception as error:  # arithmetic on strange data: said once, and the next station goes on
@@ -182,9 +189,9 @@ class Forecaster:
 
 
 def _noun(
-    station: Station, reach: Reach, made: Forecast | Refusal, model_id: int, now: datetime
+    station: Station, reach: Reach, made: Forecast | Refusal | Mark, model_id: int, now: datetime
 ) -> StationForecast:
-    refusal = made if isinstance(made, Refusal) else None
+    code, refused, refused_en = _refused(made)
     forecast = made if isinstance(made, Forecast) else None
     return StationForecast(
         station=station.code,
@@ -196,13 +203,21 @@ def _noun(
         basis="" if forecast is None else forecast.basis,
         basis_en="" if forecast is None else forecast.basis_en,
         degraded=() if forecast is None else forecast.degraded,
-        refused_code=refusal.code if refusal else None,
-        refused=refusal.reason if refusal else None,
-        refused_en=refusal.reason_en if refusal else None,
+        refused_code=code,
+        refused=refused,
+        refused_en=refused_en,
         model_id=model_id,
         model_kind=None,
         model_version=None,
     )
+
+
+def _refused(made: Forecast | Refusal | Mark) -> tuple[str | None, str | None, str | None]:
+    if isinstance(made, Refusal):
+        return made.code, made.reason, made.reason_en
+    if isinstance(made, Mark):
+        return made.kind, made.text, made.text_en
+    return None, None, None
 
 
 def _points(forecast: Forecast) -> tuple[ForecastPoint, ...]:

@@ -19,6 +19,7 @@ USUAL_INTERVAL_S = 600  # of a station that names none
 JUMP_M = 0.3  # between two neighbouring readings: more than a river rises in one report
 JUMP_RATIO = 4  # and as many times what it moved within the readings around
 JUMP_AROUND = 4  # readings on either side that must be calm
+UNSETTLED = timedelta(hours=6)  # after so long a step is what the river now is
 _SENTINEL_M = 900.0  # -990, -999.9, 9999: no gauge says so about water
 
 
@@ -140,8 +141,14 @@ def _flat_mark(run: Sequence[Step], dry_is_calm: bool) -> Iterable[Mark]:
 
 
 def _jumps(steps: Sequence[Step], interval: timedelta) -> Iterable[Mark]:
-    """A step between two readings with calm water on both sides: a gauge was moved, or its zero was."""
-    read = [(step.last_at, step.highest) for step in steps if step.highest is not None]
+    return jumps([(step.last_at, step.highest) for step in steps if step.highest is not None], interval)
+
+
+def jumps(read: Sequence[tuple[datetime, float]], interval: timedelta) -> Iterable[Mark]:
+    """Steps between two readings with calm water on both sides: a gauge was moved, or its zero was.
+
+    ``read`` is in order of time, metres; ``interval`` is between two of them.
+    """
     for at in range(JUMP_AROUND, len(read) - JUMP_AROUND + 1):
         (before_at, before), (after_at, after) = read[at - 1], read[at]
         size = abs(after - before)
@@ -157,6 +164,18 @@ def _jumps(steps: Sequence[Step], interval: timedelta) -> Iterable[Mark]:
                 text_en=f"from {before:.2f} to {after:.2f} m between two readings, calm before and after: "
                 "the gauge's zero may have moved",
             )
+
+
+def unsettled_jump(read: Sequence[tuple[datetime, float]], interval: timedelta, now: datetime) -> Mark | None:
+    """The newest step of the last ``UNSETTLED`` that the water has not come back from; None = no doubt."""
+    recent = [(at, level) for at, level in read if at > now - UNSETTLED]
+    found = list(jumps(recent, interval))
+    if not found:
+        return None
+    level_at = dict(recent)
+    before, after = level_at[found[0].start], level_at[found[0].end]
+    returned = abs(recent[-1][1] - before) < abs(after - before) / 2
+    return None if returned else found[-1]
 
 
 def _moved(read: Sequence[tuple[datetime, float]]) -> float:

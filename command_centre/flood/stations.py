@@ -75,9 +75,13 @@ def _reach(forecast: StationForecast, limit: float) -> dict[str, object] | None:
 
 
 def suspect(quality: int, forecast: StationForecast | None) -> str | None:
-    """Why a station's newest level is not believed: "flat" when it stands still like a dead gauge, else None."""
-    stuck = bool(quality & Quality.STUCK) or (forecast is not None and forecast.refused_code == "flat")
-    return "flat" if stuck else None
+    """Why a station's newest level is not believed, or None.
+
+    "flat": it stands still like a dead gauge; "step": the gauge's zero seems to have moved.
+    """
+    if quality & Quality.STUCK or (forecast is not None and forecast.refused_code == "flat"):
+        return "flat"
+    return "step" if forecast is not None and forecast.refused_code == "step" else None
 
 
 def live(row: Row, forecast: StationForecast | None) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def live(row: Row, forecast: StationForecast | None) -> dict[str, Any]:
     state = station_state(
         row["level_m"], row["warning_m"], row["guaranteed_m"], row["highest_m"], is_silent=not row["online"]
     )
-    if doubt is not None and state == "normal":
+    if doubt == "flat" and state == "normal":
         state = "silent"
     margin = None
     if state not in {"unset", "silent"} and doubt is None and row["warning_m"] is not None:

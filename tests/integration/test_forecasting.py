@@ -101,6 +101,22 @@ def test_no_forecast_through_a_dead_gauge(url: str, forecaster: Forecaster) -> N
     assert words
 
 
+def test_no_forecast_after_the_gauges_zero_has_moved(url: str, forecaster: Forecaster) -> None:
+    fill(url)
+    train(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE observations SET value = CASE WHEN observed_at > %s THEN 2.9 ELSE 2.1 END"
+            " + 0.01 * extract(minute FROM observed_at)::int / 10 WHERE observed_at > %s",
+            (NOW - timedelta(hours=1), NOW - timedelta(hours=3)),
+        )
+    assert forecaster.round(NOW) == 1
+    ((code, words, level),) = query(url, "SELECT refused_code, refused, level_m FROM forecast_runs")
+    assert code == "step"
+    assert "零点" in str(words)
+    assert level is not None
+
+
 def test_a_model_of_another_version_is_trained_again(url: str, forecaster: Forecaster) -> None:
     fill(url)
     train(url)

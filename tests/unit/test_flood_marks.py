@@ -1,12 +1,15 @@
 """What is odd in a hydrograph is marked with its times and words, and nothing ordinary is."""
 
+import csv
+import gzip
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from city.observations import Quality
 from city.stations import Measures, Step
-from command_centre.flood.marks import Mark, marks
+from command_centre.flood.marks import Mark, jumps, marks, unsettled_jump
 
 START = datetime(2026, 7, 1, tzinfo=UTC)
 TEN = timedelta(minutes=10)
@@ -109,3 +112,25 @@ def test_a_datum_step_is_marked_and_a_rising_flood_is_not() -> None:
     assert (mark.kind, mark.start, mark.end) == ("step", at(19), at(20))
     assert "2.01" in mark.text
     assert "2.52" in mark.text_en
+
+
+@pytest.mark.parametrize(
+    ("later", "hours", "doubted"),
+    [([2.5] * 10, 0, True), ([2.5] * 5 + [2.0] * 5, 0, False), ([2.5] * 10, 6, False)],
+)
+def test_a_step_is_doubted_until_it_returns_or_settles(later: list[float], hours: int, doubted: bool) -> None:
+    levels = [2.0, 2.01] * 10 + later
+    series = [(at(n), level) for n, level in enumerate(levels)]
+    now = at(len(levels)) + timedelta(hours=hours)
+    assert (unsettled_jump(series, TEN, now) is not None) is doubted
+
+
+def test_the_false_step_of_the_recorded_rivers_is_the_only_one(shared_data: Path) -> None:
+    """The Han at Haengju, 2014-08-13 12:00: half a metre and back, as its README says; four seasons of two stations."""
+    found = []
+    for river in ("cheongdam", "haengju"):
+        with gzip.open(shared_data / "data" / "water" / f"han_{river}_2012_2015.csv.gz", "rt") as file:
+            rows = [(row["time"], row["level_m"]) for row in csv.DictReader(file) if row["level_m"]]
+        series = [(datetime.fromisoformat(time), float(level)) for time, level in rows]
+        found += [(river, mark.start.isoformat()) for mark in jumps(series, TEN)]
+    assert found == [("haengju", "2014-08-13T11:50:00+00:00")]

@@ -100,6 +100,12 @@ def test_a_gauge_that_stands_still_is_not_believed(level: float, how: str) -> No
     assert shown["suspect"] == "flat"
 
 
+def test_a_level_that_jumped_has_no_margin() -> None:
+    shown = desk.live(row(), forecast(**REFUSED, refused_code="step"))
+    assert (shown["state"], shown["suspect"], shown["level_m"]) == ("normal", "step", 2.5)
+    assert [shown[key] for key in ("margin_m", "time_to_warning_s", "rise_m_h")] == [None] * 3
+
+
 def test_a_silent_station_has_nothing_ahead() -> None:
     shown = desk.live(row(online=False), forecast())
     assert [shown[key] for key in ("forecast_m_3h", "time_to_warning_s", "rise_m_h")] == [None] * 3

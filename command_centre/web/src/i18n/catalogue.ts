@@ -85,7 +85,8 @@ export const catalogue = {
   "water.state.unset": ["未设警戒水位", "No warning level set"],
   "water.state.silent": ["无数据", "Silent"],
   "water.noseries": ["无水位过程线", "No series"],
-  "water.flat": ["读数不变", "gauge stands still"],
+  "water.suspect.flat": ["读数不变", "gauge stands still"],
+  "water.suspect.step": ["水位突变待核对", "level jumped, check it"],
   "water.reach": ["约 {time} 后达警戒", "reaches it in about {time}"],
 
   "online.title": ["在线率", "Devices online"],

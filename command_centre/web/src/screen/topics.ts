@@ -83,8 +83,8 @@ export interface Station {
   guaranteed_m: number | null;
   highest_m: number | null;
   margin_m: number | null;
-  /** Why the level is not believed though it is shown: the gauge stands still. */
-  suspect?: "flat" | null;
+  /** Why the level is not believed though it is shown: the gauge stands still, or its zero seems to have moved. */
+  suspect?: "flat" | "step" | null;
   rise_m_h?: number | null;
   forecast_m_3h?: number | null;
   /** When the forecast was issued; `time_to_warning_s` counts from there. */
