@@ -195,8 +195,8 @@ def _notes(result: Result, rules: Sequence[Rule]) -> list[dict[str, str]]:
     if any(isinstance(rule, SilenceRule) for rule in rules):
         notes.append(
             {
-                "zh": f"静默每 {result.tick_s:g} 秒检查一次；在线状态消息没有历史，不计入",
-                "en": f"silence was looked at every {result.tick_s:g} s; status messages leave no history and do not"
+                "zh": f"静默的判断精确到 {result.tick_s:g} 秒；在线状态消息没有历史，不计入",
+                "en": f"silence is exact to {result.tick_s:g} s; status messages leave no history and do not"
                 " count as a word",
             }
         )

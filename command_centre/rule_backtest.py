@@ -23,7 +23,7 @@ from rules.detection import DetectionRule
 from rules.engine import DeviceFacts
 from rules.episodes import Episode
 from rules.register import facts_of
-from rules.replay import MOST_TICKS, NO_READINGS, SECOND_US, Ears, Interval, Replay
+from rules.replay import NO_READINGS, SECOND_US, Ears, Interval, Replay
 from rules.rule import Rule
 from rules.silence import SilenceRule
 
@@ -134,8 +134,8 @@ def run(
         metrics=None if silence else frozenset(metric for rule in rules for metric in rule.metrics()),
         detections=silence or any(isinstance(rule, DetectionRule) for rule in rules),
     )
-    tick_us = round(tick_s * SECOND_US) if tick_s else (span.to_us - span.start_us) // MOST_TICKS
-    attempt = _Attempt(source, rule_sets, wanted, ground, max(tick_us, SECOND_US), limits or Limits())
+    tick_us = round((tick_s or 1) * SECOND_US)
+    attempt = _Attempt(source, rule_sets, wanted, ground, tick_us, limits or Limits())
     try:
         return attempt.run(progress, sort=False)
     except history.DisorderError:
@@ -199,7 +199,7 @@ class _Attempt:
         return Result(
             span=wanted.span,
             ground=ground,
-            tick_s=self._tick_us / SECOND_US,
+            tick_s=max(replay.tick_us for replay in replays) / SECOND_US,
             rows=rows,
             detections=seen,
             seconds=time.monotonic() - self._began,

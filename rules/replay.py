@@ -31,7 +31,9 @@ from rules.silence import MAX_PER_TICK, SilenceRule
 from rules.stuck import StuckRule
 
 SECOND_US = 1_000_000
-MOST_TICKS = 50_000  # of one replay, when nothing else is asked for
+LOOKS_EACH = (
+    20_000  # ends of pauses after which the tick doubles, so that flapping links cost time and not hours
+)
 TOGETHER_US = 20_000  # live, what arrives within this is one batch
 _UNFOLDED = int(Quality.CLOCK_AHEAD | Quality.RETAINED | Quality.OUT_OF_RANGE | Quality.SPIKE)
 _JUDGED = int(Quality.OUT_OF_RANGE | Quality.SPIKE | Quality.STUCK)
@@ -91,7 +93,7 @@ class Replay:
         *,
         zone: ZoneInfo,
         ears: Ears,
-        tick_us: int,
+        tick_us: int = SECOND_US,
     ) -> None:
         """``facts``: every device that is fed. Raises RuleError as the engine does."""
         self.episodes = Episodes(size=max((fact.device_id for fact in facts), default=0) + 1)
@@ -114,6 +116,11 @@ class Replay:
         self._breaks = Breaks(sorts[Rule])
         self._judging = any(isinstance(rule, QualityRule | StuckRule) for rule in sorts[Rule])
         self._pauses = Pauses(sorts[SilenceRule], facts, metrics, tick_us)
+
+    @property
+    def tick_us(self) -> int:
+        """How exactly silence was looked at in the end."""
+        return self._pauses.tick_us
 
     def feed(self, readings: Readings, detections: Sequence[Detection] = ()) -> None:
         """What arrived next, both in order of arrival; at most 2^20 readings."""
@@ -200,6 +207,7 @@ class Pauses:
         tick_us: int,
     ) -> None:
         self._tick_us = tick_us
+        self._looks = 0
         size = max((fact.device_id for fact in facts), default=0) + 1
         # By metric, None = whatever the device says: the shortest silence of each device, and when it last spoke.
         self._shortest: dict[int | None, NDArray[np.int64]] = {}
@@ -207,11 +215,16 @@ class Pauses:
         known = np.zeros(size, dtype=np.int64)
         known[[fact.device_id for fact in facts]] = [fact.known_from_us for fact in facts]
         for rule in rules:
-            metric = metrics.get(getattr(rule, "metric", None) or "")
+            metric = metrics.get(rule.metric or "") if isinstance(rule, SilenceRule) else None
             shortest = self._shortest.setdefault(metric, np.full(size, _EVER, dtype=np.int64))
             for fact in facts:
                 shortest[fact.device_id] = min(int(shortest[fact.device_id]), _least_us(rule, fact))
             self._last[metric] = known.copy()
+
+    @property
+    def tick_us(self) -> int:
+        """Of the pauses that ended within it only the first was looked at."""
+        return self._tick_us
 
     def looks(self, readings: Readings, devices: NDArray[np.int32], seen: NDArray[np.int64]) -> list[int]:
         """Instants, rising, after the first arrival; ``devices`` and ``seen`` are those of detections."""
@@ -228,7 +241,10 @@ class Pauses:
         ended = np.unique(np.concatenate(ends)) if ends else np.empty(0, dtype=np.int64)
         if len(ended):  # of each tick the first
             ended = ended[np.append(True, np.diff(ended // self._tick_us) != 0)]
-        looks = {*ended.tolist(), *(ended + SECOND_US).tolist()}
+            self._looks += len(ended)
+        if self._looks > LOOKS_EACH:
+            self._looks, self._tick_us = 0, 2 * self._tick_us
+        looks = {*ended.tolist(), *(ended + 1).tolist()}
         first = min([*readings.received_us[:1].tolist(), *seen[:1].tolist()])
         return sorted(look for look in looks if look > first)
 
@@ -237,9 +253,9 @@ def _least_us(rule: Rule, fact: DeviceFacts) -> int:
     """The shortest silence of the device under the rule; a learned interval may be as short as the rule allows."""
     if not isinstance(rule, SilenceRule):
         return _EVER
-    if getattr(rule, "cadence", "set") != "set":
-        return rule.min_us
-    interval_us = (fact.expected_interval_s or 0) * SECOND_US
+    interval_us = rule.every_us or (fact.expected_interval_s or 0) * SECOND_US
+    if rule.cadence == "learned":
+        interval_us = min(interval_us or _EVER, rule.least_us)
     return max(int(rule.factor * interval_us), rule.min_us) if interval_us else _EVER
 
 

@@ -71,7 +71,9 @@ def rule(
     listening: Annotated[
         Listening, typer.Option(help="Count silence in the time recorded as listened, or all the time.")
     ] = Listening.RECORDED,
-    tick: Annotated[float | None, typer.Option(help="Seconds between looks at the clock.", min=1)] = None,
+    tick: Annotated[
+        float | None, typer.Option(help="Seconds to which silence is exact; default 1.", min=1)
+    ] = None,
     chart: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write charts: .html, or .svg of the first device.")
     ] = None,
