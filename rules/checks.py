@@ -10,8 +10,9 @@ from dataclasses import replace
 from rules.cadence import check_cadence
 from rules.detection import DetectionRule
 from rules.facts import Facts
+from rules.fusion import FusionRule, Signal, Source
 from rules.limits import believed, check_limits
-from rules.maintenance import MaintenanceRule
+from rules.maintenance import MaintenanceRule, SelfTest
 from rules.overlaps import never_on, overlap
 from rules.problems import Problem, Severity
 from rules.quality import QualityRule
@@ -25,8 +26,8 @@ _SHOWN = 5  # codes in one problem; a list of a hundred says no more
 def check(new: Sequence[Rule], staying: Sequence[Rule], facts: Facts) -> list[Problem]:
     """Problems of ``new`` beside the rules that stay in force, errors first; both lists have other ids."""
     facts = replace(facts, believed=believed([*new, *staying], facts))
-    ids = {rule.rule_id for rule in [*new, *staying]}
-    problems = [problem for rule in new for problem in [*_alone(rule, facts), *_refers(rule, ids)]]
+    together = [*new, *staying]
+    problems = [problem for rule in new for problem in [*_alone(rule, facts), *_refers(rule, together)]]
     for place, rule in enumerate(new):
         for other in [*staying, *new[:place]]:
             problems += overlap(rule, other)
@@ -64,6 +65,10 @@ def _known(rule: Rule, facts: Facts) -> Iterator[Problem]:
     if not isinstance(rule, QualityRule):  # whose category is not chosen: no alarm comes of it
         asked = {rule.category}
         yield from _unknown(rule, "category", "类别", asked, facts.categories, "add it to categories.csv")
+    if isinstance(rule, FusionRule):
+        above = {code.rsplit(".", depth)[0] for code in facts.categories for depth in range(4)}
+        asked = {source.code for source in rule.sources if source.by != "rule"}
+        yield from _unknown(rule, "source.category", "类别", asked, above, "add it to categories.csv")
     for name, (layer, zh) in _AREAS.items():
         yield from _unknown(
             rule, f"scope.{name}", zh, getattr(rule.scope, name), facts.areas.get(layer, frozenset())
@@ -102,11 +107,49 @@ def _unknown(
         )
 
 
-def _refers(rule: Rule, ids: Collection[str]) -> Iterator[Problem]:
-    """Other rules it names are in force, or come into force with it."""
-    if isinstance(rule, MaintenanceRule) and rule.self_test is not None:
-        for problem in _unknown(rule, "self_test.holds", "规则", rule.self_test.holds, ids):
-            yield replace(problem, text="no such rule is in force", text_zh="没有启用的该规则")
+def _refers(rule: Rule, others: Sequence[Rule]) -> Iterator[Problem]:
+    """Other rules it names or waits for are in force, or come into force with it."""
+    ids = {other.rule_id for other in others}
+    match rule:
+        case MaintenanceRule(self_test=SelfTest(holds=holds)):
+            yield from _not_in_force(rule, "self_test.holds", holds, ids)
+        case FusionRule():
+            named = {source.code for source in rule.sources if source.by == "rule"}
+            yield from _not_in_force(rule, "source.rule", named, ids)
+            speaking = [source for source in rule.sources if _speaks_up(source, rule, others)]
+            if len(speaking) < rule.k:
+                yield _too_few_sources(rule, len(speaking))
+
+
+def _not_in_force(rule: Rule, key: str, asked: Collection[str], ids: Collection[str]) -> Iterator[Problem]:
+    for problem in _unknown(rule, key, "规则", asked, ids):
+        yield replace(problem, text="no such rule is in force", text_zh="没有启用的该规则")
+
+
+def _speaks_up(source: Source, rule: Rule, others: Sequence[Rule]) -> bool:
+    """Whether anything could speak for a source: people always can, alarms need a rule that raises them."""
+    if source.by == "report":
+        return True
+    signals = [
+        Signal(category=other.category, rule_id=other.rule_id, origin="", cell_id=0, at_us=0)
+        for other in others
+        if other.rule_id != rule.rule_id and not isinstance(other, QualityRule | FusionRule)
+    ]
+    return any(source.matches(signal) for signal in signals)
+
+
+def _too_few_sources(rule: FusionRule, speaking: int) -> Problem:
+    return Problem(
+        rule_id=rule.rule_id,
+        key="k",
+        value=rule.k,
+        severity="error",
+        text=f"can never be reached: only {speaking} of its {len(rule.sources)} sources have a rule in force "
+        "that raises their alarms",
+        text_zh=f"永远无法达到：{len(rule.sources)} 个来源中只有 {speaking} 个有启用的规则会产生报警",
+        remedy="correct the sources, or put the rules they wait for in force",
+        remedy_zh="请更正来源，或启用其所依赖的规则",
+    )
 
 
 # ── rules that nothing can set off ───────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rules.condition import ThresholdRule
 from rules.detection import DetectionRule
+from rules.fusion import FusionRule
 from rules.ladder import LadderRule
 from rules.maintenance import MaintenanceRule
 from rules.problems import Problem, Severity
@@ -81,6 +82,8 @@ def _watched(rule: Rule) -> tuple[object, ...]:
             return rule.metric, rule.direction
         case ProjectionRule():
             return rule.metric, rule.rising, rule.to
+        case FusionRule():
+            return tuple(sorted((source.by, source.code) for source in rule.sources))
         case _:
             return tuple(sorted(rule.metrics()))
 
@@ -94,6 +97,8 @@ def _figure(rule: Rule) -> object:
             return rule.raise_at / rule.per_s, rule.only_above
         case ProjectionRule():
             return rule.within_us
+        case FusionRule():
+            return rule.k, rule.span_us
         case _:
             return None
 

@@ -57,6 +57,13 @@ UPKEEP: Mapping[str, object] = {
     "type": "maintenance", "name": "维护", "name_en": "Upkeep", "kinds": ["smoke"], "category": "device.silent",
     "level": "blue", "sign": [{"metric": "battery", "below": 20, "deadband": 5, "name": "电量", "name_en": "Battery"}],
 }  # fmt: skip
+FUSION: Mapping[str, object] = {
+    "type": "fusion", "name": "火", "name_en": "Fire for certain", "category": "fire.smoke", "level": "red",
+    "class": "A", "source": [
+        {"rule": "smoke", "name": "烟", "name_en": "Smoke"}, {"category": "fire", "name": "火", "name_en": "Fire"},
+        {"report": "fire", "name": "报", "name_en": "Caller"},
+    ],
+}  # fmt: skip
 
 PLACES = {"cell": "C1", "community": "M1", "street": "S1"}
 FACTS = Facts(
@@ -276,6 +283,17 @@ def test_maintenance_by_signs_that_cannot_be_and_for_rules_that_are_not() -> Non
     tested = {"metric": "self_test", "above": 1, "holds": ["r2"]}
     assert said(rule(UPKEEP, self_test=tested), facts=facts) == [("error", "self_test.holds")]
     assert said(rule(UPKEEP, self_test=tested), rule(SMOKE, "r2"), facts=facts) == []
+
+
+def test_fusion_of_sources_that_never_speak() -> None:
+    smoke = rule(SMOKE, "smoke")
+    assert said(rule(FUSION), smoke) == []
+    assert said(rule(FUSION)) == [("error", "source.rule"), ("error", "k")], "only callers are left"
+    assert said(rule(FUSION), smoke, rule(FUSION, "r2")) == [("error", "scope")]
+    assert said(rule(FUSION), smoke, rule(FUSION, "r2", k=3)) == [("warning", "scope")]
+    names = {"name": "x", "name_en": "x"}
+    sources = [{"category": "fire.x", **names}, {"report": "fire", **names}, {"report": "device", **names}]
+    assert said(rule(FUSION, source=sources), smoke) == [("error", "source.category")]
 
 
 def test_one_rule_of_these_kinds_is_enough_for_a_device() -> None:
