@@ -13,7 +13,7 @@ from city.incidents import Incident
 from city.settings import Settings
 from city.storage import alarms, directory, flood_tasks, incidents
 from city.units import Unit
-from command_centre import dispatch, workflow
+from command_centre import dispatch, reporting, workflow
 from command_centre.recording import store
 
 Code = Literal["not_found", "conflict", "forbidden", "invalid", "stale"]
@@ -147,7 +147,10 @@ async def open_by_person(
     incident_class: IncidentClass | None = None,
     exercise: bool = False,
 ) -> Incident:
-    """An incident that somebody reports by hand, dispatched like any other. Raises ActionError."""
+    """An incident that somebody reports by hand, dispatched like any other. Raises ActionError.
+
+    A report that confirms what devices say there already, by a fusion rule, is added to their incident instead.
+    """
     if role not in ("dispatcher", "administrator"):
         raise ActionError("forbidden", f"角色{role}不能立案", f"role {role} may not open an incident")
     if not workflow.usable_text(text):
@@ -168,6 +171,20 @@ async def open_by_person(
                 "category",
             )
         cell_id = _cell(known, cell)
+        joined = await reporting.join_open(
+            connection,
+            known,
+            category=category,
+            cell_id=cell_id,
+            incident_class=incident_class,
+            exercise=exercise,
+            actor=actor,
+            text=text,
+            now=now,
+            mail=bool(settings.smtp_url),
+        )
+        if joined is not None:
+            return joined
         matter = dispatch.Matter(category=category, cell_id=cell_id, alarm_class=incident_class)
         change = dispatch.opening(
             matter,

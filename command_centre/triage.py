@@ -252,8 +252,12 @@ def _join(
     incident, seen = chosen.incident, chosen.footprint
     deserved = _deserved_class(alarm, chosen)
     agreed = _agreement(alarm, chosen)
-    if agreed is not None and deserved < more_urgent(incident.incident_class, alarm.incident_class):
-        fused = [agreed, *fused]
+    if (
+        agreed is not None
+        and not fused
+        and deserved < more_urgent(incident.incident_class, alarm.incident_class)
+    ):
+        fused = [agreed]
     for one in fused:
         deserved = more_urgent(deserved, one.incident_class or deserved)
     rose = deserved < incident.incident_class

@@ -57,7 +57,7 @@ async def triage_batch(
         waiting = [_alarm(row, directory) for row in rows]
         fusions = await fusing.in_force(connection, directory)
         plan = Plan(directory=directory, now=now, fusions=fusions)
-        near = await _open_near(connection, waiting)
+        near = await open_near(connection, waiting)
         earliest = min(alarm.raised_at for alarm in waiting)
         for candidate in await fusing.with_ground(connection, near, fusions, earliest):
             plan.open[candidate.incident.id] = candidate
@@ -104,7 +104,7 @@ def _alarm(row: Row, directory: Directory) -> NewAlarm:
     )
 
 
-async def _open_near(connection: AsyncConnection[Any], waiting: Sequence[NewAlarm]) -> list[OpenIncident]:
+async def open_near(connection: AsyncConnection[Any], waiting: Sequence[NewAlarm]) -> list[OpenIncident]:
     """Lock the ground of these alarms and read what is open there."""
     cells = {alarm.cell_id for alarm in waiting if alarm.cell_id is not None}
     cells |= {cell for alarm in waiting for cell in alarm.neighbours}

@@ -1,16 +1,21 @@
 """Committed alarms become stored incidents: once, with an owner or a reason, whoever else is at work."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
+import city
+from city.incidents import Incident
 from city.settings import Settings
 from city.storage import incidents as stored
 from city.storage.changes import open_connection
-from command_centre import triage_loop, upkeep
+from command_centre import actions, triage_loop, upkeep
 from command_centre.known_directory import KnownDirectory
+from rules.definitions import to_rows
 from tests.integration.small_town import NOW, build, clear_alarm, raise_alarm, rows
 
 MINUTE = timedelta(minutes=1)
@@ -258,3 +263,111 @@ def test_the_running_loop_triages_what_is_committed_and_stops(town: str) -> None
 
     asyncio.run(asyncio.wait_for(run(), 60))
     assert rows(town, "SELECT count(*) FROM alarms WHERE triage = 'done'") == [(3,)]
+
+
+# ── fusion ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fusion_rules(url: str) -> None:
+    """The built-in rules of type fusion, in force."""
+    path = Path(city.__file__).parent / "defaults" / "rules" / "confirmed.toml"
+    with psycopg.connect(url) as connection:
+        for rule_id, definition in to_rows(path.read_text("utf-8"), path.name):
+            connection.execute(
+                "INSERT INTO rules (id, version, definition, active) VALUES (%s, 1, %s, true)",
+                (rule_id, Jsonb(definition)),
+            )
+
+
+def call(url: str, cell: str, category: str = "fire", at: datetime = NOW) -> Incident:
+    """A dispatcher opens by hand what somebody tells on the telephone."""
+
+    async def once() -> Incident:
+        async with await open_connection(url, "test", autocommit=True) as connection:
+            return await actions.open_by_person(
+                connection,
+                Settings(),
+                category=category,
+                cell=cell,
+                actor="user:1",
+                role="dispatcher",
+                now=at,
+                text="三楼有烟",
+            )
+
+    return asyncio.run(once())
+
+
+def test_smoke_a_camera_and_a_caller_are_one_incident_of_class_a(town: str) -> None:
+    fusion_rules(town)
+    raise_alarm(town, "c04-s1")
+    triage(town)
+    assert rows(town, "SELECT class FROM incidents") == [("B",)]
+    told = call(town, "c05", at=NOW + MINUTE)
+    assert (told.id, told.incident_class) == (1, "A")
+    raise_alarm(town, "c05-k1", rule="camera-fire", category="fire.detection", at=NOW + 2 * MINUTE)
+    triage(town, NOW + 2 * MINUTE)
+    assert rows(town, "SELECT count(*), min(class) FROM incidents") == [(1, "A")]
+    fused = rows(
+        town,
+        "SELECT reason, detail->>'reason_en', detail->'sources' FROM incident_events WHERE kind = 'fused' ORDER BY seq",
+    )
+    assert [len(row[2]) for row in fused] == [2, 3]  # type: ignore[arg-type]  # a JSON list
+    assert "烟感、人员报告：2 个不同来源在同一网格及相邻网格内、30 分钟内相互印证" in str(fused[0][0])
+    assert "smoke detector, camera, caller: 3 different sources agree" in str(fused[1][1])
+    assert kinds(town, 1).count("reported") == 1
+    assert rows(town, "SELECT text FROM incident_texts") == [("三楼有烟",)]
+    assert asyncio.run(broken_chains(town)) == {}
+
+
+def test_a_caller_first_is_joined_and_confirmed_by_smoke(town: str) -> None:
+    fusion_rules(town)
+    assert call(town, "c02").incident_class == "A"  # what people say of fire is class A by the catalogue
+    call(town, "c08", category="fire.smoke", at=NOW)
+    raise_alarm(town, "c09-s1", at=NOW + MINUTE)
+    triage(town, NOW + MINUTE)
+    assert rows(town, "SELECT id, class FROM incidents ORDER BY id") == [(1, "A"), (2, "A")]
+    assert "fused" in kinds(town, 2)
+    assert "fused" not in kinds(town, 1)
+
+
+def test_a_caller_elsewhere_or_of_something_else_opens_their_own(town: str) -> None:
+    fusion_rules(town)
+    raise_alarm(town, "c02-s1")
+    triage(town)
+    call(town, "c07", at=NOW + MINUTE)
+    call(town, "c02", category="public.person", at=NOW + MINUTE)
+    call(town, "c02", at=NOW + 40 * MINUTE)  # ten minutes too late for the window
+    assert rows(town, "SELECT count(*) FROM incidents") == [(4,)]
+
+
+def test_two_smoke_detectors_are_one_source(town: str) -> None:
+    fusion_rules(town)
+    raise_alarm(town, "c02-s1")
+    raise_alarm(town, "c02-s2")
+    triage(town)
+    assert rows(town, "SELECT class FROM incidents") == [("B",)]
+    assert "fused" not in kinds(town, 1)
+
+
+def test_in_one_batch_sources_fuse_as_well(town: str) -> None:
+    fusion_rules(town)
+    raise_alarm(town, "c02-s1")
+    raise_alarm(town, "c03-k1", rule="camera-fire", category="fire.detection")
+    triage(town)
+    assert rows(town, "SELECT class FROM incidents") == [("A",)]
+    assert kinds(town, 1).count("fused") == 1
+
+
+def test_a_fusion_rule_that_cannot_be_read_stops_nobody(town: str) -> None:
+    with psycopg.connect(town) as connection:
+        connection.execute(
+            "INSERT INTO rules (id, version, definition, active) VALUES ('x', 1, '{\"type\": \"fusion\"}', true)"
+        )
+    raise_alarm(town, "c02-s1")
+    assert triage(town) == 1
+
+
+async def broken_chains(url: str) -> dict[int, int]:
+    async with await open_connection(url, "test", autocommit=True) as connection:
+        return await stored.verify_all(connection)

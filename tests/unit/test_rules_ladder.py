@@ -353,7 +353,9 @@ def test_in_any_order_there_is_one_open_episode(steps: list[tuple[int, float]], 
 def test_the_july_2013_flood_is_one_story_that_rises_and_falls(shared_data: Path) -> None:
     """Cheongdam: warning 6 m, guaranteed 7 m, highest 10 m, blue half a metre under the warning level."""
     start = datetime.fromisoformat("2013-07-10T00:00:00Z")
-    with gzip.open(shared_data / "data" / "water" / "han_cheongdam_2012_2015.csv.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(
+        shared_data / "data" / "water" / "han_cheongdam_2012_2015.csv.gz", "rt", encoding="utf-8"
+    ) as file:
         flood = [
             ((datetime.fromisoformat(row["time"]) - start).total_seconds(), float(row["level_m"]))
             for row in csv.DictReader(file)

@@ -1,0 +1,67 @@
+"""What a person reports beside what devices say already: one incident, when a fusion rule takes it for the same.
+
+Without such a rule a report opens an incident of its own, which later alarms may join.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from city.alarms import IncidentClass
+from city.directory import Directory
+from city.incidents import Happening, Incident
+from city.storage import fusions
+from command_centre import fusing, triage
+from command_centre.recording import store
+from command_centre.triage_loop import open_near
+
+Connection = AsyncConnection[Any]
+
+
+async def join_open(
+    connection: Connection,
+    directory: Directory,
+    *,
+    category: str,
+    cell_id: int | None,
+    incident_class: IncidentClass | None,
+    exercise: bool,
+    actor: str,
+    text: str,
+    now: datetime,
+    mail: bool,
+) -> Incident | None:
+    """The open incident that the report was added to, stored; None = no rule takes it for one of them."""
+    in_force = await fusing.in_force(connection, directory)
+    heard = [rule for rule in in_force.rules if any(source.by == "report" for source in rule.sources)]
+    if cell_id is None or not heard:
+        return None
+    beside = (await fusions.neighbours(connection, [cell_id])).get(cell_id, frozenset())
+    report = triage.NewAlarm(
+        id=0,
+        category=category,
+        incident_class=incident_class or directory.class_of(category),
+        raised_at=now,
+        exercise=exercise,
+        cell_id=cell_id,
+        neighbours=beside,
+    )
+    near = await open_near(connection, [report])
+    candidates = await fusing.with_ground(connection, near, in_force, now)
+    verdict = triage.decide(report, candidates, now, directory.join_minutes, in_force)
+    if not isinstance(verdict, triage.Join) or not any(fused.rule_id for fused in verdict.fused):
+        return None
+    (chosen,) = (one for one in candidates if one.incident.id == verdict.incident_id)
+    _, change = triage.join(report, chosen, verdict, now)
+    said = Happening(
+        kind="reported",
+        actor=actor,
+        detail={"category": category, "area": cell_id, "why": verdict.why},
+        text=text,
+    )
+    incident = replace(change.incident, version=change.incident.version + 1)
+    change = replace(change, incident=incident, happenings=(said, *change.happenings[1:]))
+    (stored,) = await store(connection, directory, [change], now, mail=mail)
+    return stored
