@@ -98,14 +98,14 @@ async def incidents(connection: Connection, ids: Sequence[int], alarm_ids: Seque
 
 
 _ALARM_CLASSES = """
-    SELECT a.id, coalesce(a.class, g.class) AS class
+    SELECT a.id, coalesce(a.class, g.class) AS class, a.exercise
     FROM alarms a LEFT JOIN categories g ON g.code = a.category WHERE a.id = ANY(%s)
 """
 
 
-async def alarm_classes(connection: Connection, ids: Sequence[int]) -> dict[int, str | None]:
-    """Class by alarm id: the alarm's own, else its category's."""
-    return {row["id"]: row["class"] for row in await _rows(connection, _ALARM_CLASSES, (list(ids),))}
+async def alarm_classes(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+    """class (the alarm's own, else its category's) and exercise, by alarm id."""
+    return {row["id"]: row for row in await _rows(connection, _ALARM_CLASSES, (list(ids),))}
 
 
 # Online: heard within three of its intervals (two minutes at least; an hour when none is known, as

@@ -140,23 +140,26 @@ class Hub:
         incident_ids = [int(row["object"]) for row in new if _is(row, "incident")]
         alarm_ids = [int(row["object"]) for row in new if _is(row, "alarm")]
         incidents = await tables.incidents(connection, incident_ids, alarm_ids)
-        classes = await tables.alarm_classes(connection, alarm_ids) if alarm_ids else {}
+        of_alarm: dict[int | str, tables.Row] = {}
+        if alarm_ids:
+            of_alarm = {**await tables.alarm_classes(connection, alarm_ids)}
         self._state.set_incidents(incidents, every=False)
         if any(row["kind"] == "district.changed" for row in new):  # its response level, above all
             self._state.set_district(await tables.district(connection))
-        of_incident = {row["id"]: row["class"] for row in incidents}
+        of_incident: dict[int | str, tables.Row] = {row["id"]: row for row in incidents}
         for row in new:
-            self._stage_event(row, of_incident, classes)
+            about = (of_incident if _is(row, "incident") else of_alarm).get(_identity(row))
+            self._stage_event(row, about)
         self._follower.saw(fresh, time.monotonic())
         return len(rows) >= tables.MOST_CHANGES
 
-    def _stage_event(self, row: tables.Row, incidents: dict[int, str], alarms: dict[int, str | None]) -> None:
-        numbered = _is(row, "incident") or _is(row, "alarm")
-        identity = int(row["object"]) if numbered else row["object"]
-        event_class = (incidents if _is(row, "incident") else alarms).get(identity)
-        self.log.stage_event({"kind": row["kind"], "id": identity, "at": row["at"], "class": event_class})
+    def _stage_event(self, row: tables.Row, about: tables.Row | None) -> None:
+        event = {"kind": row["kind"], "id": _identity(row), "at": row["at"], "class": None, "exercise": False}
+        if about is not None:
+            event |= {"class": about["class"], "exercise": about["exercise"]}
+        self.log.stage_event(event)
         self.counted["events"] += 1
-        if event_class == "A":
+        if event["class"] == "A":
             self._urgent.set()
 
     async def look(self, stop: asyncio.Event) -> None:
@@ -276,6 +279,12 @@ def _text(frame: dict[str, object]) -> str:
 
 def _is(row: tables.Row, noun: str) -> bool:
     return str(row["kind"]).startswith(noun + ".") and str(row["object"]).isdigit()
+
+
+def _identity(row: tables.Row) -> int | str:
+    """The number of an incident or alarm, the code of anything else."""
+    thing: str = row["object"]
+    return int(thing) if _is(row, "incident") or _is(row, "alarm") else thing
 
 
 async def _either(event: asyncio.Event, timeout_s: float) -> None:
