@@ -103,7 +103,7 @@ _ALARM_CLASSES = """
 """
 
 
-async def alarm_classes(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+async def alarm_classes(connection: Connection, ids: Sequence[int]) -> dict[int | str, Row]:
     """class (the alarm's own, else its category's) and exercise, by alarm id."""
     return {row["id"]: row for row in await _rows(connection, _ALARM_CLASSES, (list(ids),))}
 

@@ -61,6 +61,16 @@ def test_the_banner_goes_with_the_drill(centre: MockCentre, open_page: OpenPage)
     expect(page.locator("header .drill")).to_have_count(0)
 
 
+def test_alarms_of_a_drill_are_no_alarm_flood(centre: MockCentre, open_page: OpenPage) -> None:
+    page = wall(open_page(f"{centre.url}/wall"))
+    played = [{"kind": "alarm.raised", "id": n, "class": "A", "exercise": True} for n in range(30)]
+    centre.publish({}, played)
+    centre.publish({}, [{**event, "exercise": False} for event in played[:5]])
+    expect(page.locator("header")).not_to_contain_text("报警洪峰")
+    centre.publish({}, [{**event, "exercise": False} for event in played[5:11]])
+    expect(page.locator("header")).to_contain_text("报警洪峰：10 分钟 11 条")
+
+
 def test_the_desk_shelves_with_end_and_reason(desk: MockCentre, open_page: OpenPage) -> None:
     practising(desk)
     desk.answers["/api/alarms"]["items"][0] |= {"state": "UNACK", "first_out": True, "shelf": None}

@@ -142,7 +142,7 @@ class Hub:
         incidents = await tables.incidents(connection, incident_ids, alarm_ids)
         of_alarm: dict[int | str, tables.Row] = {}
         if alarm_ids:
-            of_alarm = {**await tables.alarm_classes(connection, alarm_ids)}
+            of_alarm |= await tables.alarm_classes(connection, alarm_ids)
         self._state.set_incidents(incidents, every=False)
         if any(row["kind"] == "district.changed" for row in new):  # its response level, above all
             self._state.set_district(await tables.district(connection))

@@ -132,4 +132,5 @@ export interface ScreenEvent {
   id: string | number;
   at?: string;
   class?: IncidentClass | null;
+  exercise?: boolean;
 }
