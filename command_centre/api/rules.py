@@ -112,7 +112,7 @@ def export_rules(request: Request) -> Response:
     """The same rules give the same bytes; `PUT /api/rules.toml` and `city rules import` take it back."""
     with transaction(request) as connection:
         body = rule_changes.export_set(connection).encode()
-    tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    tag = _tag_of_set(body)
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers={"ETag": tag})
     headers = {
@@ -256,8 +256,12 @@ async def import_rules(  # each is one parameter of the query
     activate: Annotated[bool, Query(description="put it in force; else drafts")] = False,
     replace: Annotated[bool, Query(description="with activate: retire the rules it does not name")] = False,
     accept_warnings: bool = False,
+    if_match: Annotated[str | None, Header(max_length=64, description="ETag of GET /api/rules.toml")] = None,
 ) -> Response:
-    """All of it or nothing. Rules that the file leaves as they are get no new version."""
+    """All of it or nothing. Rules that the file leaves as they are get no new version.
+
+    With `If-Match` only while the rules in force are those that the tag was given for.
+    """
     body = await request.body()
     try:
         text = body.decode("utf-8-sig")
@@ -269,11 +273,20 @@ async def import_rules(  # each is one parameter of the query
             "不是 UTF-8 编码，请以 UTF-8 保存",
         ) from error
     how = TakingIn(reason=reason, activate=activate, replace=replace, accept_warnings=accept_warnings)
-    return await run_in_threadpool(_take_in, request, text, "rules.toml", known.actor, how)
+    return await run_in_threadpool(_take_in, request, text, "rules.toml", known.actor, how, if_match)
 
 
-def _take_in(request: Request, text: str, source: str, actor: str, how: TakingIn) -> Response:
+def _take_in(
+    request: Request, text: str, source: str, actor: str, how: TakingIn, if_match: str | None = None
+) -> Response:
     with transaction(request) as connection, _Refusals():
+        rules.lock(connection)
+        if if_match not in (None, "*", _tag_of_set(rule_changes.export_set(connection).encode())):
+            raise Problem(
+                412,
+                "the rules in force are others by now; export them again",
+                "启用的规则已有变化，请重新导出",
+            )
         done, found = rule_changes.import_set(
             connection,
             text,
@@ -354,6 +367,10 @@ def _chosen(
 
 def _tag(version: RuleVersion) -> str:
     return f'"{version.version}"'
+
+
+def _tag_of_set(exported: bytes) -> str:
+    return f'"{hashlib.sha256(exported).hexdigest()[:24]}"'
 
 
 def _expected(connection: Connection[Any], rule_id: str, if_match: str | None) -> int | None:
