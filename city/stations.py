@@ -82,6 +82,11 @@ class Source:
     role: SeriesRole
     travel_minutes: int | None
 
+    @property
+    def series_name(self) -> str:
+        """How a model knows this series: stays while device and metric do, whatever people call it."""
+        return f"{self.name}/{self.metric}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Station:

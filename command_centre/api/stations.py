@@ -293,7 +293,8 @@ def _ahead(
     points = believed.points if believed else ()
     return {
         "forecast": [
-            (believed.issued_at + timedelta(seconds=p.horizon_s), p.q10, p.q50, p.q90) for p in points
+            (believed.issued_at + timedelta(seconds=p.horizon_s), *_millimetres(p.q10, p.q50, p.q90))
+            for p in points
         ]
         if believed
         else [],
@@ -323,11 +324,15 @@ def _info(
         "basis": believed.basis,
         "basis_en": believed.basis_en,
         "degraded": list(believed.degraded),
-        "alarm_m": [point.alarm_m for point in believed.points],
+        "alarm_m": _millimetres(*(point.alarm_m for point in believed.points)),
         "model": None if model is None else {"kind": model.kind, "version": model.version},
         "scores": None if model is None else model.scores,
         "skill_30d": _skill(scores),
     }
+
+
+def _millimetres(*metres: float | None) -> list[float | None]:
+    return [None if level is None else round(level, 3) for level in metres]
 
 
 def _refusal(found: StationForecast) -> tuple[str, str]:

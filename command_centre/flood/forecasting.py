@@ -200,8 +200,8 @@ def _noun(
         observed_at=reach.newest_at,
         level_m=reach.level_m if forecast is None else forecast.level_m,
         points=() if forecast is None else _points(forecast),
-        basis="" if forecast is None else forecast.basis,
-        basis_en="" if forecast is None else forecast.basis_en,
+        basis="" if forecast is None else _named(forecast.basis, station),
+        basis_en="" if forecast is None else _named(forecast.basis_en, station),
         degraded=() if forecast is None else forecast.degraded,
         refused_code=code,
         refused=refused,
@@ -218,6 +218,13 @@ def _refused(made: Forecast | Refusal | Mark) -> tuple[str | None, str | None, s
     if isinstance(made, Mark):
         return made.kind, made.text, made.text_en
     return None, None, None
+
+
+def _named(basis: str, station: Station) -> str:
+    """The words with the names that people know instead of device and metric."""
+    for source in sorted(station.sources, key=lambda source: -len(source.series_name)):
+        basis = basis.replace(source.series_name, source.label)
+    return basis
 
 
 def _points(forecast: Forecast) -> tuple[ForecastPoint, ...]:

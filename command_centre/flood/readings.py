@@ -54,8 +54,7 @@ class Readings:
             take: Literal["last", "sum"] = "sum" if source.role == "rain" else "last"
             low = 0.0 if source.role == "rain" else -float("inf")
             time_us, value = self._column((source.device_id, source.metric_id, step_s, take, low))
-            name = f"{source.name}/{source.metric}"
-            others.append(Series(name=name, time_us=time_us, value=value, role=source.role))
+            others.append(Series(name=source.series_name, time_us=time_us, value=value, role=source.role))
         return own, others
 
     def _column(self, key: Key) -> Column:

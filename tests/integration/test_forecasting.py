@@ -78,6 +78,24 @@ def test_trained_apart_then_issued_each_five_minutes(url: str, forecaster: Forec
     assert all(np.isfinite([point.q10, point.q50, point.q90]).all() for point in found.points)
 
 
+def test_people_read_the_names_they_know(url: str, forecaster: Forecaster) -> None:
+    fill(url, rows=4000)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO devices (code, kind, name) VALUES ('W2', 'water', '青溪二号');"
+            " INSERT INTO observations SELECT w.id, m.id, 0, o.observed_at, o.received_at, o.value, NULL"
+            " FROM observations o, devices w, metrics m WHERE w.code = 'W2' AND m.code = 'level';"
+            " INSERT INTO station_series SELECT s.id, w.id, 'level', 'other' FROM devices s, devices w"
+            " WHERE s.code = 'W1' AND w.code = 'W2'"
+        )
+    train(url)
+    assert forecaster.round(NOW) == 1
+    ((basis, degraded),) = query(url, "SELECT basis, degraded FROM forecast_runs")
+    assert "青溪二号" in str(basis)
+    assert "/" not in str(basis)
+    assert degraded == []
+
+
 def test_a_rising_level_is_forecast_at_once(url: str, forecaster: Forecaster) -> None:
     fill(url)
     train(url)

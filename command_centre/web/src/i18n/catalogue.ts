@@ -87,7 +87,7 @@ export const catalogue = {
   "water.noseries": ["无水位过程线", "No series"],
   "water.suspect.flat": ["读数不变", "gauge stands still"],
   "water.suspect.step": ["水位突变待核对", "level jumped, check it"],
-  "water.reach": ["约 {time} 后达警戒", "reaches it in about {time}"],
+  "water.reach": ["约 {time}后达警戒", "reaches it in about {time}"],
 
   "online.title": ["在线率", "Devices online"],
   "online.offline": ["离线 {n}", "{n} offline"],
