@@ -238,7 +238,7 @@ class Pauses:
                 device = np.concatenate((device, devices))[order]
                 came = np.concatenate((came, seen))[order]
             ends.append(_ends(device, came, shortest, self._last[metric]))
-        ended = np.unique(np.concatenate(ends)) if ends else np.empty(0, dtype=np.int64)
+        ended = np.sort(np.concatenate(ends)) if ends else np.empty(0, dtype=np.int64)
         if len(ended):  # of each tick the first
             ended = ended[np.append(True, np.diff(ended // self._tick_us) != 0)]
             self._looks += len(ended)
