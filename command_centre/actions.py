@@ -151,16 +151,7 @@ async def open_by_person(
 
     A report that confirms what devices say there already, by a fusion rule, is added to their incident instead.
     """
-    if role not in ("dispatcher", "administrator"):
-        raise ActionError("forbidden", f"角色{role}不能立案", f"role {role} may not open an incident")
-    if not workflow.usable_text(text):
-        limit = workflow.MOST_TEXT
-        raise ActionError(
-            "invalid",
-            f"text：最多{limit}字，不含控制字符",
-            f"text: at most {limit} characters, none of control",
-            "text",
-        )
+    _may_open(role, text)
     async with connection.transaction():
         known = await directory.load(connection, settings.zone)
         if category not in known.categories:
@@ -171,18 +162,8 @@ async def open_by_person(
                 "category",
             )
         cell_id = _cell(known, cell)
-        joined = await reporting.join_open(
-            connection,
-            known,
-            category=category,
-            cell_id=cell_id,
-            incident_class=incident_class,
-            exercise=exercise,
-            actor=actor,
-            text=text,
-            now=now,
-            mail=bool(settings.smtp_url),
-        )
+        report = reporting.Report(category, cell_id, incident_class, exercise, actor, text)
+        joined = await reporting.join_open(connection, known, report, now, mail=bool(settings.smtp_url))
         if joined is not None:
             return joined
         matter = dispatch.Matter(category=category, cell_id=cell_id, alarm_class=incident_class)
@@ -199,6 +180,19 @@ async def open_by_person(
         )
         (stored,) = await store(connection, known, [change], now, mail=bool(settings.smtp_url))
         return stored
+
+
+def _may_open(role: str, text: str) -> None:
+    if role not in ("dispatcher", "administrator"):
+        raise ActionError("forbidden", f"角色{role}不能立案", f"role {role} may not open an incident")
+    if not workflow.usable_text(text):
+        limit = workflow.MOST_TEXT
+        raise ActionError(
+            "invalid",
+            f"text：最多{limit}字，不含控制字符",
+            f"text: at most {limit} characters, none of control",
+            "text",
+        )
 
 
 def _cell(known: Directory, code: str | None) -> int | None:

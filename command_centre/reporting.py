@@ -3,7 +3,7 @@
 Without such a rule a report opens an incident of its own, which later alarms may join.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,32 +20,34 @@ from command_centre.triage_loop import open_near
 Connection = AsyncConnection[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``text`` is as it was typed; ``incident_class`` None = as catalogued."""
+
+    category: str
+    cell_id: int | None
+    incident_class: IncidentClass | None
+    exercise: bool
+    actor: str
+    text: str
+
+
 async def join_open(
-    connection: Connection,
-    directory: Directory,
-    *,
-    category: str,
-    cell_id: int | None,
-    incident_class: IncidentClass | None,
-    exercise: bool,
-    actor: str,
-    text: str,
-    now: datetime,
-    mail: bool,
+    connection: Connection, directory: Directory, told: Report, now: datetime, *, mail: bool
 ) -> Incident | None:
     """The open incident that the report was added to, stored; None = no rule takes it for one of them."""
     in_force = await fusing.in_force(connection, directory)
     heard = [rule for rule in in_force.rules if any(source.by == "report" for source in rule.sources)]
-    if cell_id is None or not heard:
+    if told.cell_id is None or not heard:
         return None
-    beside = (await fusions.neighbours(connection, [cell_id])).get(cell_id, frozenset())
+    beside = (await fusions.neighbours(connection, [told.cell_id])).get(told.cell_id, frozenset())
     report = triage.NewAlarm(
         id=0,
-        category=category,
-        incident_class=incident_class or directory.class_of(category),
+        category=told.category,
+        incident_class=told.incident_class or directory.class_of(told.category),
         raised_at=now,
-        exercise=exercise,
-        cell_id=cell_id,
+        exercise=told.exercise,
+        cell_id=told.cell_id,
         neighbours=beside,
     )
     near = await open_near(connection, [report])
@@ -55,12 +57,8 @@ async def join_open(
         return None
     (chosen,) = (one for one in candidates if one.incident.id == verdict.incident_id)
     _, change = triage.join(report, chosen, verdict, now)
-    said = Happening(
-        kind="reported",
-        actor=actor,
-        detail={"category": category, "area": cell_id, "why": verdict.why},
-        text=text,
-    )
+    detail: dict[str, object] = {"category": told.category, "area": told.cell_id, "why": verdict.why}
+    said = Happening(kind="reported", actor=told.actor, detail=detail, text=told.text)
     incident = replace(change.incident, version=change.incident.version + 1)
     change = replace(change, incident=incident, happenings=(said, *change.happenings[1:]))
     (stored,) = await store(connection, directory, [change], now, mail=mail)
