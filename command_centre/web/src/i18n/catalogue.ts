@@ -194,6 +194,8 @@ export const catalogue = {
   "event.opened": ["登记", "Opened"],
   "event.joined": ["新报警并入", "Alarm joined"],
   "event.class_raised": ["等级提升", "Class raised"],
+  "event.fused": ["多源印证", "Sources agree"],
+  "event.reported": ["人员报告并入", "Report added"],
   "event.alarm_again": ["报警再次提示", "Alarm again"],
   "event.acknowledgement_reopened": ["须重新签收", "To be acknowledged again"],
   "event.alarm_cleared": ["报警恢复", "Alarm cleared"],
