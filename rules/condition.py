@@ -74,6 +74,11 @@ class Mark(IntEnum):
     OTHER = 2  # any
 
 
+CLEAR, STANDING_OVER, OTHER = (
+    int(mark) for mark in Mark
+)  # for columns: an enum's members are slow to look up
+
+
 @dataclass(slots=True)
 class Condition:
     """State of one (rule, device). Instants are event time; ``lag_us`` leads from them to the clock."""

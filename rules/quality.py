@@ -166,10 +166,10 @@ class Steps:
         believed = self._new(rows, np.flatnonzero(self.devices()[rows.device]))
         marked = self._new(spikes, np.flatnonzero(self.devices()[spikes.device]))
         doubted = np.unique(spikes.device[marked])
-        plain = believed[~np.isin(rows.device[believed], doubted)]
+        plain = believed[~np.isin(rows.device[believed], doubted)] if len(doubted) else believed
         last = plain[np.append(np.diff(rows.device[plain]) != 0, True)[: len(plain)]]
-        slot = self._slots.give(rows.device[last])
         self._slots.give(doubted)
+        slot = self._slots.give(rows.device[last])
         columns: list[NDArray[Any]] = [self._instants, self._values, self._count]
         self._instants, self._values, self._count = room(self._slots, columns)
         self._instants[slot, 0], self._values[slot, 0] = rows.observed_us[last], rows.value[last]
@@ -203,14 +203,11 @@ class Steps:
     def _new(self, rows: MetricRows, index: NDArray[np.intp]) -> NDArray[np.intp]:
         """Those newer than anything judged before, in order of device and time."""
         slot = self._slots.find(rows.device[index])
-        newest_us = np.where(slot >= 0, self._newest_us()[slot] if len(self._instants) else 0, 0)
+        newest_us = np.zeros(len(index), dtype=np.int64)
+        newest_us[slot >= 0] = self._instants[slot[slot >= 0]].max(axis=1)
         index = index[rows.observed_us[index] > newest_us]
         ordered: NDArray[np.intp] = index[np.lexsort((rows.observed_us[index], rows.device[index]))]
         return ordered
-
-    def _newest_us(self) -> NDArray[np.int64]:
-        newest_us: NDArray[np.int64] = self._instants.max(axis=1)
-        return newest_us
 
     def _smooth(self, rows: MetricRows, index: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which rows follow the one before them as they may, where nothing is in doubt."""
@@ -262,8 +259,8 @@ class QualityBook:
         marks = np.zeros(len(rows), dtype=np.int16)
         applies = self._fleet.applies(rule.rule_id)[rows.device]
         bad = (rows.value < rule.least) | (rows.value > rule.most)
-        if rule.sentinels:
-            bad |= np.isin(rows.value, rule.sentinels)
+        for sentinel in rule.sentinels:
+            bad |= rows.value == sentinel
         marks[applies & bad] = _BAD
         possible = np.flatnonzero(applies & ~bad)
         if self._steps is not None and len(possible):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from city.observations import Quality
 from rules.books import Surroundings
-from rules.condition import ConditionRule, Limits, Mark, Row
+from rules.condition import OTHER, STANDING_OVER, ConditionRule, Limits, Row
 from rules.fleet import Fleet
 from rules.keys import LONGEST_DELAY_S, SECOND_US, Keys
 from rules.rows import MetricRows
@@ -70,7 +70,7 @@ class Stretches:
 
 
 class StillValues:
-    """Since when each device says the same, 32 bytes a device.
+    """Since when each device says the same, 24 bytes a device, 32 with a tolerance.
 
     "Within the tolerance" is no equivalence, so values are sorted into cells twice as wide as the tolerance, on
     two grids half a cell apart: what lies within the tolerance shares a cell of one of them. So the answer
@@ -85,7 +85,8 @@ class StillValues:
         self._slots = Slots()
         self._value: NDArray[np.float64] = np.zeros(0)
         self._newest_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._since_us: NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)  # on either grid
+        self._grids = (0, 1) if rule.tolerance else (0,)
+        self._since_us: NDArray[np.int64] = np.zeros((0, len(self._grids)), dtype=np.int64)  # on either grid
 
     def devices(self) -> NDArray[np.bool_]:
         return self._fleet.applies(self._rule.rule_id)
@@ -97,8 +98,9 @@ class StillValues:
         since = self._since(rows, index)
         since_us = since.min(axis=1)
         observed_us = rows.observed_us[index]
-        excluded = np.isin(rows.value[index], self._rule.excluded)
-        return Stretches(index, np.where(excluded, observed_us, since_us))
+        for value in self._rule.excluded:
+            since_us = np.where(rows.value[index] == value, observed_us, since_us)
+        return Stretches(index, since_us)
 
     def fold(self, rows: MetricRows, spikes: MetricRows) -> None:
         own = self._fleet.applies(self._rule.rule_id)[rows.device]
@@ -118,7 +120,7 @@ class StillValues:
         self._contradicted(rows, np.flatnonzero(own & rows.backfill))
 
     def _since(self, rows: MetricRows, index: NDArray[np.intp]) -> NDArray[np.int64]:
-        """k by 2: since when each reading's cell is the same, on either grid."""
+        """k by grids: since when each reading's cell is the same."""
         device, observed_us, value = rows.device[index], rows.observed_us[index], rows.value[index]
         first = np.ones(len(index), dtype=np.bool_)
         first[1:] = device[1:] != device[:-1]
@@ -130,8 +132,8 @@ class StillValues:
         previous[1:] = value[:-1]
         previous[first] = before
         anew = observed_us - previous_us > self._rule.max_gap_us()
-        since = np.empty((len(index), 2), dtype=np.int64)
-        for grid in (0, 1):
+        since = np.empty((len(index), len(self._grids)), dtype=np.int64)
+        for grid in self._grids:
             begins = anew | (self._cell(value, grid) != self._cell(previous, grid))
             started = np.where(begins, observed_us, 0)
             started[first] = np.where(begins[first], observed_us[first], since_before[:, grid])
@@ -146,7 +148,7 @@ class StillValues:
         slot = self._slots.find(device)
         have = slot >= 0
         newest_us, value = np.zeros(len(device), dtype=np.int64), np.zeros(len(device))
-        since = np.zeros((len(device), 2), dtype=np.int64)
+        since = np.zeros((len(device), len(self._grids)), dtype=np.int64)
         newest_us[have], value[have] = self._newest_us[slot[have]], self._value[slot[have]]
         since[have] = self._since_us[slot[have]]
         return newest_us, value, since
@@ -161,7 +163,7 @@ class StillValues:
         """A reading that comes late and says otherwise: the value has not stood still since before it."""
         slot = self._slots.find(rows.device[late])
         late, slot = late[slot >= 0], slot[slot >= 0]
-        for grid in (0, 1):
+        for grid in self._grids:
             other = self._cell(rows.value[late], grid) != self._cell(self._value[slot], grid)
             broken = slot[other & (rows.observed_us[late] >= self._since_us[slot, grid])]
             self._since_us[broken, grid] = self._newest_us[broken]
@@ -201,7 +203,7 @@ class StuckBook(ConditionBook):
         device, same_us = rows.device[found.index], found.same_us(rows)
         beyond = same_us >= self.rule.for_us
         mark = self._marks[device]
-        can_change = np.where(mark == Mark.STANDING_OVER, ~beyond, beyond | (mark == Mark.OTHER))
+        can_change = np.where(mark == STANDING_OVER, ~beyond, beyond | (mark == OTHER))
         if not can_change.any():
             return
         places = np.flatnonzero(self._fleet.with_all_rows(device, can_change)).tolist()

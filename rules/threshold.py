@@ -5,7 +5,7 @@ from typing import cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rules.condition import EVERY, Limits, Mark, Row, ThresholdRule
+from rules.condition import CLEAR, EVERY, OTHER, STANDING_OVER, Limits, Row, ThresholdRule
 from rules.keys import Direction, Keys, StationLevel
 from rules.rows import MetricRows
 from rules.rule import read_common
@@ -70,13 +70,13 @@ class ThresholdBook(ConditionBook):
         limit = self._raise_limits(rows.device)
         beyond = rows.value >= limit if self.rule.direction == "above" else rows.value <= limit
         mark = self._marks[rows.device]
-        can_change = (beyond & ((mark == Mark.CLEAR) | rows.backfill)) | (
-            ~beyond & (mark == Mark.STANDING_OVER) & ~np.isnan(limit)
+        can_change = (beyond & ((mark == CLEAR) | rows.backfill)) | (
+            ~beyond & (mark == STANDING_OVER) & ~np.isnan(limit)
         )
-        can_change |= (mark == Mark.OTHER) & ~np.isnan(limit)
+        can_change |= (mark == OTHER) & ~np.isnan(limit)
         can_change &= applies
         if self._hours is not None:
-            resting = np.flatnonzero(can_change & (mark == Mark.CLEAR))
+            resting = np.flatnonzero(can_change & (mark == CLEAR))
             can_change[resting] = self._hours.covers(rows.observed_us[resting])
         if not can_change.any():
             return

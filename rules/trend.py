@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.books import Surroundings
-from rules.condition import ConditionRule, Limits, Mark, Row
+from rules.condition import CLEAR, OTHER, STANDING_OVER, ConditionRule, Limits, Row
 from rules.keys import SECOND_US, Keys
 from rules.rows import MetricRows
 from rules.standing import ConditionBook, Touched, by_device
@@ -132,24 +132,26 @@ class TrendBook(ConditionBook):
         mark = self._marks[rows.device]
         within = self._within(rows)
         applies = self._fleet.applies(self.rule.rule_id)[rows.device]
-        wanted = applies & ~rows.backfill & (within | (mark != Mark.CLEAR))
+        wanted = applies & ~rows.backfill & (within | (mark != CLEAR))
         if self._hours is not None:
-            resting = np.flatnonzero(wanted & (mark == Mark.CLEAR))
+            resting = np.flatnonzero(wanted & (mark == CLEAR))
             wanted[resting] = self._hours.covers(rows.observed_us[resting])
         if not wanted.any():
             return
-        trails = self._history.trails(rows, wanted)
-        trails = self._moving(trails, within)
+        trails = self._history.trails(rows)
+        trails = self._moving(trails, wanted, within)
         if not len(trails.index):
             return
         yield from self._changing(rows, trails, within)
 
-    def _moving(self, trails: Trails, within: NDArray[np.bool_]) -> Trails:
+    def _moving(self, trails: Trails, wanted: NDArray[np.bool_], within: NDArray[np.bool_]) -> Trails:
         """Devices that stand, or have a reading further than the noise from the other end of its window."""
+        if not wanted.all():
+            trails = trails.take(self._fleet.with_all_rows(trails.device, wanted[trails.index]))
         sign = 1 if self.rule.rising else -1
         v = np.where(trails.valid, sign * trails.v, np.inf)
         moved = (v[:, -1] - v.min(axis=1) >= self.rule.noise) & within[trails.index]
-        moved |= self._marks[trails.device] != Mark.CLEAR
+        moved |= self._marks[trails.device] != CLEAR
         return trails.take(self._fleet.with_all_rows(trails.device, moved))
 
     def _changing(self, rows: MetricRows, trails: Trails, within: NDArray[np.bool_]) -> Touched:
@@ -163,7 +165,7 @@ class TrendBook(ConditionBook):
         raise_at = rule.limits()[0]
         beyond = number >= raise_at if rule.direction == "above" else number <= raise_at
         mark = self._marks[trails.device]
-        can_change = np.where(mark == Mark.STANDING_OVER, ~beyond, beyond | (mark == Mark.OTHER)) & known
+        can_change = np.where(mark == STANDING_OVER, ~beyond, beyond | (mark == OTHER)) & known
         index = np.flatnonzero(self._fleet.with_all_rows(trails.device, can_change) & known)
         ordered = [
             (self._row(rows, trails, slopes, place, float(number[place])), False) for place in index.tolist()

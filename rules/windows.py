@@ -55,8 +55,9 @@ class Slots:
     def give(self, device: NDArray[np.int32]) -> NDArray[np.int32]:
         """The places of devices, new ones for those without."""
         places = self.find(device)
-        missing = np.unique(device[places == _NOWHERE])
-        if len(missing):
+        new = places == _NOWHERE
+        if new.any():
+            missing = np.unique(device[new])
             self._of[missing] = np.arange(self.taken, self.taken + len(missing))
             self.taken += len(missing)
             places = self._of[device]
@@ -106,6 +107,9 @@ class History:
         self._slots = Slots()
         self._t: NDArray[np.int64] = np.zeros((0, BUCKETS), dtype=np.int64)  # 0 = empty
         self._v: NDArray[np.float64] = np.zeros((0, BUCKETS))
+        self._cut_last: tuple[MetricRows, Trails] | None = (
+            None  # rules that share a history ask one after another
+        )
 
     def serve(self, rule_id: str) -> None:
         self._rule_ids.append(rule_id)
@@ -116,31 +120,41 @@ class History:
         return result
 
     def fold(self, rows: MetricRows, spikes: MetricRows) -> None:
-        own = np.zeros(len(rows.device), dtype=np.bool_)
-        for rule_id in self._rule_ids:
-            own |= self._fleet.applies(rule_id)[rows.device]
+        self._cut_last = None
+        own = self._own(rows)
         if not own.any():
             return
         slot = self._slots.give(rows.device[own])
         self._t, self._v = room(self._slots, [self._t, self._v])
         self._put(self._t, self._v, slot, rows.observed_us[own], rows.value[own])
 
-    def trails(self, rows: MetricRows, wanted: NDArray[np.bool_]) -> Trails:
-        """The windows of all new readings of the devices that have one ``wanted``; history gets none.
+    def trails(self, rows: MetricRows) -> Trails:
+        """The windows of all new readings of devices that rules look at; history gets none.
 
         A window holds what is known up to its reading, from this batch as from all before.
         """
-        index = np.flatnonzero(self._fleet.with_all_rows(rows.device, wanted))
-        past = rows.backfill[index]
-        known = np.unique(rows.device[index[~past]])
-        t, v = self._stored(known)
-        old = index[past]
-        old = old[np.isin(rows.device[old], known)]
-        place = np.searchsorted(known, rows.device[old]).astype(np.int32)
-        self._put(t, v, place, rows.observed_us[old], rows.value[old])
-        index = index[~past]
+        if self._cut_last is not None and self._cut_last[0] is rows:
+            return self._cut_last[1]
+        own = self._own(rows)
+        index = np.flatnonzero(own & ~rows.backfill)
         index = index[np.lexsort((rows.observed_us[index], rows.device[index]))]
-        return self._cut(rows, index, t, v)
+        device = rows.device[index]
+        known = device[np.append(True, np.diff(device) != 0)[: len(device)]]
+        t, v = self._stored(known)
+        old = np.flatnonzero(own & rows.backfill)
+        if len(old) and len(known):
+            old = old[np.isin(rows.device[old], known)]
+            place = np.searchsorted(known, rows.device[old]).astype(np.int32)
+            self._put(t, v, place, rows.observed_us[old], rows.value[old])
+        trails = self._cut(rows, index, t, v)
+        self._cut_last = rows, trails
+        return trails
+
+    def _own(self, rows: MetricRows) -> NDArray[np.bool_]:
+        own = np.zeros(len(rows), dtype=np.bool_)
+        for rule_id in self._rule_ids:
+            own |= self._fleet.applies(rule_id)[rows.device]
+        return own
 
     def _put(
         self,

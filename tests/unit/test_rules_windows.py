@@ -36,7 +36,7 @@ class Feed:
         of_batch = of_metric(readings, np.arange(len(readings)), self.newest)
         found: dict[tuple[int, int], list[tuple[int, float]]] = {}
         if len(of_batch):
-            trails = self.history.trails(of_batch, np.ones(len(of_batch), dtype=np.bool_))
+            trails = self.history.trails(of_batch)
             for place, device in enumerate(trails.device.tolist()):
                 valid = trails.valid[place]
                 window = list(
