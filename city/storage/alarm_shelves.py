@@ -19,12 +19,15 @@ Row = dict[str, Any]
 async def put(
     connection: Connection, alarm_id: int, *, until: datetime, reason: str, actor: str, now: datetime
 ) -> bool:
-    """Shelve the rule of this alarm on its device; False when it is on the shelf already."""
+    """Shelve the rule of this alarm on its device, up to its present level; False when it is on the shelf already."""
     cursor = await connection.execute(
         """
-        INSERT INTO alarm_shelves (rule_id, device_id, alarm_id, shelved_at, shelved_by, until, reason)
-        SELECT rule_id, device_id, id, %(now)s, %(actor)s, %(until)s, %(reason)s FROM alarms WHERE id = %(id)s
-        ON CONFLICT (rule_id, device_id) WHERE ended_at IS NULL DO NOTHING
+        INSERT INTO alarm_shelves (rule_id, device_id, alarm_id, level, shelved_at, shelved_by, until, reason)
+        SELECT rule_id, device_id, id, level, %(now)s, %(actor)s, %(until)s, %(reason)s FROM alarms WHERE id = %(id)s
+        ON CONFLICT (rule_id, device_id) WHERE ended_at IS NULL DO UPDATE
+            SET alarm_id = excluded.alarm_id, level = excluded.level, shelved_at = excluded.shelved_at,
+                shelved_by = excluded.shelved_by, until = excluded.until, reason = excluded.reason
+            WHERE level_rank(excluded.level) > level_rank(alarm_shelves.level)
         """,
         {"id": alarm_id, "until": until, "reason": reason, "actor": actor, "now": now},
     )
@@ -138,7 +141,7 @@ async def page(
                        s.rule_id AS rule, d.code AS device, c.code AS cell, s.shelved_at, s.until, s.reason,
                        coalesce(nullif(u.display_name, ''), u.name, s.shelved_by) AS by,
                        (SELECT count(*) FROM alarms a WHERE a.rule_id = s.rule_id AND a.device_id = s.device_id
-                            AND a.cleared_at IS NULL) AS held
+                            AND a.cleared_at IS NULL AND level_rank(a.level) <= level_rank(s.level)) AS held
                 FROM alarm_shelves s JOIN devices d ON d.id = s.device_id LEFT JOIN areas c ON c.id = d.cell_id
                 LEFT JOIN users u ON s.shelved_by = 'user:' || u.id
                 WHERE s.ended_at IS NULL AND s.until > %(now)s

@@ -33,7 +33,8 @@ async def claim(connection: Connection, now: datetime, limit: int) -> list[Row]:
                    CASE WHEN d.id IS NULL OR d.service_until <= %(now)s THEN 'in_service'
                         ELSE d.service_state END AS service_state,
                    EXISTS (SELECT FROM alarm_shelves s WHERE s.rule_id = a.rule_id AND s.device_id = a.device_id
-                           AND s.ended_at IS NULL AND s.until > %(now)s) AS shelved,
+                           AND s.ended_at IS NULL AND s.until > %(now)s
+                           AND level_rank(a.level) <= level_rank(s.level)) AS shelved,
                    a.cell_id, coalesce(c.code, '') AS cell_code, d.longitude, d.latitude, a.incident_id,
                    ARRAY(SELECT neighbour_id FROM area_neighbours n WHERE n.area_id = a.cell_id) AS neighbours
             FROM alarms a
@@ -104,7 +105,8 @@ _SILENT = """
     CASE WHEN d.service_state <> 'in_service' AND (d.service_until IS NULL OR d.service_until > %(now)s)
              THEN d.service_state
          WHEN EXISTS (SELECT FROM alarm_shelves s WHERE s.rule_id = a.rule_id AND s.device_id = a.device_id
-                      AND s.ended_at IS NULL AND s.until > %(now)s) THEN 'shelf' END
+                      AND s.ended_at IS NULL AND s.until > %(now)s
+                      AND level_rank(a.level) <= level_rank(s.level)) THEN 'shelf' END
 """
 
 
@@ -227,7 +229,7 @@ _FROM = """
     LEFT JOIN metrics m ON m.id = a.metric_id
     LEFT JOIN categories g ON g.code = a.category
     LEFT JOIN alarm_shelves s ON s.rule_id = a.rule_id AND s.device_id = a.device_id
-        AND s.ended_at IS NULL AND s.until > %(now)s
+        AND s.ended_at IS NULL AND s.until > %(now)s AND level_rank(a.level) <= level_rank(s.level)
 """
 # First-out: of a group of alarms in one incident, each within the window of the one before it, the first in event
 # time. Looked up, not stored: late data may bring an earlier one at any time.
@@ -279,6 +281,7 @@ async def page(
     states: Sequence[str] = (),
     incident: int | None = None,
     device: str | None = None,
+    exercise: bool | None = None,
     before: int | None = None,
     limit: int = 100,
 ) -> list[Row]:
@@ -302,6 +305,7 @@ async def page(
             + """
             WHERE (%(incident)s::bigint IS NULL OR a.incident_id = %(incident)s)
               AND (%(device)s::text IS NULL OR d.code = %(device)s)
+              AND (%(exercise)s::boolean IS NULL OR a.exercise = %(exercise)s)
               AND (%(before)s::bigint IS NULL OR a.id < %(before)s)
             """
             + where
@@ -312,6 +316,7 @@ async def page(
                 "states": list(states),
                 "incident": incident,
                 "device": device,
+                "exercise": exercise,
                 "before": before,
                 "limit": limit,
             },

@@ -44,6 +44,7 @@ async def list_alarms(  # each is one parameter of the query
     ] = "all",
     incident: Annotated[int | None, Query(ge=1)] = None,
     device: Annotated[str | None, Query(max_length=100)] = None,
+    exercise: Annotated[bool | None, Query(description="of drills; left out: both")] = None,
     limit: paging.Limit = 100,
     cursor: paging.Cursor = None,
 ) -> Response:
@@ -61,6 +62,7 @@ async def list_alarms(  # each is one parameter of the query
             states=states,
             incident=incident,
             device=device,
+            exercise=exercise,
             before=before[0] if before else None,
             limit=limit + 1,
         )

@@ -315,6 +315,29 @@ def test_a_shelf_can_be_ended_before_its_time(town: str) -> None:
     assert shelve(town, alarm, NOW + 2 * MINUTE)["state"] == "SHLVD"
 
 
+def test_a_shelf_holds_what_was_shelved_and_not_what_rises_above_it(town: str) -> None:
+    """Whoever shelved yellow did not shelve red: it comes back, is told, and goes under the shelf again as it falls."""
+    write(town, raised(town))
+    triage(town)
+    shelve(town, 1)
+    write(town, level(town, "red", "A", NOW + MINUTE, risen=True))
+    assert (shown(town, 1)["state"], shown(town, 1)["shelf"]) == ("UNACK", None)
+    look(town, NOW + MINUTE)
+    triage(town, NOW + MINUTE)
+    assert rows(town, "SELECT class, told_at FROM incidents") == [("A", NOW + MINUTE)]
+    with pytest.raises(ActionError, match="administrator"):
+        shelve(town, 1, NOW + MINUTE)  # red is a class A fire now
+    on(town, lambda connection: alarms.acknowledge(connection, 1, "user:1", NOW + MINUTE))
+    write(town, level(town, "yellow", "B", NOW + 2 * MINUTE, risen=False))
+    look(town, NOW + 2 * MINUTE)
+    assert (shown(town, 1)["state"], shown(town, 1)["triage"]) == ("SHLVD", "held")
+    write(town, cleared(town, NOW + 3 * MINUTE), raised(town, at=NOW + 4 * MINUTE, level="orange"))
+    triage(town, NOW + 4 * MINUTE)
+    assert [shown(town, one, NOW + 4 * MINUTE)["state"] for one in (1, 2)] == ["NORM", "UNACK"]
+    assert shelve(town, 2, NOW + 5 * MINUTE)["state"] == "SHLVD"  # the same shelf, now up to orange
+    assert rows(town, "SELECT level, alarm_id FROM alarm_shelves") == [("orange", 2)]
+
+
 def test_a_class_a_fire_is_shelved_by_an_administrator_only(town: str) -> None:
     write(town, raised(town, incident_class="A"))
     with pytest.raises(ActionError) as caught:
@@ -326,8 +349,8 @@ def test_a_class_a_fire_is_shelved_by_an_administrator_only(town: str) -> None:
 def test_a_shelf_without_end_or_reason_does_not_exist(town: str) -> None:
     alarm = raise_alarm(town, "c02-s1")
     insert = (
-        "INSERT INTO alarm_shelves (rule_id, device_id, alarm_id, shelved_at, shelved_by, until, reason)"
-        " SELECT rule_id, device_id, id, %s, 'x', %s, %s FROM alarms WHERE id = %s"
+        "INSERT INTO alarm_shelves (rule_id, device_id, alarm_id, level, shelved_at, shelved_by, until, reason)"
+        " SELECT rule_id, device_id, id, level, %s, 'x', %s, %s FROM alarms WHERE id = %s"
     )
     for until, reason in ((NOW, "y"), (UNTIL, "")):
         with psycopg.connect(town) as connection, pytest.raises(psycopg.errors.CheckViolation):
@@ -439,8 +462,8 @@ def test_the_database_and_the_table_name_the_same_state(town: str) -> None:
                     suppressed, '{}'
                 FROM cases c JOIN made m ON m.code = 'x' || c.n RETURNING id, device_id
             )
-            INSERT INTO alarm_shelves (rule_id, device_id, alarm_id, shelved_at, shelved_by, until, reason)
-            SELECT 'r', a.device_id, a.id, %(now)s, 'x', %(now)s + interval '1 h', 'y'
+            INSERT INTO alarm_shelves (rule_id, device_id, alarm_id, level, shelved_at, shelved_by, until, reason)
+            SELECT 'r', a.device_id, a.id, 'red', %(now)s, 'x', %(now)s + interval '1 h', 'y'
             FROM alarm a JOIN made m ON m.id = a.device_id WHERE m.name = 'true'
             """,
             {"now": NOW},

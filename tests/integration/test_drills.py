@@ -187,6 +187,9 @@ def test_it_ends_by_itself_and_leaves_nothing_standing(town: str) -> None:
     drill = begin(town)
     alarm, waiting = raise_on(town, "c02-s1"), raise_on(town, "c02-s2")
     real = raise_on(town, "c05-s1")
+    chosen = {one: on(town, lambda c, e=one: alarms.page(c, now=NOW, exercise=e)) for one in (True, False)}
+    assert {row["id"] for row in chosen[True]} == {alarm, waiting}
+    assert {row["id"] for row in chosen[False]} == {real}
     triage(town)
     untriaged = raise_on(town, "c02-k1", at=UNTIL - MINUTE, rule_id="x", metric_id=None)
     look(town, UNTIL - MINUTE)

@@ -71,6 +71,8 @@ CREATE TABLE alarm_shelves (
     rule_id    text NOT NULL,
     device_id  integer NOT NULL REFERENCES devices (id),
     alarm_id   bigint NOT NULL REFERENCES alarms (id), -- the episode for which it was asked
+    level      text NOT NULL                      -- of that episode then: what rises above it was not shelved
+        CONSTRAINT alarm_shelves_level_known CHECK (level IN ('blue', 'yellow', 'orange', 'red')),
     shelved_at timestamptz NOT NULL,
     shelved_by text NOT NULL,
     until      timestamptz NOT NULL,
@@ -84,4 +86,6 @@ CREATE TABLE alarm_shelves (
 );
 -- Two shelves over one alarm: ending one would not bring it back, and nobody would know why.
 CREATE UNIQUE INDEX alarm_shelves_one_open ON alarm_shelves (rule_id, device_id) WHERE ended_at IS NULL;
+CREATE FUNCTION level_rank(level text) RETURNS integer LANGUAGE sql IMMUTABLE AS
+$$ SELECT array_position(ARRAY['blue', 'yellow', 'orange', 'red'], level) $$;
 CREATE INDEX alarm_shelves_due ON alarm_shelves (until) WHERE ended_at IS NULL;
