@@ -251,7 +251,8 @@ def validate(
 def check_imported(connection: Db, rule_ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """Faults and warnings, a line each, of rules that an import of the district's files has just put in force.
 
-    A rule that came with the product is no fault of the district's: what is wrong with it is a warning.
+    A rule that came with the product is no fault of the district's: an error in it is a warning, and what would
+    be a warning (it has no such device) is as it should be.
     """
     chosen = {rule.rule_id: rule for rule in rules.active(connection) if rule.rule_id in set(rule_ids)}
     found = problems_of(
@@ -263,7 +264,10 @@ def check_imported(connection: Db, rule_ids: Sequence[str]) -> tuple[list[str], 
         rule = chosen.get(problem.rule_id)
         own = rule is not None and not rule.source.startswith(BUILT_IN)
         line = f"{rule.source if rule else ''}: {problem.line()}".removeprefix(": ")
-        (faults if own and problem.severity == "error" else warnings).append(line)
+        if own and problem.severity == "error":
+            faults.append(line)
+        elif own or problem.severity == "error":
+            warnings.append(line)
     return faults, warnings
 
 
