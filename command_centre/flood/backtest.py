@@ -80,14 +80,16 @@ def run(
     learn: Callable[[Times], Flags],
     score: Callable[[Times], Flags],
     on_step: Step = lambda _: None,
+    model: Model | None = None,
 ) -> Result:
     """Train on the readings whose times `learn` picks, then forecast at every reading that `score` picks.
 
-    A forecast sees all readings at or before its own time, those that were not learned from included.
+    A forecast sees all readings at or before its own time, those that were not learned from included. With `model`
+    (of the same split) nothing is trained again: for another threshold.
     """
     own = in_order(level)
     on_step("train")
-    model = train(
+    model = model or train(
         _part(own, learn),
         [_part(one, learn) for one in others],
         horizons_s=horizons_s,

@@ -22,15 +22,21 @@ RAIN_EDGES_H = (0, 1, 2, 3, 6, 12, 24, 48, 96)
 CYCLES_H = (12.4206, 24.0, 24.8412)
 # Columns that also enter the hidden layer, where combinations of them count.
 SHAPE_LAGS_MIN = {10, 20, 30, 60, 120, 240, 360, 720}
+SLOW_LAG_MIN = 720
 SHAPE_OTHER_LAGS_MIN = {60, 180, 360}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """Which series a column needs (-1 the level itself), and whether it enters the hidden layer."""
+    """Which series a column needs (-1 the level itself), and whether it enters the hidden layer.
+
+    `slow`: how high the water stands against its longer past. Its pull back to the usual is learned in ordinary
+    times and must not grow without end in a flood that is higher than any before: such columns are compressed.
+    """
 
     series: int
     hidden: bool
+    slow: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +104,9 @@ class _Sheet:
         self.values: list[Values] = []
         self.columns: list[Column] = []
 
-    def add(self, value: Values, series: int, *, hidden: bool) -> None:
+    def add(self, value: Values, series: int, *, hidden: bool, slow: bool = False) -> None:
         self.values.append(value)
-        self.columns.append(Column(series=series, hidden=hidden))
+        self.columns.append(Column(series=series, hidden=hidden, slow=slow))
 
 
 def show(layout: Layout, level: Known, others: Sequence[Known], when: Times) -> Shown:
@@ -124,16 +130,14 @@ def level_max_age(step_us: int) -> int:
 def _show_level(sheet: _Sheet, layout: Layout, level: Known, now: Values, when: Times) -> None:
     hold = max(2 * HOUR_US, 2 * layout.step_us)
     for lag in layout.level_lags_min:
-        sheet.add(
-            now - level.at(when - lag * MINUTE_US, hold),
-            -1,
-            hidden=not layout.plain and lag in SHAPE_LAGS_MIN,
-        )
+        change = now - level.at(when - lag * MINUTE_US, hold)
+        shaped = not layout.plain and lag in SHAPE_LAGS_MIN
+        sheet.add(change, -1, hidden=shaped, slow=not layout.plain and lag >= SLOW_LAG_MIN)
     if layout.plain:
         return
-    sheet.add(now, -1, hidden=True)
-    sheet.add(now - level.mean(when - tides.LUNAR_DAY_US, when), -1, hidden=layout.cycles)
-    sheet.add(now - level.mean(when - 7 * DAY_US, when), -1, hidden=layout.cycles)
+    sheet.add(now, -1, hidden=True, slow=True)
+    sheet.add(now - level.mean(when - tides.LUNAR_DAY_US, when), -1, hidden=layout.cycles, slow=True)
+    sheet.add(now - level.mean(when - 7 * DAY_US, when), -1, hidden=layout.cycles, slow=True)
     if layout.cycles:
         for cycle in CYCLES_H:
             for horizon_s in layout.horizons_s:

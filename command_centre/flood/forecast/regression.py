@@ -39,6 +39,7 @@ class Scaling:
     shape_spread: Values
     series: NDArray[np.int64]
     hidden: Flags
+    slow: Flags
     covariance: Matrix
 
     @classmethod
@@ -65,6 +66,7 @@ class Scaling:
             shape_spread=np.nan_to_num(np.nanstd(shapes, axis=0)) + 1e-9,
             series=np.array([column.series for column in shown.columns]),
             hidden=hidden,
+            slow=np.array([column.slow for column in shown.columns]),
             covariance=((standard.T @ standard) / np.float32(max(1, len(standard))))
             .astype(np.float16)
             .astype(np.float32),
@@ -129,6 +131,7 @@ def design(scaling: Scaling, layer: Layer, raw: Values, silent: Flags) -> Matrix
     """Everything the weights are applied to: a one, the linear columns, the hidden columns."""
     standard = scaling.standard(raw, silent)
     hidden = layer.answer(scaling.shapes(standard))
+    standard[:, scaling.slow] = np.arcsinh(standard[:, scaling.slow])
     return np.hstack([np.ones((len(raw), 1), dtype=np.float32), standard, hidden])
 
 

@@ -291,6 +291,7 @@ def _unfitted(
         shape_spread=ones[:0],
         series=np.full(columns, -1),
         hidden=np.zeros(columns, dtype=bool),
+        slow=np.zeros(columns, dtype=bool),
         covariance=np.eye(columns, dtype=np.float32),
     )
     lags = np.array(layout.level_lags_min, dtype=float)
