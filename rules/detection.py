@@ -27,6 +27,12 @@ class DetectionRule(Rule):
     min_score: float  # 0-1; an event without a score was decided by the camera and counts
     zones: frozenset[str]  # empty = anywhere
     clear_after_us: int
+    dwell_us: int = 0  # how long it must have been seen without a pause of ``clear_after``
+    count: int = 1  # how many events of their own must have begun in that time
+
+    @property
+    def at_once(self) -> bool:
+        return self.dwell_us == 0 and self.count == 1
 
 
 def read(keys: Keys, version: int) -> DetectionRule:
@@ -38,6 +44,8 @@ def read(keys: Keys, version: int) -> DetectionRule:
         min_score=keys.number("min_score", 0.0, least=0.0, most=1.0),
         zones=keys.texts("zones"),
         clear_after_us=keys.delay_us("clear_after_s", 120, least=1),
+        dwell_us=keys.delay_us("dwell_s", 0),
+        count=keys.whole_number("count", 1, least=1, most=1000),
     )
 
 
@@ -49,9 +57,12 @@ class Sighting:
     last_us: int = 0  # event time of the newest matching event, also after the end: older ones are history
     arrived_us: int = 0  # arrival of that event
     late: bool = False
+    first_us: int = 0  # nothing stands yet: seen since, without a pause; 0 = not, or the rule raises at once
+    begun: int = 0  # events that began since then
 
     def saved(self) -> dict[str, object]:
         state: dict[str, object] = {"last_us": self.last_us, "arrived_us": self.arrived_us}
+        state |= {"first_us": self.first_us, "begun": self.begun} if self.first_us else {}
         return state | ({"raised_us": self.raised_us, "late": self.late} if self.raised_us else {})
 
     @classmethod
@@ -61,6 +72,8 @@ class Sighting:
             last_us=whole(state, "last_us"),
             arrived_us=whole(state, "arrived_us"),
             late=bool(state.get("late")),
+            first_us=whole(state, "first_us"),
+            begun=whole(state, "begun"),
         )
 
 
@@ -182,8 +195,11 @@ class DetectionBook:
         if state.raised_us and observed_us >= state.raised_us:
             if detection.state == "new":
                 yield self._repeated(detection)
-        elif detection.state != "end":
-            history = observed_us <= state.last_us
+        elif not rule.at_once and not self._long_enough(state, detection):
+            if observed_us < state.last_us or not state.first_us:
+                return
+        elif detection.state != "end" or not rule.at_once:
+            history = observed_us <= state.last_us and rule.at_once
             over_us = observed_us + rule.clear_after_us
             if state.raised_us:
                 over_us = min(over_us, state.raised_us)
@@ -191,12 +207,27 @@ class DetectionBook:
                 over_us = min(over_us, self._hours.end_us(observed_us) or over_us)
             yield self._raised(detection, over_us if history else None)
             if not history:
+                state.first_us = state.begun = 0
                 state.raised_us = observed_us
                 state.late = bool(detection.quality & Quality.LATE)
         else:
             return
         if observed_us >= state.last_us:
             state.last_us, state.arrived_us = observed_us, max(observed_us, detection.received_us)
+
+    def _long_enough(self, state: Sighting, detection: Detection) -> bool:
+        """Count the event in; whether it was seen for so long, and so often, by now. History counts for nothing."""
+        rule, observed_us = self.rule, detection.observed_us
+        if observed_us < state.last_us:
+            return False
+        ends_us = FOREVER_US if self._hours is None else self._hours.end_us(state.first_us or observed_us)
+        if observed_us >= state.last_us + rule.clear_after_us or observed_us >= (ends_us or 0):
+            state.first_us = state.begun = 0
+        if detection.state == "end" and not state.first_us:
+            return False
+        state.first_us = state.first_us or observed_us
+        state.begun += detection.state == "new"
+        return observed_us - state.first_us >= rule.dwell_us and max(state.begun, 1) >= rule.count
 
     def _raised(self, detection: Detection, cleared_us: int | None) -> Raised:
         return Raised(
@@ -249,6 +280,11 @@ class DetectionBook:
             "event": detection.event_key,
             "url": detection.url,
             "observed_at": rfc3339(detection.observed_us),
+            **(
+                {}
+                if self.rule.at_once
+                else {"dwell_s": self.rule.dwell_us / SECOND_US, "count": self.rule.count}
+            ),
             "rule_version": self.rule.version,
         }
 

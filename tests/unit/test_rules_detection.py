@@ -1,11 +1,13 @@
 """Camera rules: what matches, one episode while it recurs, its end by listening time."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from city.alarms import Cleared, Raised, Repeated
-from city.observations import Quality
+from city.observations import Detection, Quality
 from rules.engine import Listening
-from tests.unit.rules_feed import Desk, at, batch, detection, facts, rule, second
+from tests.unit.rules_feed import UNTIMED, Desk, at, batch, detection, facts, rule, second
 
 KEYS: dict[str, object] = {
     "type": "detection",
@@ -132,3 +134,86 @@ def test_decided_again_is_the_same_and_survives_a_restart(desk: Desk) -> None:
     desk.restart()
     desk.tick(120)
     assert desk.alarms.seconds("camera-fire", 1) == [(0, 120, 2)]
+
+
+# ── dwell and count ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def loitering(**keys: object) -> Desk:
+    return Desk([rule("loiter", KEYS | keys)], [facts(1, "camera")])
+
+
+def test_it_must_have_been_seen_for_so_long() -> None:
+    desk = loitering(dwell_s=60)
+    assert desk.read(seen=[detection(1, 0), detection(1, 30, state="update")]) == []
+    desk.restart()
+    (raised,) = desk.read(seen=[detection(1, 60, state="update")])
+    assert isinstance(raised, Raised)
+    assert (second(raised.raised_us), raised.evidence["dwell_s"]) == (60, 60)
+    assert desk.read(seen=[detection(1, 90, state="update")]) == []
+    assert [type(row) for row in desk.tick(190)] == [Cleared]
+
+
+def test_a_pause_begins_the_dwell_anew() -> None:
+    desk = loitering(dwell_s=150)
+    assert desk.read(seen=[detection(1, t) for t in (0, 90, 190, 250, 339)]) == []
+    assert len(desk.read(seen=[detection(1, 340)])) == 1
+
+
+def test_an_end_that_tells_how_long_it_was_completes_a_dwell_but_begins_none() -> None:
+    desk = loitering(dwell_s=60)
+    assert desk.read(seen=[detection(1, 0, state="end"), detection(1, 70, state="end")]) == []
+    assert desk.read(seen=[detection(1, 80)]) == []
+    assert len(desk.read(seen=[detection(1, 145, state="end")])) == 1
+
+
+def test_so_many_events_must_have_begun() -> None:
+    desk = loitering(count=3)
+    assert desk.read(seen=[detection(1, 0), detection(1, 10, state="update"), detection(1, 20)]) == []
+    (raised,) = desk.read(seen=[detection(1, 30)])
+    assert isinstance(raised, Raised)
+    assert raised.evidence["count"] == 3
+
+
+def test_history_completes_nothing() -> None:
+    desk = loitering(count=2)
+    desk.read(seen=[detection(1, 50)])
+    assert desk.read(seen=[detection(1, 20)]) == []
+
+
+@UNTIMED
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["new", "update", "end"])), max_size=30),
+    st.sets(st.integers(0, 30)),
+    st.sets(st.integers(0, 30)),
+)
+def test_batches_ticks_and_restarts_never_change_a_dwell(
+    steps: list[tuple[int, str]], cuts: set[int], ticks: set[int]
+) -> None:
+    keys = {"dwell_s": 70, "count": 2, "clear_after_s": 40}
+    one_by_one, anyhow = loitering(**keys), loitering(**keys)
+    events, now = [], 0
+    for pause, state in steps:
+        now += pause
+        events.append(detection(1, now, state=state))
+    for event in events:
+        one_by_one.read(seen=[event])
+    waiting: list[Detection] = []
+    for place, event in enumerate(events):
+        if place in cuts | ticks and waiting:
+            anyhow.read(seen=waiting)
+            waiting = []
+        if place in ticks:
+            anyhow.tick(second(event.received_us) - 0.5)
+            anyhow.restart()
+        waiting.append(event)
+    if waiting:
+        anyhow.read(seen=waiting)
+    one_by_one.tick(now + 1000)
+    anyhow.tick(now + 1000)
+    assert anyhow.alarms.history() == one_by_one.alarms.history()
+    assert anyhow.standing_states() == one_by_one.standing_states()
+    for episode in anyhow.alarms.of("loiter", 1):
+        seen = [event for event in events if event.observed_us <= episode.raised_us]
+        assert sum(event.state == "new" for event in seen) >= 2
+        assert episode.raised_us - seen[0].observed_us >= 70_000_000
