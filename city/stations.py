@@ -6,7 +6,7 @@ Levels are metres above the station's own datum; at a road or an underpass they 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 StationState = Literal["normal", "warning", "guaranteed", "record", "unset", "silent"]
 Measures = Literal["level", "depth", "ground"]
@@ -107,6 +107,35 @@ class Station:
         """What its number means; an unknown kind is taken for a water level."""
         known = KINDS.get(self.kind)
         return known.measures if known is not None else "level"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadSpan:
+    """How far a station's readings go: its oldest, and its newest that is believed (metres)."""
+
+    first_at: datetime
+    newest_at: datetime
+    level_m: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredModel:
+    """A station's model as it is kept; ``model`` and ``scores`` are the forecast's own, as JSON.
+
+    ``first_at`` and ``trained_until`` are the times of the oldest and newest level it has seen.
+    """
+
+    id: int
+    station_id: int
+    version: int
+    kind: str
+    trained_at: datetime
+    first_at: datetime
+    trained_until: datetime
+    rows: int
+    took_s: float
+    scores: Any
+    model: Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

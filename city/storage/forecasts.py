@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from city.stations import HIGHEST_BELIEVED_M, ForecastPoint, StationForecast
+from city.stations import HIGHEST_BELIEVED_M, ForecastPoint, StationForecast, StoredModel
 
 Row = dict[str, Any]
 
@@ -72,26 +72,6 @@ def _forecast(row: Row) -> StationForecast:
 
 
 # ── models ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredModel:
-    """A station's model as it is kept; ``model`` and ``scores`` are the forecast's own, as JSON.
-
-    ``first_at`` and ``trained_until`` are the times of the oldest and newest level it has seen.
-    """
-
-    id: int
-    station_id: int
-    version: int
-    kind: str
-    trained_at: datetime
-    first_at: datetime
-    trained_until: datetime
-    rows: int
-    took_s: float
-    scores: Any
-    model: Any
 
 
 _MODELS: LiteralString = """

@@ -1,7 +1,6 @@
 """Stations: what an import writes and an export reads back, and the same as the forecast works with them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from city.stations import (
     LOWEST_BELIEVED_M,
     ZERO_TOLERANCE_M,
     Levels,
+    ReadSpan,
     Source,
     Station,
 )
@@ -243,16 +243,7 @@ def _station(row: dict[str, Any], sources: tuple[Source, ...]) -> Station:
     return Station(**rest, levels=levels, sources=sources)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reach:
-    """How far a station's readings go: its oldest, and its newest that is believed (metres)."""
-
-    first_at: datetime
-    newest_at: datetime
-    level_m: float
-
-
-_REACHES = """
+_SPANS = """
     SELECT s.device_id, oldest.observed_at AS first_at, newest.observed_at AS newest_at, newest.value AS level_m
     FROM stations s
     JOIN devices d ON d.id = s.device_id
@@ -275,11 +266,11 @@ _REACHES = """
 """
 
 
-def reaches(connection: Connection[Any], now: datetime) -> dict[int, Reach]:
+def spans(connection: Connection[Any], now: datetime) -> dict[int, ReadSpan]:
     """By station id; without those that never read anything, or nothing believed among the last twenty."""
     cursor = connection.cursor(row_factory=dict_row)
     cursor.execute(
-        _REACHES,
+        _SPANS,
         {
             "now": now,
             "suspect": SUSPECT,
@@ -289,7 +280,7 @@ def reaches(connection: Connection[Any], now: datetime) -> dict[int, Reach]:
         },
     )
     return {
-        row["device_id"]: Reach(
+        row["device_id"]: ReadSpan(
             first_at=row["first_at"].astimezone(UTC),
             newest_at=row["newest_at"].astimezone(UTC),
             level_m=row["level_m"],

@@ -18,11 +18,12 @@ from city.stations import (
     Station,
     StationForecast,
     Step,
+    StoredModel,
     lowest_believed,
 )
 from city.storage import forecasts, series
 from city.storage import stations as stored
-from city.storage.forecasts import StoredModel, Verification
+from city.storage.forecasts import Verification
 from command_centre.api.answers import answer
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.services import services, transaction

@@ -3,9 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from city.stations import Measures
-from city.storage.forecasts import StoredModel
-from city.storage.stations import Reach
+from city.stations import Measures, ReadSpan, StoredModel
 
 ISSUE_EVERY = timedelta(minutes=5)
 ISSUE_APART = timedelta(seconds=30)  # at least, however the level moves
@@ -17,7 +15,7 @@ LEAST_HISTORY = timedelta(hours=1)
 
 
 def issue_due(
-    measures: Measures, reach: Reach, last: tuple[datetime, float | None] | None, now: datetime
+    measures: Measures, span: ReadSpan, last: tuple[datetime, float | None] | None, now: datetime
 ) -> bool:
     """Whether a new forecast is owed: ``last`` is when the last one was issued, and from which level.
 
@@ -30,24 +28,24 @@ def issue_due(
     issued_at, level_m = last
     if now - issued_at >= ISSUE_EVERY:
         return True
-    moved = level_m is not None and abs(reach.level_m - level_m) >= MOVED_M[measures] - 1e-9
+    moved = level_m is not None and abs(span.level_m - level_m) >= MOVED_M[measures] - 1e-9
     return moved and now - issued_at >= ISSUE_APART
 
 
 def training_due(
-    model: StoredModel | None, measures: Measures, reach: Reach, round_at: datetime, now: datetime
+    model: StoredModel | None, measures: Measures, span: ReadSpan, round_at: datetime, now: datetime
 ) -> bool:
     """Whether a model is to be trained: the first, one whose history has doubled, or the day's.
 
     ``round_at`` is the last daily hour that has struck. A young station learns often: with 2, 4, 8, … hours of
     history, until the daily round is the sooner one. Nothing new since the last training: nothing to learn.
     """
-    history = min(reach.newest_at, now) - reach.first_at
+    history = min(span.newest_at, now) - span.first_at
     if measures == "ground" or history < LEAST_HISTORY:
         return False
     if model is None:
         return True
-    if reach.newest_at <= model.trained_until:
+    if span.newest_at <= model.trained_until:
         return False
     doubled = history >= 2 * max(model.trained_until - model.first_at, LEAST_HISTORY)
     return doubled or model.trained_at < round_at

@@ -16,13 +16,19 @@ import structlog
 from city.errors import CityError
 from city.observations import Quality, instant
 from city.settings import Settings
-from city.stations import LOWEST_BELIEVED_M, ZERO_TOLERANCE_M, ForecastPoint, Station, StationForecast
+from city.stations import (
+    LOWEST_BELIEVED_M,
+    ZERO_TOLERANCE_M,
+    ForecastPoint,
+    ReadSpan,
+    Station,
+    StationForecast,
+    StoredModel,
+)
 from city.storage import forecasts, stations
 from city.storage.changes import open_connection
 from city.storage.database import connect, translated
-from city.storage.forecasts import StoredModel
 from city.storage.series import SUSPECT
-from city.storage.stations import Reach
 from command_centre.flood import forecast_plan as plan
 from command_centre.flood.forecast import Forecast, Model, Refusal, predict
 from command_centre.flood.marks import Mark, unsettled_jump
@@ -93,15 +99,15 @@ class Forecaster:
     def round(self, now: datetime) -> int:
         """Issue what is due at ``now`` and judge what can be judged; returns forecasts and refusals issued."""
         with self._one_at_a_time, translated():
-            reaches = stations.reaches(self._connection, now)
+            spans = stations.spans(self._connection, now)
             last = forecasts.issued_levels(self._connection)
             due = [
                 station
                 for station in stations.load(self._connection)
-                if station.id in reaches
-                and plan.issue_due(station.measures, reaches[station.id], last.get(station.id), now)
+                if station.id in spans
+                and plan.issue_due(station.measures, spans[station.id], last.get(station.id), now)
             ]
-            issued = self._issue(due, reaches, now) if due else 0
+            issued = self._issue(due, spans, now) if due else 0
             forecasts.verify(
                 self._connection,
                 now,
@@ -115,23 +121,23 @@ class Forecaster:
     def to_train(self, now: datetime) -> list[str]:
         """Codes of stations whose model is to be trained now."""
         with self._one_at_a_time, translated():
-            reaches = stations.reaches(self._connection, now)
+            spans = stations.spans(self._connection, now)
             models = forecasts.models(self._connection, whole=False)
             round_at = plan.last_round(now, self._settings.forecast_hour, self._settings.zone)
             return [
                 station.code
                 for station in stations.load(self._connection)
-                if station.id in reaches
+                if station.id in spans
                 and plan.training_due(
                     None if station.id in self._unreadable else models.get(station.id),
                     station.measures,
-                    reaches[station.id],
+                    spans[station.id],
                     round_at,
                     now,
                 )
             ]
 
-    def _issue(self, due: list[Station], reaches: dict[int, Reach], now: datetime) -> int:
+    def _issue(self, due: list[Station], spans: dict[int, ReadSpan], now: datetime) -> int:
         models = self._fresh_models([station.id for station in due])
         readings = Readings(self._connection, start=now - LOOKBACK, end=now, held=self._held)
         faulty = dict(self._faulty)
@@ -142,8 +148,8 @@ class Forecaster:
             stored_id, model = models[station.id]
             made = self._forecast(station, model, readings, now)
             if made is not None:
-                reach = reaches[station.id]
-                issued.append(_noun(station, reach, made, stored_id, now))
+                span = spans[station.id]
+                issued.append(_noun(station, span, made, stored_id, now))
         with self._connection.transaction():
             forecasts.store(self._connection, issued)
         if self._faulty and self._faulty != faulty:
@@ -189,7 +195,7 @@ class Forecaster:
 
 
 def _noun(
-    station: Station, reach: Reach, made: Forecast | Refusal | Mark, model_id: int, now: datetime
+    station: Station, span: ReadSpan, made: Forecast | Refusal | Mark, model_id: int, now: datetime
 ) -> StationForecast:
     code, refused, refused_en = _refused(made)
     forecast = made if isinstance(made, Forecast) else None
@@ -197,8 +203,8 @@ def _noun(
         station=station.code,
         station_id=station.id,
         issued_at=instant(round(now.timestamp() * 1_000_000)),
-        observed_at=reach.newest_at,
-        level_m=reach.level_m if forecast is None else forecast.level_m,
+        observed_at=span.newest_at,
+        level_m=span.level_m if forecast is None else forecast.level_m,
         points=() if forecast is None else _points(forecast),
         basis="" if forecast is None else _named(forecast.basis, station),
         basis_en="" if forecast is None else _named(forecast.basis_en, station),

@@ -5,9 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from city.stations import Measures
-from city.storage.forecasts import StoredModel
-from city.storage.stations import Reach
+from city.stations import Measures, ReadSpan, StoredModel
 from command_centre.flood import forecast_plan as plan
 
 NOW = datetime(2026, 7, 1, 6, 0, tzinfo=UTC)
@@ -15,8 +13,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 
-def reach(level_m: float = 2.0, hours: float = 100.0) -> Reach:
-    return Reach(first_at=NOW - hours * HOUR, newest_at=NOW, level_m=level_m)
+def span(level_m: float = 2.0, hours: float = 100.0) -> ReadSpan:
+    return ReadSpan(first_at=NOW - hours * HOUR, newest_at=NOW, level_m=level_m)
 
 
 def model(*, history_h: float, ago_h: float) -> StoredModel:
@@ -54,7 +52,7 @@ def test_a_forecast_is_owed(
     measures: Measures, last: tuple[timedelta, float | None] | None, level: float, due: bool
 ) -> None:
     issued = None if last is None else (NOW - last[0], last[1])
-    assert plan.issue_due(measures, reach(level), issued, NOW) is due
+    assert plan.issue_due(measures, span(level), issued, NOW) is due
 
 
 @pytest.mark.parametrize(
@@ -72,8 +70,8 @@ def test_a_forecast_is_owed(
 )
 def test_a_model_is_owed(known: StoredModel | None, history_h: float, due: bool) -> None:
     struck = NOW - 10 * HOUR
-    assert plan.training_due(known, "level", reach(hours=history_h), struck, NOW) is due
-    assert not plan.training_due(known, "ground", reach(hours=history_h), struck, NOW)
+    assert plan.training_due(known, "level", span(hours=history_h), struck, NOW) is due
+    assert not plan.training_due(known, "ground", span(hours=history_h), struck, NOW)
 
 
 def test_the_hour_is_the_districts_own() -> None:
