@@ -228,6 +228,28 @@ def test_waiting_and_held() -> None:
     assert decide(alarm(shelved=True, cleared_at=NOON), [], NOON) == Record(why="cleared_while_held")
 
 
+def test_a_level_that_rose_is_told_again_in_the_incident_it_has() -> None:
+    own = opened(alarm(), state="acknowledged", acknowledged_at=NOON, told_at=NOON)
+    nearer = opened(alarm(), id=7)
+    rose = alarm(incident_id=1, incident_class="A", level="red")
+    verdict = joined(decide(rose, [nearer, own], NOON + timedelta(seconds=1)))
+    assert (verdict.incident_id, verdict.why, verdict.raise_class_to) == (1, "again", "A")
+    assert verdict.reopen_acknowledgement
+    assert verdict.tell_again  # however short ago people were told: they were told of less
+    after, change = join(rose, own, verdict, NOON + timedelta(seconds=1))
+    assert (after.incident.incident_class, after.incident.state) == ("A", "dispatched")
+    said = [happening.kind for happening in change.happenings]
+    assert said == ["alarm_again", "class_raised", "acknowledgement_reopened"]
+    assert change.happenings[0].detail["level"] == "red"
+
+
+def test_a_re_alarm_whose_incident_is_closed_is_as_good_as_new_unless_it_is_over() -> None:
+    closed = opened(alarm(), state="archived", closed_at=NOON)
+    assert decide(alarm(incident_id=1), [closed], NOON) == Open()
+    assert decide(alarm(incident_id=1), [], NOON) == Open()
+    assert decide(alarm(incident_id=1, cleared_at=NOON), [closed], NOON) == Record(why="over_again")
+
+
 def test_neighbours_of_neighbours_stop_at_the_bound() -> None:
     state = opened(alarm())
     for step in range(1, MOST_CELLS):
