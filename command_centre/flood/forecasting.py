@@ -271,7 +271,7 @@ async def train_apart(url: str, codes: list[str], now: datetime) -> list[Trained
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # a Ctrl-C is ours to handle
     )
-    assert process.stdin is not None  # noqa: S101  # asked for above
+    assert process.stdin is not None  # noqa: S101  # here and below: asked for above
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
     said = asyncio.create_task(process.stderr.read())
