@@ -13,6 +13,7 @@ from starlette.responses import Response
 from city.observations import instant
 from city.stations import (
     HIGHEST_BELIEVED_M,
+    KINDS,
     Levels,
     Source,
     Station,
@@ -72,8 +73,11 @@ def _item(
     doubtful = live["state"] == "silent" or live["suspect"] is not None
     ahead = None if doubtful else forecast
     peak = ahead.peak(desk.PEAK_WITHIN) if ahead else None
+    kind = KINDS.get(live["station_kind"])
     return {
         **live,
+        "station_kind_name": kind.name if kind else live["station_kind"],
+        "station_kind_name_en": kind.name_en if kind else live["station_kind"],
         "margins": desk.margins(None if doubtful else live["level_m"], levels),
         "time_to_level": desk.time_to_levels(ahead, levels),
         "forecast_peak_m": None if peak is None else round(peak[1], 2),

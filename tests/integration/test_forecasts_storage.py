@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from city.stations import LOWEST_BELIEVED_M, ZERO_TOLERANCE_M, ForecastPoint, StationForecast
-from city.storage import forecasts
+from city.storage import forecasts, maintenance
 from city.storage.changes import open_connection
+from command_centre import upkeep
 from tests.integration.running_centre import lay_ground
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -171,6 +172,28 @@ def test_only_the_last_thirty_days_count(connection: psycopg.Connection) -> None
     (score,) = forecasts.verification_of(connection, "W1", NOW.date())
     assert (score.judged, round(score.rmse_m, 3), round(score.skill or 0, 3)) == (1, 0.1, 0.75)
     assert forecasts.verification_of(connection, "W1", date(2020, 1, 1)) != []
+
+
+def test_old_forecasts_go_and_what_they_were_worth_stays_longer(
+    connection: psycopg.Connection, migrated_url: str
+) -> None:
+    forecasts.store(connection, [forecast(connection, NOW - timedelta(days=15)), forecast(connection, NOW)])
+    for days in (15, 500):
+        connection.execute(
+            "INSERT INTO forecast_scores VALUES (%s, 3600, %s, 1, 0, 0, 1)",
+            (station_id(connection), NOW.date() - timedelta(days=days)),
+        )
+
+    async def clean() -> list[int]:
+        async with await open_connection(migrated_url, "test", autocommit=True) as opened:
+            return [
+                await maintenance.delete_older(opened, table, NOW - upkeep.KEPT[table], 1000)
+                for table in ("forecast_runs", "forecast_scores")
+            ]
+
+    assert asyncio.run(clean()) == [1, 1]
+    left = connection.execute("SELECT count(*), min(issued_at) FROM forecasts").fetchone()
+    assert left == (2, NOW), "points go with their run"
 
 
 def test_one_centre_forecasts(migrated_url: str) -> None:

@@ -129,6 +129,7 @@ def at(text: str) -> datetime:
 def test_the_list_says_how_far_how_fast_and_how_soon(centre: Centre) -> None:
     found = stations(centre)["W1"]
     assert found["level_m"] == 2.5, "not the spike"
+    assert (found["station_kind_name"], found["station_kind_name_en"]) == ("河道", "River")
     assert found["margin_m"] == 0.5
     assert found["margins"] == {
         "warning": 0.5,
