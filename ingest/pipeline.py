@@ -82,16 +82,20 @@ class Pipeline:
             rules = [from_row(*row) for row in rows]
             needed = {metric for rule in rules for metric in rule.metrics()}
             self._register.metric_ids(self._connection, sorted(needed))
-            self._engine = Engine(rules, self._register.metrics, district_zone(self._connection))
-            self._rules = [(row[0], row[1]) for row in rows]
-            self._places = areas.load_places(self._connection)
-            _know(self._engine, register, self._places)
-            self._engine.load(
+            engine = Engine(rules, self._register.metrics, district_zone(self._connection))
+            places = areas.load_places(self._connection)
+            _know(engine, register, places)
+            engine.load(
                 StateRow(rule_id=rule, device_id=device, state=state)
                 for rule, device, state in transitions.load_states(self._connection)
             )
-            self._engine.recall(*observations.newest(self._connection, days=RECALLED_DAYS))
+            engine.recall(*observations.newest(self._connection, days=RECALLED_DAYS))
+            if self._rules:  # a change of rules; most look back at the same as before
+                engine.inherit(self._engine)
+            self._engine, self._places = engine, places
+            self._rules = []  # until all is read back: what fails is done again
             self._recall_windows()
+            self._rules = [(row[0], row[1]) for row in rows]
 
     def _recall_windows(self) -> None:
         """What rules look back at, so that a slope goes on over a restart as if nothing had happened."""
@@ -103,6 +107,7 @@ class Pipeline:
                     device_ids=lookback.device_ids[begin : begin + DEVICES_RECALLED_AT_ONCE],
                     window_us=lookback.window_us,
                     days=RECALLED_DAYS,
+                    now_us=time.time_ns() // 1000,
                 )
                 self._engine.remember(lookback, part)
 

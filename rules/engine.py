@@ -144,16 +144,21 @@ class Engine:
             if isinstance(book, Recaller):
                 book.recall(device_ids, metric_ids, observed_us)
 
+    def inherit(self, old: "Engine") -> None:
+        """Take over what an engine with other rules looks back at, which is not used any more; after ``know``."""
+        self._memories.inherit(old._memories)
+        for metric_id, newest_us in self._newest_us.items():
+            before = old._newest_us.get(metric_id, newest_us)
+            length = min(len(before), len(newest_us))
+            np.maximum(newest_us[:length], before[:length], out=newest_us[:length])
+
     def lookbacks(self) -> list[Lookback]:
-        """What to read of the stored readings at start, each for ``remember``; after ``know``."""
+        """What to read of the stored readings, each for ``remember``; after ``know`` and ``inherit``."""
+        needed = [(memory, self._memories.missing(memory)) for memory in self._memories]
         return [
-            Lookback(
-                memory.metric_id,
-                memory.lookback_us,
-                np.flatnonzero(memory.devices()).astype(np.int32),
-                memory,
-            )
-            for memory in self._memories
+            Lookback(memory.metric_id, memory.lookback_us, device_ids, memory)
+            for memory, device_ids in needed
+            if len(device_ids)
         ]
 
     def remember(self, lookback: Lookback, readings: Readings) -> None:

@@ -141,6 +141,15 @@ class Steps:
         self._values: NDArray[np.float64] = np.zeros((0, 2))
         self._count: NDArray[np.int16] = np.zeros(0, dtype=np.int16)
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        rule = self._rule
+        return "steps", self.metric_id, rule.max_step, rule.step_us, rule.confirm
+
+    def inherit(self, old: "Steps") -> None:
+        self._slots = old._slots
+        self._instants, self._values, self._count = old._instants, old._values, old._count
+
     def devices(self) -> NDArray[np.bool_]:
         return self._fleet.applies(self._rule.rule_id)
 

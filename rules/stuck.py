@@ -88,6 +88,15 @@ class StillValues:
         self._grids = (0, 1) if rule.tolerance else (0,)
         self._since_us: NDArray[np.int64] = np.zeros((0, len(self._grids)), dtype=np.int64)  # on either grid
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        rule = self._rule
+        return "still", self.metric_id, rule.for_us, rule.min_samples, rule.tolerance
+
+    def inherit(self, old: "StillValues") -> None:
+        self._slots = old._slots
+        self._value, self._newest_us, self._since_us = old._value, old._newest_us, old._since_us
+
     def devices(self) -> NDArray[np.bool_]:
         return self._fleet.applies(self._rule.rule_id)
 

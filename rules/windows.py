@@ -32,8 +32,15 @@ class Memory(Protocol):
     def lookback_us(self) -> int:
         """How far back from a device's newest reading its readings are needed."""
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Two memories of one key hold the same, whatever rule they are of."""
+
     def devices(self) -> NDArray[np.bool_]:
         """By device id: whose readings are needed."""
+
+    def inherit(self, old: Any) -> None:
+        """Take over the columns of a memory of the same key, which is not used any more."""
 
     def fold(self, rows: MetricRows, spikes: MetricRows) -> None:
         """Take in readings that rules may believe, and beside them those marked as a spike; once committed."""
@@ -110,6 +117,13 @@ class History:
         self._cut_last: tuple[MetricRows, Trails] | None = (
             None  # rules that share a history ask one after another
         )
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return "history", self.metric_id, self.lookback_us
+
+    def inherit(self, old: "History") -> None:
+        self._slots, self._t, self._v = old._slots, old._t, old._v
 
     def serve(self, rule_id: str) -> None:
         self._rule_ids.append(rule_id)
@@ -218,12 +232,30 @@ class Memories:
         self._fleet = fleet
         self._kept: list[Memory] = []
         self._histories: dict[tuple[int, int], History] = {}
+        self._inherited: dict[tuple[object, ...], NDArray[np.bool_]] = {}  # by key: devices it knows already
 
     def __iter__(self) -> Iterator[Memory]:
         return iter(self._kept)
 
     def keep(self, memory: Memory) -> None:
         self._kept.append(memory)
+
+    def inherit(self, old: "Memories") -> None:
+        """What memories of another rule set hold already needs no reading back; those are not used any more."""
+        known = {memory.key: memory for memory in old}
+        for memory in self:
+            before = known.pop(memory.key, None)
+            if before is not None:
+                memory.inherit(before)
+                self._inherited[memory.key] = before.devices()
+
+    def missing(self, memory: Memory) -> NDArray[np.int32]:
+        """Ids of the devices whose readings a memory needs and has not inherited."""
+        needed = np.flatnonzero(memory.devices())
+        known = self._inherited.get(memory.key)
+        if known is not None:
+            needed = needed[(needed >= len(known)) | ~known[np.minimum(needed, len(known) - 1)]]
+        return needed.astype(np.int32)
 
     def history(self, metric_id: int, window_us: int, rule_id: str) -> History:
         """The history that a rule looks at."""

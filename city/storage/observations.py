@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from city.observations import NO_SEQ, Detection, Quality, Readings
+from city.observations import NO_SEQ, Detection, Quality, Readings, instant
 
 POSTGRES_EPOCH_US = (
     946_684_800_000_000  # 2000-01-01 UTC in microseconds since 1970; PostgreSQL counts from there
@@ -245,35 +245,57 @@ _WINDOW_ROW = np.dtype(
 
 
 def window(
-    connection: Db, *, metric_id: int, device_ids: NDArray[np.int32], window_us: int, days: int
+    connection: Db, *, metric_id: int, device_ids: NDArray[np.int32], window_us: int, days: int, now_us: int
 ) -> Readings:
-    """Readings of one metric from each device's newest so far back, by device and time; without seq.
+    """Readings of one metric from each device's newest so far back, in any order; without seq.
 
-    Devices whose newest reading is older than ``days`` have none.
+    Devices whose newest reading is older than ``days`` have none. Two reads with fixed bounds, since a bound that
+    follows each device makes the planner read whole days: those heard within the window, then the others.
     """
+    recent = _since(connection, metric_id, device_ids, now_us - 2 * window_us)
+    heard = np.unique(recent.device[recent.observed_us > now_us - window_us])
+    quiet = device_ids[~np.isin(device_ids, heard)]
+    longer_us = max(days * 86_400_000_000, window_us) + window_us
+    parts = [
+        recent.take(np.isin(recent.device, heard)),
+        _since(connection, metric_id, quiet, now_us - longer_us),
+    ]
+    return _joined([part.take(_within(part, window_us)) for part in parts])
+
+
+def _within(readings: Readings, window_us: int) -> NDArray[np.bool_]:
+    """Which readings are of the window that ends at their device's newest."""
+    newest_us = np.zeros(int(readings.device.max(initial=0)) + 1, dtype=np.int64)
+    np.maximum.at(newest_us, readings.device, readings.observed_us)
+    within: NDArray[np.bool_] = readings.observed_us > newest_us[readings.device] - window_us
+    return within
+
+
+def _joined(parts: Sequence[Readings]) -> Readings:
+    return Readings(
+        device=np.concatenate([part.device for part in parts]),
+        metric=np.concatenate([part.metric for part in parts]),
+        observed_us=np.concatenate([part.observed_us for part in parts]),
+        received_us=np.concatenate([part.received_us for part in parts]),
+        value=np.concatenate([part.value for part in parts]),
+        seq=np.concatenate([part.seq for part in parts]),
+        quality=np.concatenate([part.quality for part in parts]),
+    )
+
+
+def _since(connection: Db, metric_id: int, device_ids: NDArray[np.int32], since_us: int) -> Readings:
     query = """
         COPY (
-            SELECT o.device_id, o.observed_at, o.received_at, o.value, o.quality
-            FROM unnest(%(devices)s::int[]) AS d (id)
-            CROSS JOIN LATERAL (
-                SELECT observed_at FROM observations
-                WHERE device_id = d.id AND metric_id = %(metric)s AND quality & %(odd)s = 0
-                  AND observed_at BETWEEN now() - make_interval(days => %(days)s) AND now() + interval '2 minutes'
-                ORDER BY observed_at DESC LIMIT 1
-            ) newest
-            JOIN observations o ON o.device_id = d.id AND o.metric_id = %(metric)s AND o.quality & %(odd)s = 0
-              AND o.observed_at > newest.observed_at - make_interval(secs => %(seconds)s)
-              AND o.observed_at <= newest.observed_at
-              AND o.observed_at > now() - make_interval(days => %(days)s, secs => %(seconds)s)
-            ORDER BY o.device_id, o.observed_at
+            SELECT device_id, observed_at, received_at, value, quality FROM observations
+            WHERE device_id = ANY(%(devices)s::int[]) AND metric_id = %(metric)s AND quality & %(odd)s = 0
+              AND observed_at > %(since)s AND observed_at < now() + interval '2 minutes'
         ) TO STDOUT (FORMAT BINARY)
     """
     asked = {
         "devices": device_ids.tolist(),
         "metric": metric_id,
         "odd": _OF_NOBODY,
-        "seconds": window_us / 1e6,
-        "days": days,
+        "since": instant(since_us),
     }
     with connection.cursor() as cursor, cursor.copy(query, asked) as copy:
         stream = b"".join(bytes(block) for block in copy)

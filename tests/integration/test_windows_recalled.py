@@ -148,3 +148,29 @@ def test_what_is_marked_is_counted_and_a_retry_gets_the_same_marks(prepared: str
     assert pipeline.counters["marked_out_of_range"] == 1
     assert pipeline.counters["marked_spike"] == 1
     assert pipeline.counters["duplicates"] == 8
+
+
+def test_other_rules_go_on_with_what_was_looked_back_at(prepared: str) -> None:
+    """A rule that joins a history that is there already needs nothing read; one with its own window does."""
+    joined = RULES.replace("1.0\nstep_s", "1.5\nstep_s").replace("raise_at = 0.5", "raise_at = 0.6")
+    other = joined.replace("within_s = 5400", "within_s = 5400\nwindow_s = 7200")
+    with psycopg.connect(prepared, autocommit=True) as connection:
+        row = connection.execute("SELECT (extract(epoch FROM now()) * 1000)::bigint").fetchone()
+        assert row is not None
+        series = levels()[9:18]
+        start_ms = row[0] // 600_000 * 600_000 - len(series) * 600_000
+        pipeline = Pipeline(connection, max_unclaimed=100, retention_days=30)
+        for place, level in enumerate(series):
+            if place in (4, 6):
+                text = joined if place == 4 else other
+                with connection.transaction():
+                    taken = [(rule_id, definition, "test") for rule_id, definition in to_rows(text, "test")]
+                    rules.take_files(connection, taken)
+                pipeline.refresh()
+            pipeline.process([delivery(level, start_ms + place * 600_000)])
+        raised = connection.execute(
+            "SELECT rule_id, (evidence ->> 'samples')::int FROM alarms WHERE rule_id IN ('rising', 'soon') ORDER BY 1"
+        ).fetchall()
+        versions = connection.execute("SELECT max(version) FROM rules WHERE id = 'rising'").fetchone()
+    assert versions == (2,)
+    assert [rule_id for rule_id, _ in raised] == ["rising", "soon"]

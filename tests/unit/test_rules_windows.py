@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rules.engine import Engine
 from rules.fleet import Fleet
 from rules.rows import NO_ROWS, of_metric
 from rules.trend import theil_sen
 from rules.windows import BUCKETS, History, Trails
-from tests.unit.rules_feed import UNTIMED, Row, at, batch, facts, threshold
+from tests.unit.rules_feed import METRICS, UNTIMED, Desk, Row, at, batch, facts, rule, threshold
 
 WINDOW_S = 300
 RULE = threshold("looks-back")
@@ -147,3 +148,24 @@ def test_a_long_gap_begins_the_window_anew() -> None:
     assert (found.samples[0], found.from_us[0]) == (3, at(1000))
     assert found.slope[0] == pytest.approx(1 / 60)
     assert np.isnan(theil_sen(trails_of(t, v), min_samples=4, max_gap_us=600_000_000).slope[0])
+
+
+def test_a_changed_rule_set_inherits_the_columns_and_asks_only_for_what_is_new() -> None:
+    rising = {"type": "rate", "name": "测", "name_en": "T", "kind": "smoke", "metric": "smoke", "noise": 0.1}
+    rising |= {"category": "flood.rising", "level": "yellow"}
+    old = Desk([rule("rising", rising | {"raise_at": 0.5})], [facts(1), facts(2)])
+    old.read(*(Row(device, 600.0 * place, 0.2 * place) for place in range(3) for device in (1, 2)))
+    new = Engine(
+        [rule("rising", rising | {"raise_at": 1}), rule("slow", rising | {"raise_at": 1, "window_s": 7200})],
+        METRICS,
+    )
+    new.know([facts(1), facts(2), facts(3)])
+    new.inherit(old.engine)
+    assert [(lookback.window_us, lookback.device_ids.tolist()) for lookback in new.lookbacks()] == [
+        (3_600_000_000, [3]),
+        (7_200_000_000, [1, 2, 3]),
+    ]
+    decision = new.decide(batch([Row(1, 1800.0, 0.6)]), [], now_us=at(1800))
+    assert [(change.rule_id, change.evidence["samples"]) for change in decision.transitions] == [
+        ("rising", 4)
+    ]
