@@ -68,6 +68,18 @@ class Readings:
     def __len__(self) -> int:
         return len(self.device)
 
+    def part(self, begin: int, end: int) -> "Readings":
+        """Consecutive rows, sharing memory with these."""
+        return Readings(
+            device=self.device[begin:end],
+            metric=self.metric[begin:end],
+            observed_us=self.observed_us[begin:end],
+            received_us=self.received_us[begin:end],
+            value=self.value[begin:end],
+            seq=self.seq[begin:end],
+            quality=self.quality[begin:end],
+        )
+
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Readings":
         """The rows of a mask or an index array, in its order."""
         return Readings(
