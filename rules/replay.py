@@ -138,9 +138,8 @@ class Replay:
                 self._tick(engine, to_us)
 
     def _feed_readings(self, engine: Engine, readings: Readings) -> None:
-        order = np.arange(len(readings), dtype=np.intp)
         for begin, end in pairwise([0, *self._breaks.of(readings), len(readings)]):
-            part = readings if end - begin == len(readings) else readings.take(order[begin:end])
+            part = readings.part(begin, end)
             self._tick(engine, int(part.received_us[0]) - 1)
             self._decide(engine, part)
 
@@ -166,8 +165,7 @@ class Replay:
             self._tick(engine, begin_us - 1)
             begin, end = np.searchsorted(readings.received_us, [begin_us, end_us]).tolist()
             if end > begin:
-                part = readings.take(np.arange(begin, end, dtype=np.intp))
-                self._commit(engine, _decided(engine, part))
+                self._commit(engine, _decided(engine, readings.part(begin, end)))
             first, last = np.searchsorted(seen, [begin_us, end_us]).tolist()
             if last > first:
                 engine.heard(devices[first:last], seen[first:last])

@@ -215,14 +215,12 @@ def _joined(parts: Sequence[Readings]) -> Readings:
 
 
 def _split(readings: Readings, at: int) -> tuple[Readings, Readings]:
-    order = np.arange(len(readings), dtype=np.intp)
-    return readings.take(order[:at]), readings.take(order[at:])
+    return readings.part(0, at), readings.part(at, len(readings))
 
 
 def _cut(readings: Readings) -> Iterator[Readings]:
-    order = np.arange(len(readings), dtype=np.intp)
     for begin in range(0, len(readings), BLOCK_ROWS):
-        yield readings.take(order[begin : begin + BLOCK_ROWS])
+        yield readings.part(begin, begin + BLOCK_ROWS)
 
 
 # ── the stream ───────────────────────────────────────────────────────────────────────────────────────
