@@ -24,6 +24,7 @@ from command_centre.flood.forecast.series import (
     in_order,
 )
 from command_centre.flood.forecast.unrest import unrest
+from command_centre.flood.forecast.warning import added
 
 WIDER_WHEN_DEGRADED = 1.3
 RECENT_EVERY_US = 30 * MINUTE_US
@@ -95,8 +96,9 @@ def levels(model: Model, prepared: Prepared, when: Times) -> Levels:
         width = bare.width[:, index] * factors[:, index] * wider
         below, above = model.bands[index].bounds(width)
         low[:, index], high[:, index] = middle[:, index] + below, middle[:, index] + above
-        margin = model.margins[index] * bare.width[:, count + index]
-        alarm[:, index] = bare.level + bare.change[:, count + index] + margin
+        highest = bare.change[:, count + index]
+        more = added(highest, bare.width[:, count + index], model.margins[index])
+        alarm[:, index] = bare.level + highest + more
     refused = ~np.isfinite(bare.level) | stuck(model, prepared, when)
     for one in (low, middle, high, alarm):
         one[refused] = np.nan

@@ -38,7 +38,10 @@ def choose_margin(practice: Practice) -> float:
     events = 0
     for threshold in thresholds:
         for index, margin in enumerate(CANDIDATES):
-            alarm = practice.level + practice.highest + margin * practice.width >= threshold
+            alarm = (
+                practice.level + practice.highest + added(practice.highest, practice.width, margin)
+                >= threshold
+            )
             verdict = episodes.judge(
                 practice.time_us,
                 practice.level,
@@ -53,6 +56,14 @@ def choose_margin(practice: Practice) -> float:
         return USUAL
     smooth = costs / len(thresholds) + PULL * np.abs(np.array(CANDIDATES) - USUAL)
     return CANDIDATES[int(np.argmin(smooth))]
+
+
+def added(highest: Values, width: Values, margin: float) -> Values:
+    """Metres above the expected highest level: never more than the rise that is expected at all.
+
+    Water that falls, or stands still just under a threshold, is no reason to warn.
+    """
+    return np.minimum(margin * width, np.maximum(highest, 0.0))
 
 
 def cost(verdict: episodes.Verdict, horizon_us: int) -> float:
