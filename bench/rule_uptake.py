@@ -74,17 +74,25 @@ def last_alarm(url: str, version: int) -> datetime:
     return found
 
 
-def missed(url: str, begin: datetime, end: datetime) -> tuple[int, int]:
-    """Crossings of detectors that arrived in a span, and how many of them no alarm began with."""
+def missed(url: str, version: int) -> tuple[int, int]:
+    """Crossings of detectors that arrived between those of the first and the last alarm under a version, and how
+    many of them no alarm began with. What arrived later may have waited for the next limit."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             """
-            SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (
-                SELECT FROM alarms a WHERE a.device_id = o.device_id AND a.raised_at = o.observed_at))
-            FROM observations o JOIN devices d ON d.id = o.device_id AND d.kind = 'smoke'
-            WHERE o.value >= 90 AND o.received_at >= %s AND o.received_at < %s
+            WITH crossings AS (
+                SELECT o.received_at, a.rule_version FROM observations o
+                JOIN devices d ON d.id = o.device_id AND d.kind = 'smoke'
+                LEFT JOIN alarms a ON a.device_id = o.device_id AND a.raised_at = o.observed_at
+                    AND a.rule_id = 'smoke-high'
+                WHERE o.value >= 90
+            ), span AS (
+                SELECT min(received_at) AS begun, max(received_at) AS ended FROM crossings WHERE rule_version = %s
+            )
+            SELECT count(*), count(*) FILTER (WHERE rule_version IS NULL) FROM crossings, span
+            WHERE received_at BETWEEN begun AND ended
             """,
-            (begin, end),
+            (version,),
         ).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
@@ -126,7 +134,7 @@ def measure(product: Product, port: int, fleet: Fleet, rate: float, seconds: flo
         time.sleep(seconds / 8)
         _, back = change(url, 95.0)
         time.sleep(3)
-        found, lost = missed(url, taken_up, back)
+        found, lost = missed(url, version)
         crossings, unseen = crossings + found, unseen + lost
         higher.append((last_alarm(url, version) - back).total_seconds())
     publisher.result(120)
