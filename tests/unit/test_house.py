@@ -21,6 +21,7 @@ PURE = (
     "command_centre/workflow.py",
     "command_centre/deadlines.py",
     "command_centre/alarm_life.py",
+    "command_centre/why_",
     "command_centre/flood/forecast/",
     "command_centre/flood/cap.py",
     "command_centre/flood/response.py",
