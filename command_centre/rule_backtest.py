@@ -71,6 +71,7 @@ class Wanted:
     span: Span
     metrics: frozenset[str] | None  # None = all: anything a device says ends its silence
     detections: bool
+    device_ids: frozenset[int] | None = None  # of the ground's; None = all
 
 
 class Source(Protocol):
@@ -239,7 +240,7 @@ class Stored:
     ) -> None:
         """``devices``: codes, None = all. ``as_observed``: as if each had arrived when it was observed."""
         self._url = url
-        self._codes = devices
+        self._codes = None if devices is None else frozenset(devices)
         self._as_observed = as_observed
         self._always = listened_always or as_observed
 
@@ -275,6 +276,8 @@ class Stored:
     def _asked(self, wanted: Wanted, ground: Ground) -> history.Asked:
         self._refuse_unknown(ground)
         chosen = None if self._codes is None else [fact.device_id for fact in ground.facts]
+        if wanted.device_ids is not None:
+            chosen = sorted(wanted.device_ids)
         metrics = wanted.metrics
         return history.Asked(
             from_us=wanted.span.start_us,
@@ -288,7 +291,7 @@ class Stored:
 
     def _refuse_unknown(self, ground: Ground) -> None:
         known = {fact.code for fact in ground.facts}
-        for code in self._codes or ():
+        for code in sorted(self._codes or ()):
             if code not in known:
                 raise BacktestError(f"device = {code!r}: is not in the register; see GET /api/devices")
 

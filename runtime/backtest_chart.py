@@ -86,11 +86,11 @@ def _lines(
     lines: dict[tuple[int, int], Line] = {}
     if not metrics:
         return lines
-    wanted = Wanted(span=result.span, metrics=metrics, detections=False)
+    wanted = Wanted(span=result.span, metrics=metrics, detections=False, device_ids=frozenset(devices))
     shown = np.zeros(max(devices, default=0) + 1, dtype=np.bool_)
     shown[list(devices)] = True
     ids = [result.ground.metrics[code] for code in metrics if code in result.ground.metrics]
-    for readings, _ in source.blocks(wanted, result.ground, sort=False):
+    for readings, _ in source.blocks(wanted, result.ground, sort=True):
         known = readings.device < len(shown)
         mask = known & shown[np.where(known, readings.device, 0)] & np.isin(readings.metric, ids)
         _gather(lines, readings.take(mask), result)

@@ -37,6 +37,7 @@ class Listening(Enum):
     ALWAYS = "always"
 
 
+# As long as it has options.
 def rule(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A rule file (TOML).")] = None,
     rule_id: Annotated[

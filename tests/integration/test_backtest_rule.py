@@ -4,12 +4,14 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from city.district import import_defaults
 from city.observations import NO_SEQ, Readings
@@ -17,6 +19,7 @@ from city.storage import observations
 from command_centre import accounts
 from command_centre.api import backtest as api
 from rules.definitions import to_rows
+from runtime.cli import app
 from tests.integration.running_centre import Centre, lay_ground, running
 
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
@@ -166,6 +169,26 @@ def test_what_cannot_be_replayed_is_refused_with_a_remedy(
     assert answer.status_code == 422, answer.text
     assert said in answer.text
     assert answer.json()["detail_zh"]
+
+
+def test_the_command_takes_rules_of_the_database(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CITY_DATABASE_URL", centre.url)
+    arguments = ["--from", BEGIN.isoformat(), "--to", (BEGIN + timedelta(days=1)).isoformat(), "--json"]
+    (tmp_path / "rule.toml").write_text(TOML.format(limit=50), encoding="utf-8")
+    chart = tmp_path / "chart.html"
+    for rules, gained in (
+        (["--rule", "smoke-high@1"], 0),
+        ([str(tmp_path / "rule.toml"), "--device", "D1", "--chart", str(chart)], 1),
+    ):
+        done = CliRunner().invoke(app, ["backtest", "rule", *rules, "--against-active", *arguments])
+        assert done.exit_code == 0, done.output
+        report = json.loads(done.stdout)
+        assert (report["difference"]["kept"], report["difference"]["gained"]) == (1, gained)
+    assert chart.read_text("utf-8").count("<polyline") == 1
+    refused = CliRunner().invoke(app, ["backtest", "rule", "--rule", "smoke-high@99", *arguments])
+    assert "smoke-high@99" in str(refused.exception)
 
 
 def test_one_at_a_time_for_each_person_and_it_can_be_cancelled(
