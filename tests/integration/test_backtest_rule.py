@@ -171,6 +171,37 @@ def test_what_cannot_be_replayed_is_refused_with_a_remedy(
     assert answer.json()["detail_zh"]
 
 
+def test_cameras_alone_and_beside_silence(centre: Centre) -> None:
+    """Two sightings in three minutes, the second a while on its way; a word of a camera ends its silence."""
+    rows = [(0, 0), (60, 75), (3600, 3600)]
+    with psycopg.connect(centre.url) as connection:
+        connection.execute(
+            "INSERT INTO devices (code, kind, expected_interval_s) VALUES ('K1', 'camera', 600)"
+        )
+        connection.execute("UPDATE devices SET registered_at = %s", (BEGIN - timedelta(days=1),))
+        for seen, came in rows:
+            connection.execute(
+                "INSERT INTO detections (device_id, event_key, state, label, observed_at, received_at, score, zone)"
+                " SELECT id, %s, 'new', 'person', %s, %s, 0.9, 'gate' FROM devices WHERE code = 'K1'",
+                (f"k{seen}", BEGIN + timedelta(seconds=seen), BEGIN + timedelta(seconds=came)),
+            )
+    body = question(
+        rule_ids=["camera-person"], to=(BEGIN + timedelta(hours=2)).isoformat(), listening="always"
+    )
+    del body["toml"]
+    report = ask(centre, body)
+    assert (report["readings"], report["detections"]) == (0, 3)
+    assert [(e["raised_at"], e["cleared_at"], e["repeats"]) for e in report["episodes"]] == [
+        ("2026-10-01T00:00:00Z", "2026-10-01T00:03:00Z", 1),
+        ("2026-10-01T01:00:00Z", "2026-10-01T01:02:00Z", 0),
+    ]
+    silent = ask(centre, body | {"rule_ids": ["device-silent"], "devices": ["K1", "D1"]})
+    assert [(e["device"], e["raised_at"], e["cleared_at"]) for e in silent["episodes"]] == [
+        ("K1", "2026-10-01T00:31:15Z", "2026-10-01T01:00:00Z"),
+        ("K1", "2026-10-01T01:30:00Z", None),
+    ]
+
+
 def test_the_command_takes_rules_of_the_database(
     centre: Centre, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
