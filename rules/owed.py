@@ -42,10 +42,6 @@ class SilenceTerms(Protocol):
     @property
     def metric(self) -> str | None: ...
     @property
-    def factor(self) -> float: ...
-    @property
-    def min_us(self) -> int: ...
-    @property
     def cadence(self) -> str: ...
     @property
     def gateway_share(self) -> float: ...
@@ -62,14 +58,23 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is owed by whom, as columns of the whole register; the same until the register changes."""
+
+    children: Children
+    gateways: NDArray[np.int32]  # with a device behind them that is expected
+    owing: NDArray[np.bool_]  # in service and with an expected interval
+    expected: NDArray[np.bool_]  # and of the rule's scope
+    interval_us: NDArray[np.int64]
+    limit_us: NDArray[np.int64]  # of silence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
     """Columns of the whole register, by device id. Instants and times are microseconds."""
 
     fleet: Fleet
-    children: Children
-    owing: NDArray[np.bool_]  # in service and with an expected interval
-    expected: NDArray[np.bool_]  # and of the rule's scope
-    interval_us: NDArray[np.int64]
+    terms: Terms
     heard_us: NDArray[np.int64]  # last word that counts, 0 = never
     raised_us: NDArray[np.int64]
     heard_before: NDArray[np.int64]  # last word before the silence that stands, NOT_RAISED = none stands
@@ -95,12 +100,13 @@ class Look:
         self._owed = owed
         self._moment = moment
         self._horizon_us = moment.clock_us
-        self._limit_us = np.maximum(owed.interval_us * rule.factor, rule.min_us).astype(np.int64)
+        terms = owed.terms
+        self._limit_us = terms.limit_us
         self._standing = owed.heard_before != NOT_RAISED
-        self._gateways = owed.children.with_any(owed.expected)
+        self._gateways = gateways = terms.gateways
         # One that never says anything itself is judged by the devices behind it alone.
-        self._expected = owed.expected.copy()
-        self._expected[self._gateways] = (owed.owing & (owed.heard_us > 0))[self._gateways]
+        self._expected = terms.expected.copy() if len(gateways) else terms.expected
+        self._expected[gateways] = terms.owing[gateways] & (owed.heard_us[gateways] > 0)
 
     # ── who spoke again ───────────────────────────────────────────────────────────────────────────────────
 
@@ -113,7 +119,7 @@ class Look:
         for device_id in np.flatnonzero(ended)[:MAX_PER_TICK].tolist():
             self._end(device_id, int(owed.heard_us[device_id]), "no longer expected to report")
         for device_id in by_children:
-            latest_us = int(owed.heard_us[owed.children.of(device_id)].max(initial=0))
+            latest_us = int(owed.heard_us[owed.terms.children.of(device_id)].max(initial=0))
             watched = device_id in self._gateways and owed.fleet.in_service[device_id]
             if latest_us > owed.heard_before[device_id] or not watched:
                 self._end(device_id, latest_us, "no devices behind it are expected to report")
@@ -153,14 +159,13 @@ class Look:
         behind = (gateway > 0) & self._owed.fleet.in_service[gateway] & ~is_gateway
         inhibited = behind & (self._dead()[gateway] | np.isin(gateway, due[is_gateway]))
         alone = [due[~behind & ~is_gateway]]
-        for device_id in due[is_gateway].tolist():
-            self._raise_gateway(device_id, self._raised_us(device_id), {})
+        for device_id, raised_us in self._with_raised(due[is_gateway][:MAX_PER_TICK]):
+            self._raise_gateway(device_id, raised_us, {})
         families = self._turns(np.unique(gateway[behind & ~inhibited]))
         alone += [self._judged(gateway_id) for gateway_id in families]
-        for device_id in np.concatenate(alone).tolist():
-            if len(self.states) >= MAX_PER_TICK:
-                break
-            self._raise(device_id, self._raised_us(device_id), {}, int(self._owed.heard_us[device_id]))
+        room = max(0, MAX_PER_TICK - len(self.states))
+        for device_id, raised_us in self._with_raised(np.concatenate(alone)[:room]):
+            self._raise(device_id, raised_us, {}, int(self._owed.heard_us[device_id]))
 
     def _due(self) -> NDArray[np.intp]:
         """Those whose time is over and of whom that was not said yet."""
@@ -187,10 +192,10 @@ class Look:
     def _silent_us(self, device: NDArray[np.intp]) -> NDArray[np.int64]:
         return self._moment.listened.listened(self._since_us(device), self._horizon_us)
 
-    def _raised_us(self, device_id: int) -> int:
-        """When its time was over."""
-        silent_us = self._silent_us(np.array([device_id], dtype=np.intp))
-        return self._horizon_us - int(silent_us[0] - self._limit_us[device_id])
+    def _with_raised(self, device: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+        """Each with the instant at which its time was over."""
+        raised_us = self._horizon_us - (self._silent_us(device) - self._limit_us[device])
+        return zip(device.tolist(), raised_us.tolist(), strict=True)
 
     def _dead(self) -> NDArray[np.bool_]:
         """Gateways that are known to be silent; one that was never heard is known for nothing."""
@@ -210,14 +215,14 @@ class Look:
     def _judged(self, gateway_id: int) -> NDArray[np.intp]:
         """Raise the gateway when it is the gateway; else the devices behind it that are silent by themselves."""
         owed = self._owed
-        device = owed.children.of(gateway_id)
+        device = owed.terms.children.of(gateway_id)
         device = device[self._expected[device]]
         family = Family(
             device=device,
             since_us=self._since_us(device),
             silent_us=self._silent_us(device),
             limit_us=self._limit_us[device],
-            interval_us=owed.interval_us[device],
+            interval_us=owed.terms.interval_us[device],
         )
         verdict = judge(family, self._rule.gateway_share, self._horizon_us)
         alone: NDArray[np.intp] = verdict.alone[~self._standing[verdict.alone]]
@@ -234,8 +239,8 @@ class Look:
         self, gateway_id: int, raised_us: int, told: Evidence, children_heard_us: int | None = None
     ) -> None:
         owed = self._owed
-        children = owed.children.of(gateway_id)
-        children = children[owed.expected[children]]
+        children = owed.terms.children.of(gateway_id)
+        children = children[owed.terms.expected[children]]
         shown = [owed.fleet.codes.get(child) or str(child) for child in children[:_SHOWN].tolist()]
         evidence = {
             "children": len(children),
@@ -280,7 +285,7 @@ class Look:
             "last_heard_at": rfc3339(heard_us) if heard_us else None,
             "never_heard": heard_us == 0,
             "known_from": rfc3339(int(owed.fleet.known_from_us[device_id])),
-            "expected_interval_s": int(owed.interval_us[device_id]) // SECOND_US,
+            "expected_interval_s": int(owed.terms.interval_us[device_id]) // SECOND_US,
             "silent_for_s": int(self._limit_us[device_id]) / SECOND_US,
             "cadence": rule.cadence,
             "rule_version": rule.version,

@@ -18,7 +18,7 @@ from rules.fleet import UNKNOWN_KIND, grown
 from rules.gateways import Children
 from rules.intervals import Intervals
 from rules.keys import SECOND_US, Keys
-from rules.owed import MAX_PER_TICK, NOT_RAISED, Look, Owed, Silence
+from rules.owed import MAX_PER_TICK, NOT_RAISED, Look, Owed, Silence, Terms
 from rules.rule import Rule, read_common
 from rules.states import StateRow, whole
 
@@ -104,10 +104,12 @@ class SilenceBook:
         self._metric_heard_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._intervals = Intervals() if rule.cadence == "learned" else None
         self._children: Children | None = None
+        self._terms: Terms | None = None
         self._stored_second = 0
 
     def grow(self, size: int) -> None:
         if size > len(self._raised_us):
+            self._children = self._terms = None
             self._raised_us = grown(self._raised_us, size)
             self._heard_before = grown(self._heard_before, size, NOT_RAISED)
             if self.rule.gateway_share:
@@ -149,7 +151,7 @@ class SilenceBook:
 
     def facts_changed(self, device_ids: NDArray[np.int64]) -> None:
         """Every tick looks at the whole register anyway."""
-        self._children = None
+        self._children = self._terms = None
 
     def decide(self, batch: Batch) -> tuple[list[Transition], SilenceChanges] | None:
         """Readings change only when the metric came, and how often it comes; the engine knows who was heard."""
@@ -183,21 +185,35 @@ class SilenceBook:
 
     def _owed(self) -> Owed:
         fleet = self._fleet
-        if self._children is None:
-            self._children = Children(fleet.gateway if self.rule.gateway_share else fleet.gateway[:0])
-        interval_us = self._interval_us()
-        owing = fleet.in_service & (interval_us > 0) & (fleet.kind != UNKNOWN_KIND)
+        if self._terms is None:
+            self._terms = self._terms_now()
+        terms = self._terms
+        if self._intervals is not None:  # learned intervals move by themselves
+            self._terms = None
         return Owed(
             fleet=fleet,
-            children=self._children,
-            owing=owing,
-            expected=owing & fleet.applies(self.rule.rule_id),
-            interval_us=interval_us,
+            terms=terms,
             heard_us=fleet.heard_us if self._metric_id is None else self._metric_heard_us,
             raised_us=self._raised_us,
             heard_before=self._heard_before,
             back_us=self._back_us,
             by_children=self._by_children,
+        )
+
+    def _terms_now(self) -> Terms:
+        fleet, rule = self._fleet, self.rule
+        interval_us = self._interval_us()
+        owing = fleet.in_service & (interval_us > 0) & (fleet.kind != UNKNOWN_KIND)
+        expected = owing & fleet.applies(rule.rule_id)
+        if self._children is None:
+            self._children = Children(fleet.gateway if rule.gateway_share else fleet.gateway[:0])
+        return Terms(
+            children=self._children,
+            gateways=self._children.with_any(expected),
+            owing=owing,
+            expected=expected,
+            interval_us=interval_us,
+            limit_us=np.maximum(interval_us * rule.factor, rule.min_us).astype(np.int64),
         )
 
     def _interval_us(self) -> NDArray[np.int64]:
