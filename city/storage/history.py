@@ -19,6 +19,7 @@ from typing import Any, LiteralString
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from city.errors import CityError
 from city.observations import NO_SEQ, Detection, Quality, Readings
@@ -97,6 +98,8 @@ def estimate(connection: Db, asked: Asked) -> int:
 
 def _reader(url: str) -> Db:
     """A connection of its own: reading the socket beside libpq leaves it unfit for anything else."""
+    if not _asks_gss(url):  # else libpq takes Kerberos by itself where it can, and the socket is not readable
+        url = make_conninfo(url, gssencmode="disable")
     connection = connect(url, application="city back-test", autocommit=True)
     # Rows in the order of their pages; an hour is more than any span takes, and ends what was forgotten.
     connection.execute(
@@ -104,6 +107,10 @@ def _reader(url: str) -> Db:
         " SET max_parallel_workers_per_gather = 0; SET synchronize_seqscans = off"
     )
     return connection
+
+
+def _asks_gss(conninfo: str) -> bool:
+    return conninfo_to_dict(conninfo).get("gssencmode") == "require"
 
 
 def _statements(connection: Db, asked: Asked, *, sort: bool) -> list[bytes]:
@@ -230,7 +237,7 @@ def _streamed(connection: Db, statements: Sequence[bytes]) -> Iterator[NDArray[n
     """Rows of these COPY statements, ``BLOCK_ROWS`` or fewer at a time, in the order of the stream."""
     if not statements:
         return
-    encrypted = connection.pgconn.ssl_in_use or "gssencmode=require" in connection.info.dsn
+    encrypted = connection.pgconn.ssl_in_use or _asks_gss(connection.info.dsn)
     yield from _by_libpq(connection, statements) if encrypted else _by_socket(connection, statements)
 
 
