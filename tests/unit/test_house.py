@@ -17,6 +17,7 @@ PURE = (
     "ingest/decoders",
     "rules",
     "command_centre/triage.py",
+    "command_centre/fusion.py",
     "command_centre/dispatch.py",
     "command_centre/workflow.py",
     "command_centre/deadlines.py",
