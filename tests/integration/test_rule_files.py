@@ -213,7 +213,10 @@ def test_the_rules_of_the_demonstration_district_stand_their_own_checks(
         rows = [(one.rule_id, one.definition) for one in rules.active(connection)]
         problems = rule_changes.validate(connection, rows, now=datetime.now(UTC))
     assert len(rows) > 5
-    assert [problem.line() for problem in problems] == []
+    # It has no devices of some kinds that rules come for out of the box.
+    assert [
+        problem.line() for problem in problems if (problem.severity, problem.key) != ("warning", "scope")
+    ] == []
 
 
 def test_rules_from_before_they_had_a_history_get_one(postgres_url: str) -> None:
