@@ -183,10 +183,10 @@ class Engine:
         self._refuse_unknown(readings, detections)
         rows: dict[int, MetricRows] = {}
         believed = (readings.quality & UNDECIDABLE) == 0
-        for metric_id, newest_us in self._newest_us.items():
+        for metric_id in _present(readings, self._newest_us):
             index = np.flatnonzero((readings.metric == metric_id) & believed)
             if len(index):
-                rows[metric_id] = of_metric(readings, index, newest_us)
+                rows[metric_id] = of_metric(readings, index, self._newest_us[metric_id])
         alive = (readings.quality & int(Quality.RETAINED)) == 0
         overlay = _Overlay(
             generation=self._generation,
@@ -202,9 +202,10 @@ class Engine:
         self._refuse_unknown(readings, ())
         quality = readings.quality.copy()
         unknown = np.broadcast_to(np.int64(0), (self._fleet.size,))
-        for metric_id, judges in self._judges.items():
-            index = np.flatnonzero((readings.metric == metric_id) & ((quality & _NOBODY) == 0))
-            for judge in judges if len(index) else ():
+        anybody = (quality & _NOBODY) == 0
+        for metric_id in _present(readings, self._judges):
+            index = np.flatnonzero((readings.metric == metric_id) & anybody)
+            for judge in self._judges[metric_id] if len(index) else ():
                 believed = index[(quality[index] & UNDECIDABLE) == 0]
                 rows = of_metric(readings, believed, self._newest_us.get(metric_id, unknown))
                 quality[believed] |= judge.marks(rows)
@@ -288,6 +289,14 @@ class Engine:
             raise ValueError(
                 f"device id {highest} was never made known to the rules; call know() before decide()"
             )
+
+
+def _present(readings: Readings, metric_ids: Iterable[int]) -> list[int]:
+    """Those of the metrics that a batch has readings of, which are few of all there are."""
+    if not len(readings):
+        return []
+    counts = np.bincount(readings.metric)
+    return [metric_id for metric_id in metric_ids if metric_id < len(counts) and counts[metric_id]]
 
 
 def _spikes(readings: Readings, metric_id: int) -> NDArray[np.intp]:

@@ -136,7 +136,7 @@ class Steps:
         self.lookback_us = rule.window_us()
         self._fleet = fleet
         self._rule = rule
-        self._slots = Slots()
+        self._slots = Slots(fleet)
         self._instants: NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)  # good, doubted
         self._values: NDArray[np.float64] = np.zeros((0, 2))
         self._count: NDArray[np.int16] = np.zeros(0, dtype=np.int16)
@@ -147,7 +147,7 @@ class Steps:
         return "steps", self.metric_id, rule.max_step, rule.step_us, rule.confirm
 
     def inherit(self, old: "Steps") -> None:
-        self._slots = old._slots
+        self._slots = old._slots.of(self._fleet)
         self._instants, self._values, self._count = old._instants, old._values, old._count
 
     def devices(self) -> NDArray[np.bool_]:

@@ -82,7 +82,7 @@ class StillValues:
         self.lookback_us = rule.window_us()
         self._fleet = fleet
         self._rule = rule
-        self._slots = Slots()
+        self._slots = Slots(fleet)
         self._value: NDArray[np.float64] = np.zeros(0)
         self._newest_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._grids = (0, 1) if rule.tolerance else (0,)
@@ -94,7 +94,7 @@ class StillValues:
         return "still", self.metric_id, rule.for_us, rule.min_samples, rule.tolerance
 
     def inherit(self, old: "StillValues") -> None:
-        self._slots = old._slots
+        self._slots = old._slots.of(self._fleet)
         self._value, self._newest_us, self._since_us = old._value, old._newest_us, old._since_us
 
     def devices(self) -> NDArray[np.bool_]:

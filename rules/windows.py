@@ -49,13 +49,20 @@ class Memory(Protocol):
 class Slots:
     """Dense places for the few devices that need one, given at the first reading; 4 bytes for each of the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
         self._of: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self.taken = 0
 
+    def of(self, fleet: Fleet) -> "Slots":
+        """The same places for the same devices of another register."""
+        self._fleet = fleet
+        return self
+
     def find(self, device: NDArray[np.int32]) -> NDArray[np.int32]:
         """-1 = has none."""
-        self._reach(device)
+        if self._fleet.size > len(self._of):
+            self._of = grown(self._of, self._fleet.size, _NOWHERE)
         places: NDArray[np.int32] = self._of[device]
         return places
 
@@ -69,11 +76,6 @@ class Slots:
             self.taken += len(missing)
             places = self._of[device]
         return places
-
-    def _reach(self, device: NDArray[np.int32]) -> None:
-        highest = int(device.max()) if len(device) else -1
-        if highest >= len(self._of):
-            self._of = grown(self._of, max(highest + 1, 2 * len(self._of), 1024), _NOWHERE)
 
 
 def room(slots: Slots, columns: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -111,7 +113,7 @@ class History:
         self._bucket_us = -(-window_us // (BUCKETS - 2))
         self._fleet = fleet
         self._rule_ids: list[str] = []
-        self._slots = Slots()
+        self._slots = Slots(fleet)
         self._t: NDArray[np.int64] = np.zeros((0, BUCKETS), dtype=np.int64)  # 0 = empty
         self._v: NDArray[np.float64] = np.zeros((0, BUCKETS))
         self._cut_last: tuple[MetricRows, Trails] | None = (
@@ -123,7 +125,7 @@ class History:
         return "history", self.metric_id, self.lookback_us
 
     def inherit(self, old: "History") -> None:
-        self._slots, self._t, self._v = old._slots, old._t, old._v
+        self._slots, self._t, self._v = old._slots.of(self._fleet), old._t, old._v
 
     def serve(self, rule_id: str) -> None:
         self._rule_ids.append(rule_id)
