@@ -5,10 +5,9 @@ rows that the database says were new, and answer on copies of their state; memor
 batch may be tried again, whole, as often as it takes.
 """
 
-import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import structlog
 from numpy.typing import NDArray
 from psycopg import Connection, errors
 
-from city.devices import DeviceRow, Register
+from city.devices import DeviceRow
 from city.observations import NO_SEQ, Detection, Quality, Readings, Rejection, instant
 from city.storage import areas, ingest_sessions, observations, rejected, transitions
 from city.storage.database import nudge
@@ -28,8 +27,9 @@ from ingest.decoders.native import Rejected
 from ingest.delivery import Delivery
 from ingest.register import DeviceRegister, Sender
 from rules.definitions import from_row
-from rules.engine import Decision, DeviceFacts, Engine
+from rules.engine import Decision, Engine
 from rules.listening import Listening
+from rules.register import Places, facts_of, facts_of_row
 from rules.states import StateRow
 
 RECALLED_DAYS = 2  # how far back the newest reading of each device is looked up at start
@@ -84,7 +84,7 @@ class Pipeline:
             self._register.metric_ids(self._connection, sorted(needed))
             engine = Engine(rules, self._register.metrics, district_zone(self._connection))
             places = areas.load_places(self._connection)
-            _know(engine, register, places)
+            engine.know(list(facts_of(register, places)))
             engine.load(
                 StateRow(rule_id=rule, device_id=device, state=state)
                 for rule, device, state in transitions.load_states(self._connection)
@@ -122,7 +122,7 @@ class Pipeline:
             with self._connection.transaction():
                 register = self._register.load(self._connection)
                 self._places = areas.load_places(self._connection)
-            _know(self._engine, register, self._places)
+            self._engine.know(list(facts_of(register, self._places)))
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -173,7 +173,7 @@ class Pipeline:
         if rows:
             if any(row.cell_id not in self._places for row in rows if row.cell_id):
                 self._places = areas.load_places(self._connection)
-            self._engine.know([_facts(row, self._places) for row in rows])
+            self._engine.know([facts_of_row(row, self._places) for row in rows])
         for position in unknown:
             senders[position] = answers[topics[position]]
         return senders
@@ -394,89 +394,3 @@ def unstorable(delivery: Delivery, position: int, detail: str) -> Quarantined:
         reason=Rejection.UNSTORABLE,
         detail=detail,
     )
-
-
-Places = Mapping[int, Mapping[str, str]]  # area codes by layer, by the id of the cell
-_NOWHERE: Mapping[str, str] = {}
-
-
-def _facts(row: DeviceRow, places: Places) -> DeviceFacts:
-    return DeviceFacts(
-        device_id=row.id,
-        kind=row.kind,
-        expected_interval_s=row.expected_interval_s,
-        in_service=row.registration != "retired" and row.service_state != "out_of_service",
-        warning_m=row.warning_m,
-        guaranteed_m=row.guaranteed_m,
-        highest_m=row.highest_m,
-        known_from_us=row.registered_us,
-        last_heard_us=row.last_heard_us or None,
-        code=row.code,
-        model=row.model,
-        tags=frozenset(row.tags),
-        places=places.get(row.cell_id or 0, _NOWHERE),
-        gateway_id=row.gateway_id or 0,
-    )
-
-
-def _know(engine: Engine, register: Register, places: Places) -> None:
-    """Every device of the register; NaN and 0 in its columns stand for unknown."""
-    columns = zip(
-        register.id.tolist(),
-        register.code,
-        register.kind,
-        register.cell_id.tolist(),
-        register.expected_interval_s.tolist(),
-        register.registration,
-        register.service_state,
-        register.warning_m.tolist(),
-        register.guaranteed_m.tolist(),
-        register.highest_m.tolist(),
-        register.registered_us.tolist(),
-        register.last_heard_us.tolist(),
-        register.model,
-        register.tags,
-        register.gateway_id.tolist(),
-        strict=True,
-    )
-    engine.know(
-        [
-            DeviceFacts(
-                device_id=device,
-                code=code,
-                kind=kind,
-                model=model,
-                tags=tags,
-                places=places.get(cell, _NOWHERE),
-                gateway_id=gateway,
-                expected_interval_s=interval or None,
-                in_service=registration != "retired" and service != "out_of_service",
-                warning_m=_given(warning),
-                guaranteed_m=_given(guaranteed),
-                highest_m=_given(highest),
-                known_from_us=known,
-                last_heard_us=heard or None,
-            )
-            for (
-                device,
-                code,
-                kind,
-                cell,
-                interval,
-                registration,
-                service,
-                warning,
-                guaranteed,
-                highest,
-                known,
-                heard,
-                model,
-                tags,
-                gateway,
-            ) in columns
-        ]
-    )
-
-
-def _given(level: float) -> float | None:
-    return None if math.isnan(level) else level
