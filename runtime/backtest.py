@@ -1,6 +1,7 @@
 """`city backtest`: how rules and forecasts would have done on a record."""
 # ruff: noqa: PLC0415 - as in runtime.cli: `city --help` must not wait for numpy
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,8 @@ def flood(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")] = False,
 ) -> None:
     """洪水 · Train a station's forecast on one part of its record and score it on the rest."""
+    # Before numpy comes in: two threads that wait for each other are slower than one on a machine that is busy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from runtime import flood_backtest
 
     flood_backtest.run(
