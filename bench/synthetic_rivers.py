@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from command_centre.flood.forecast.series import Series
+from command_centre.flood.forecast.series import Role, Series
 
 Values = NDArray[np.float64]
 START_US = 1_577_836_800_000_000  # 2020-01-01
@@ -174,7 +174,7 @@ def _delayed(flow: Values, steps: int) -> Values:
 
 
 def _series(
-    name: str, value: Values, step_min: int, role: str, noise: np.random.Generator | None = None
+    name: str, value: Values, step_min: int, role: Role, noise: np.random.Generator | None = None
 ) -> Series:
     """With `noise`, a rain gauge that catches more or less and a sensor that is sometimes away."""
     if noise is not None:
@@ -182,7 +182,7 @@ def _series(
         for start in noise.integers(0, len(value), 4):
             value[start : start + 300 // step_min] = np.nan
     times = START_US + np.arange(len(value), dtype=np.int64) * step_min * 60_000_000
-    return Series(name=name, time_us=times, value=value.astype(float), role=role)  # type: ignore[arg-type]
+    return Series(name=name, time_us=times, value=value.astype(float), role=role)
 
 
 def _river(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from command_centre.flood.forecast import Series
+from command_centre.flood.forecast import Role, Series
 from command_centre.flood.forecast.series import DAY_US, MINUTE_US
 
 STEP_US = 10 * MINUTE_US
@@ -20,8 +20,8 @@ def river(*, days: int, seed: int) -> tuple[Series, list[Series]]:
     below = _drained(np.concatenate([np.zeros(18), above[:-18]]), 12)
     times = np.arange(count, dtype=np.int64) * STEP_US
 
-    def series(name: str, value: np.ndarray, role: str) -> Series:
-        return Series(name=name, time_us=times, value=value, role=role)  # type: ignore[arg-type]
+    def series(name: str, value: np.ndarray, role: Role) -> Series:
+        return Series(name=name, time_us=times, value=value, role=role)
 
     level = 1.0 + 2.0 * below + random.normal(0, 0.004, count)
     upstream = 0.6 + 1.5 * above + random.normal(0, 0.004, count)
