@@ -26,10 +26,11 @@ from ingest.batch import Batch, Messages, Refused, build, decode, unknown_metric
 from ingest.decoders.native import Rejected
 from ingest.delivery import Delivery
 from ingest.register import DeviceRegister, Sender
-from rules.definitions import from_row
+from rules.definitions import RuleError, from_row
 from rules.engine import Decision, Engine
 from rules.listening import Listening
 from rules.register import Places, facts_of, facts_of_row
+from rules.rule import Rule
 from rules.states import StateRow
 
 RECALLED_DAYS = 2  # how far back the newest reading of each device is looked up at start
@@ -78,24 +79,55 @@ class Pipeline:
         """Rebuild everything this process remembers from the database: register, rules and their state."""
         with self._connection.transaction():
             register = self._register.load(self._connection)
-            rows = transitions.active_rules(self._connection)
-            rules = [from_row(*row) for row in rows]
-            needed = {metric for rule in rules for metric in rule.metrics()}
-            self._register.metric_ids(self._connection, sorted(needed))
+            active, rules = self._read_rules()
             engine = Engine(rules, self._register.metrics, district_zone(self._connection))
-            places = areas.load_places(self._connection)
-            engine.know(list(facts_of(register, places)))
-            engine.load(
-                StateRow(rule_id=rule, device_id=device, state=state)
-                for rule, device, state in transitions.load_states(self._connection)
-            )
+            self._places = areas.load_places(self._connection)
+            engine.know(list(facts_of(register, self._places)))
+            self._take_over(engine, active)
+
+    def _change_rules(self) -> None:
+        """Other rules for the same devices: a register of a hundred thousand takes seconds to read again."""
+        with self._connection.transaction():
+            active, rules = self._read_rules()
+            fleet = self._engine.known_devices(rules)
+            if fleet is not None:
+                zone = district_zone(self._connection)
+                self._take_over(Engine(rules, self._register.metrics, zone, fleet), active)
+        if fleet is None:
+            self.load()
+
+    def _read_rules(self) -> tuple[list[tuple[str, int]], list[Rule]]:
+        """What is in force, by id and version, and as rules whose metrics are known.
+
+        One that cannot be read (written by a later release) is left out and said: the others must go on.
+        """
+        rows = transitions.active_rules(self._connection)
+        rules: list[Rule] = []
+        for row in rows:
+            try:
+                rules.append(from_row(*row))
+            except RuleError as error:
+                self.counters["unreadable_rules"] += 1
+                log.error("rule left out", rule=row[0], version=row[1], why=str(error))
+        needed = {metric for rule in rules for metric in rule.metrics()}
+        self._register.metric_ids(self._connection, sorted(needed))
+        return [(row[0], row[1]) for row in rows], rules
+
+    def _take_over(self, engine: Engine, active: list[tuple[str, int]]) -> None:
+        """Go on with another engine that knows the devices, from the stored states and what this one remembers."""
+        engine.load(
+            StateRow(rule_id=rule, device_id=device, state=state)
+            for rule, device, state in transitions.load_states(self._connection)
+        )
+        going_on = bool(self._rules)  # a change of rules; most look back at the same as before
+        if not going_on or engine.asks_for_newest(self._engine):
             engine.recall(*observations.newest(self._connection, days=RECALLED_DAYS))
-            if self._rules:  # a change of rules; most look back at the same as before
-                engine.inherit(self._engine)
-            self._engine, self._places = engine, places
-            self._rules = []  # until all is read back: what fails is done again
-            self._recall_windows()
-            self._rules = [(row[0], row[1]) for row in rows]
+        if going_on:
+            engine.inherit(self._engine)
+        self._engine = engine
+        self._rules = []  # until all is read back: what fails is done again
+        self._recall_windows()
+        self._rules = active
 
     def _recall_windows(self) -> None:
         """What rules look back at, so that a slope goes on over a restart as if nothing had happened."""
@@ -116,9 +148,9 @@ class Pipeline:
         changed = self._register.version != self._register.current_version(self._connection)
         active = [(row[0], row[1]) for row in transitions.active_rules(self._connection)]
         if active != self._rules:
+            self._change_rules()
             log.info("rules changed", rules=len(active))
-            self.load()
-        elif changed:
+        if changed and self._register.version != self._register.current_version(self._connection):
             with self._connection.transaction():
                 register = self._register.load(self._connection)
                 self._places = areas.load_places(self._connection)

@@ -66,7 +66,11 @@ class Reviewer(Protocol):
 
 @runtime_checkable
 class Recaller(Protocol):
-    """A book that has to know at start when each metric of a device was read last."""
+    """A book that may have to know at start when each metric of a device was read last."""
+
+    @property
+    def recalls(self) -> bool:
+        """Whether it does."""
 
     def recall(
         self, device_ids: NDArray[np.int32], metric_ids: NDArray[np.int16], observed_us: NDArray[np.int64]

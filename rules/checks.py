@@ -58,6 +58,7 @@ def _alone(rule: Rule, facts: Facts) -> Iterator[Problem]:
 
 def _known(rule: Rule, facts: Facts) -> Iterator[Problem]:
     """Every name the rule uses is the district's."""
+    yield from _unit(rule, facts)
     yield from _unknown(rule, "metric", "指标", rule.metrics(), facts.metrics.keys(), "add it to kinds.toml")
     yield from _unknown(
         rule, "kind", "设备类型", rule.scope.kinds, facts.kinds.keys(), "add it to kinds.toml"
@@ -80,6 +81,23 @@ def _known(rule: Rule, facts: Facts) -> Iterator[Problem]:
     yield from _unknown(rule, "scope.models", "型号", rule.scope.models, models, severity="warning")
     tags = {tag for one in facts.ground for tag in one.tags}
     yield from _unknown(rule, "scope.tags", "标签", rule.scope.tags, tags, severity="warning")
+
+
+def _unit(rule: Rule, facts: Facts) -> Iterator[Problem]:
+    """A limit of 300 was meant in centimetres, and the metric is in metres."""
+    for metric in sorted(rule.metrics() & facts.metrics.keys()):
+        unit = facts.metrics[metric].unit
+        if rule.unit and rule.unit != unit:
+            yield Problem(
+                rule_id=rule.rule_id,
+                key="unit",
+                value=rule.unit,
+                severity="error",
+                text=f"is not the unit of {metric}, which is {unit or 'none'}",
+                text_zh=f"与指标 {metric} 的单位（{unit or '无'}）不同",
+                remedy=f"write the figures in {unit or 'the bare number'} and correct the unit, or leave it out",
+                remedy_zh="请按指标的单位填写数值并更正单位，或去掉该项",
+            )
 
 
 def _unknown(

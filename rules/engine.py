@@ -67,14 +67,21 @@ class Engine:
     """Rules and what they remember. A changed rule set is a new engine, loaded from the same states."""
 
     def __init__(
-        self, rules: Sequence[Rule], metrics: Mapping[str, int], zone: ZoneInfo | None = None
+        self,
+        rules: Sequence[Rule],
+        metrics: Mapping[str, int],
+        zone: ZoneInfo | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         """``metrics``: code to database id; ``zone``: the district's own, for schedules, UTC when not given.
 
+        ``fleet``: what is known of the devices already (``known_devices``); without one, ``know`` tells.
+
         Raises RuleError for a rule on a metric that is not in ``metrics``.
         """
-        self._fleet = Fleet()
-        self._fleet.follow(rules)
+        self._fleet = fleet or Fleet()
+        if fleet is None:
+            self._fleet.follow(rules)
         self._books: dict[str, Book] = {}
         self._newest_us: dict[
             int, NDArray[np.int64]
@@ -101,6 +108,8 @@ class Engine:
         self._follow(memory.metric_id for memory in self._memories)
         for judges in self._judges.values():
             judges.sort(key=lambda judge: judge.order)
+        if fleet is not None:
+            self._grow()
         self._reviewers = {
             rule_id: book for rule_id, book in self._books.items() if isinstance(book, Reviewer)
         }
@@ -109,6 +118,10 @@ class Engine:
         """Metrics whose readings are decided on or remembered; others cost no column."""
         for metric_id in metric_ids:
             self._newest_us.setdefault(metric_id, np.zeros(0, dtype=np.int64))
+
+    def known_devices(self, rules: Sequence[Rule]) -> Fleet | None:
+        """For an engine of other rules that takes over from this one; None = the register has to be asked."""
+        return self._fleet.following(rules)
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -151,6 +164,11 @@ class Engine:
             before = old._newest_us.get(metric_id, newest_us)
             length = min(len(before), len(newest_us))
             np.maximum(newest_us[:length], before[:length], out=newest_us[:length])
+
+    def asks_for_newest(self, old: "Engine") -> bool:
+        """Whether the newest stored readings must be read back, or ``inherit`` from ``old`` gives all of them."""
+        recalls = any(isinstance(book, Recaller) and book.recalls for book in self._books.values())
+        return recalls or not self._newest_us.keys() <= old._newest_us.keys()
 
     def lookbacks(self) -> list[Lookback]:
         """What to read of the stored readings, each for ``remember``; after ``know`` and ``inherit``."""

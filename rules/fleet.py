@@ -3,6 +3,7 @@
 A million devices cost about 60 bytes each here, one more for each rule, and nothing per batch.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.keys import SECOND_US, StationLevel
-from rules.scope import Scoped, in_force
+from rules.scope import Scope, Scoped, in_force
 
 UNKNOWN_KIND = 0  # kind code of an id nobody made known
 _FIRST_CAPACITY = 1024
@@ -70,6 +71,25 @@ class Fleet:
         """The rules whose devices are to be known; before the first ``know``."""
         self._rules = rules
         self._applies = {rule.rule_id: np.zeros(self.size, dtype=np.bool_) for rule in rules}
+
+    def following(self, rules: Sequence[Scoped]) -> "Fleet | None":
+        """The same devices for other rules, without asking the register again; None = it has to be asked.
+
+        The columns are shared: of the two, one is used on. Which rule is in force where, kinds and families of
+        their own tell; the others are carried over as long as none of them was added, ended or moved.
+        """
+        alone, before = _alone(rules), _alone(self._rules)
+        rest = {_ground(rule) for rule in rules if rule not in alone}
+        if rest != {_ground(rule) for rule in self._rules if rule not in before}:
+            return None
+        heir = copy.copy(self)
+        heir._rules = rules
+        heir._applies = {rule_id: self._applies[rule_id] for rule_id, _, _ in rest}
+        known = self.kind != UNKNOWN_KIND
+        for rule in alone:
+            codes = [self.kind_code(kind) for kind in rule.scope.kinds]
+            heir._applies[rule.rule_id] = np.isin(self.kind, codes) if codes else known.copy()
+        return heir
 
     def applies(self, rule_id: str) -> NDArray[np.bool_]:
         """By device id: whether this rule is the one of its family in force there. To be read, not kept."""
@@ -163,6 +183,10 @@ def _alone(rules: Sequence[Scoped]) -> list[Scoped]:
     """Rules that look at nothing but the kind and compete with no other."""
     families = [rule.family for rule in rules]
     return [rule for rule in rules if rule.scope.only_kinds() and families.count(rule.family) == 1]
+
+
+def _ground(rule: Scoped) -> tuple[str, str, Scope]:
+    return rule.rule_id, rule.family, rule.scope
 
 
 def _or_nan(value: float | None) -> float:

@@ -62,6 +62,7 @@ def read(keys: Keys, version: int) -> QualityRule:
         scope=read_scope(keys, keys.texts("kinds")),
         family=keys.optional_text("family", f"quality.{metric}"),
         schedule=None,
+        unit=keys.optional_text("unit", ""),
         metric=metric,
         least=least,
         most=most,

@@ -53,7 +53,7 @@ def facts_of(register: Register, places: Places) -> Iterator[DeviceFacts]:
             model=model,
             tags=tags,
             places=places.get(cell, _NOWHERE),
-            gateway_id=via,
+            gateway_id=gateway,
             expected_interval_s=interval or None,
             in_service=registration != "retired" and service != "out_of_service",
             warning_m=_given(warning),

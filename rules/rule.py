@@ -23,6 +23,7 @@ class Rule:
     scope: Scope
     family: str  # of rules of one family only the most specific is in force for a device; alone: its own id
     schedule: Schedule | None  # None = always
+    unit: str = ""  # of its figures, as its author meant them; "" = not said
 
     def metrics(self) -> frozenset[str]:
         """Codes of the metrics it reads."""
@@ -46,6 +47,7 @@ class Common(TypedDict):
     scope: Scope
     family: str
     schedule: Schedule | None
+    unit: str
 
 
 def read_common(keys: Keys, version: int, kinds: frozenset[str], level: Level | None = None) -> Common:
@@ -61,4 +63,5 @@ def read_common(keys: Keys, version: int, kinds: frozenset[str], level: Level | 
         scope=read_scope(keys, kinds),
         family=keys.optional_text("family", keys.rule_id),
         schedule=read_schedule(keys),
+        unit=keys.optional_text("unit", ""),
     )

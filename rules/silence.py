@@ -135,6 +135,11 @@ class SilenceBook:
         if self._intervals is not None:
             self._intervals.load(device_id, state)
 
+    @property
+    def recalls(self) -> bool:
+        """Only what counts by a metric, or learns how often it comes, asks when it came last."""
+        return self._metric_id is not None or self._intervals is not None
+
     def recall(
         self, device_ids: NDArray[np.int32], metric_ids: NDArray[np.int16], observed_us: NDArray[np.int64]
     ) -> None:

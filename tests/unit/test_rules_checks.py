@@ -114,6 +114,7 @@ def test_a_good_rule_has_no_problem(definition: Mapping[str, object]) -> None:
     [
         ({"metric": "smok"}, ("error", "metric")),
         ({"kind": "smokes"}, ("error", "kind")),
+        ({"unit": "ppm"}, ("error", "unit")),
         ({"category": "fire.smok"}, ("error", "category")),
         ({"scope": {"cells": ["C1", "C9"]}}, ("error", "scope.cells")),
         ({"scope": {"communities": ["M9"]}}, ("error", "scope.communities")),
@@ -135,6 +136,12 @@ def test_names_that_lead_nowhere(changes: dict[str, object], expected: tuple[str
 )
 def test_names_that_lead_somewhere(scope: dict[str, object]) -> None:
     assert said(rule(SMOKE, scope=scope)) == []
+
+
+def test_the_unit_may_be_said_and_is_then_held_against_the_metric() -> None:
+    assert said(rule(SMOKE, unit="%")) == []
+    assert said(rule(WATER, raise_at=300, unit="cm")) == [("error", "unit")]
+    assert said(rule(QUALITY, unit="cm")) == [("error", "unit")]
 
 
 def test_a_metric_beside_the_main_one_is_known_once_a_device_has_sent_it() -> None:

@@ -61,12 +61,23 @@ CREATE TRIGGER rule_history_append_only BEFORE UPDATE OR DELETE ON rule_history
 INSERT INTO rule_history (rule_id, at, action, actor, reason, to_version)
     SELECT id, created_at, 'activate', created_by, source, version FROM rules WHERE active;
 
--- Only what is in force concerns a running process: a draft must not make it read its whole register again.
+-- Only what is in force concerns a running process: a draft must not make it read anything again. Rules count in a
+-- slot of their own: who keeps the register and asks for rules apart (ingest) need not read a hundred thousand
+-- devices again because a limit moved.
 CREATE FUNCTION rules_moved() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM changed_rows WHERE active OR activated_at IS NOT NULL) THEN PERFORM bump_register(); END IF;
+    IF EXISTS (SELECT FROM changed_rows WHERE active OR activated_at IS NOT NULL) THEN
+        INSERT INTO register_versions AS known (slot, version) VALUES (-1, 1)
+            ON CONFLICT (slot) DO UPDATE SET version = known.version + 1;
+    END IF;
     RETURN NULL;
 END $$;
 DROP TRIGGER rules_insert_bumps ON rules;
+DROP TRIGGER rules_update_bumps ON rules;
+DROP TRIGGER rules_delete_bumps ON rules;
 CREATE TRIGGER rules_insert_bumps AFTER INSERT ON rules REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION rules_moved();
+CREATE TRIGGER rules_update_bumps AFTER UPDATE ON rules REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION rules_moved();
+CREATE TRIGGER rules_delete_bumps AFTER DELETE ON rules REFERENCING OLD TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION rules_moved();
