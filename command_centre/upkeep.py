@@ -37,7 +37,7 @@ KEPT: Mapping[str, timedelta] = {
     "idempotency_keys": timedelta(days=2),
     "ingest_sessions": timedelta(days=30),
     "sessions": timedelta(0),  # by their own end
-    "forecast_runs": timedelta(days=14),  # with their forecasts; what they were worth stays in forecast_scores
+    "forecast_runs": timedelta(days=14),  # what they were worth stays in forecast_scores
     "forecast_scores": timedelta(days=400),
 }
 AS_OBSERVATIONS = ("detections", "observation_revisions", "rollups")

@@ -24,6 +24,7 @@ from city.errors import CityError
 from city.settings import Settings
 from city.storage import migrate
 from command_centre import accounts
+from command_centre.rule_changes import check_imported
 from rules.definitions import to_rows
 from runtime import data_dir, ports
 from runtime.display import Display, address
@@ -160,7 +161,7 @@ class House:
             _generate_once(self._district)
         url = self._urls["CITY_DATABASE_URL"]
         district.import_defaults(url, parse_rules=to_rows)
-        report = district.import_folder(url, self._district, parse_rules=to_rows)
+        report = district.import_folder(url, self._district, parse_rules=to_rows, check_rules=check_imported)
         for warning in report.warnings:
             self._display.report(warning)
 

@@ -120,7 +120,9 @@ def test_a_crossing_is_stored_and_raised_and_its_sender_registered(any_stand: St
     assert alarm == ("smoke-high", "fire.smoke", "red", None, False, "new", "75.5")
     any_stand.publish("city/c1/smoke/s1", {"ts": now + 1, "value": 59.0})
     any_stand.until("SELECT count(*) FROM alarms WHERE cleared_at IS NOT NULL", 1)
-    assert [row[0] for row in any_stand.rows("SELECT kind FROM changes WHERE kind LIKE 'alarm.%' ORDER BY id")] == [
+    assert [
+        row[0] for row in any_stand.rows("SELECT kind FROM changes WHERE kind LIKE 'alarm.%' ORDER BY id")
+    ] == [
         "alarm.raised",
         "alarm.cleared",
     ]
