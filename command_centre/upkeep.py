@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
-from city.observations import Quality
 from city.settings import Settings
 from city.storage import alarms, maintenance
 from city.storage.changes import open_connection
+from city.storage.series import SUSPECT
 from command_centre.waking import rest
 
 SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that it listens
@@ -22,7 +22,7 @@ CALM_AFTER = timedelta(minutes=5)  # without further drops the broker's alarm cl
 CLEAN_EVERY = timedelta(hours=1)
 KEPT_QUARANTINE = 100_000  # messages of at most 64 KiB each: a flood of rubbish must not fill the disk
 ROLLED_UP_AFTER = timedelta(days=2)  # by then a backlog is in; what comes later has its day rolled up again
-UNBELIEVED = int(Quality.CLOCK_AHEAD)  # as city.storage.series leaves them out of charts
+UNBELIEVED = SUSPECT  # what charts leave out, rollups leave out too
 MOST_DAYS = 40  # rolled up in one round
 BITE = 20_000  # rows in one DELETE: seconds, not minutes, and nobody waits behind it
 

@@ -228,7 +228,7 @@ def read_series(
         {
             "device": device_id,
             "metric": metric_id,
-            "unbelieved": _UNBELIEVED,
+            "unbelieved": SUSPECT,
             "start": start,
             "end": end,
             "step": step,
