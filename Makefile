@@ -6,7 +6,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
-# pytest: a worker for each of two cores, a file stays on one worker; TESTS=… and ARGS=… narrow it down
+# pytest: a worker for each of two cores, a file stays on one worker, the long files first; TESTS=… and ARGS=… narrow it down
 TESTS ?=
 ARGS ?=
 WORKERS ?= 2
@@ -25,7 +25,7 @@ run: setup ## start everything with the demonstration district; Ctrl-C stops it,
 	@exec $(BIN)/city up --demo
 
 test: setup ## every test: real broker, PostgreSQL, TimescaleDB and browser
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS) $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 	@$(NPM) test --silent
 
 check: setup ## format, lint, types, import contracts, front end, lock file

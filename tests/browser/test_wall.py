@@ -358,7 +358,17 @@ def storm(centre: MockCentre, deltas: int) -> None:
 
 
 def footprint(page: Page) -> dict[str, int]:
-    """Heap bytes and DOM nodes after a garbage collection."""
+    """Heap bytes and DOM nodes after a garbage collection, once the page has caught up with what it was sent."""
+    found = settled = counted(page)
+    for _ in range(20):
+        page.wait_for_timeout(300)
+        found, settled = counted(page), found
+        if found["Nodes"] == settled["Nodes"]:
+            break
+    return found
+
+
+def counted(page: Page) -> dict[str, int]:
     expect(page.locator(".incidents h2")).to_be_visible()
     inside = page.context.new_cdp_session(page)
     inside.send("Performance.enable")
