@@ -4,6 +4,7 @@ Terms follow OGC Observations & Measurements: ``observed_at`` is the phenomenon 
 Instants inside a batch are integers, microseconds since 1970 UTC: arithmetic on 50,000 datetimes a second is not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntFlag, StrEnum
@@ -91,6 +92,32 @@ class Readings:
             seq=self.seq[rows],
             quality=self.quality[rows],
         )
+
+
+NO_READINGS = Readings(
+    device=np.empty(0, np.int32),
+    metric=np.empty(0, np.int16),
+    observed_us=np.empty(0, np.int64),
+    received_us=np.empty(0, np.int64),
+    value=np.empty(0, np.float64),
+    seq=np.empty(0, np.int64),
+    quality=np.empty(0, np.int16),
+)
+
+
+def joined(parts: Sequence[Readings]) -> Readings:
+    """The rows of all parts in their order; one part comes back as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    return Readings(
+        device=np.concatenate([part.device for part in parts]),
+        metric=np.concatenate([part.metric for part in parts]),
+        observed_us=np.concatenate([part.observed_us for part in parts]),
+        received_us=np.concatenate([part.received_us for part in parts]),
+        value=np.concatenate([part.value for part in parts]),
+        seq=np.concatenate([part.seq for part in parts]),
+        quality=np.concatenate([part.quality for part in parts]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ import structlog
 from psycopg import Connection
 
 from city.errors import CityError
-from city.observations import Detection, Readings, instant
+from city.observations import NO_READINGS, Detection, Readings, instant
 from city.storage import areas, devices, history, ingest_sessions
 from city.storage.database import connect
 from city.storage.district import district_zone
@@ -23,7 +23,7 @@ from rules.detection import DetectionRule
 from rules.engine import DeviceFacts
 from rules.episodes import Episode
 from rules.register import facts_of
-from rules.replay import NO_READINGS, SECOND_US, Ears, Interval, Replay
+from rules.replay import SECOND_US, Ears, Interval, Replay
 from rules.rule import Rule
 from rules.silence import SilenceRule
 

@@ -13,6 +13,7 @@ from city.observations import (
     AHEAD_AFTER_US,
     IMPOSSIBLE_AHEAD_US,
     LATE_AFTER_US,
+    NO_READINGS,
     NO_SEQ,
     Detection,
     Quality,
@@ -132,7 +133,7 @@ def build(
 ) -> Batch:
     """Columns of everything that was said, and refusals with their reasons."""
     rows = _Rows()
-    batch = Batch(readings=_NONE, source=np.empty(0, np.intp), detections=[], links={}, refused=[])
+    batch = Batch(readings=NO_READINGS, source=np.empty(0, np.intp), detections=[], links={}, refused=[])
     received = messages.received
     for position, (sender, item) in enumerate(zip(senders, decoded, strict=True)):
         if type(sender) is not Sender:
@@ -307,14 +308,3 @@ def _refuse_impossible_detections(batch: Batch, messages: Messages, retention_us
         Refused(by_arrival[at], Rejected(Rejection.TIME_OUT_OF_RANGE, _TIME_REMEDY)) for at in sorted(refused)
     ]
     batch.detections = possible
-
-
-_NONE = Readings(
-    device=np.empty(0, np.int32),
-    metric=np.empty(0, np.int16),
-    observed_us=np.empty(0, np.int64),
-    received_us=np.empty(0, np.int64),
-    value=np.empty(0, np.float64),
-    seq=np.empty(0, np.int64),
-    quality=np.empty(0, np.int16),
-)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from city.alarms import Transition
-from city.observations import Detection, Quality, Readings
+from city.observations import NO_READINGS, Detection, Quality, Readings
 from rules.detection import DetectionRule
 from rules.engine import Decision, DeviceFacts, Engine, Listening
 from rules.episodes import Episodes
@@ -380,14 +380,3 @@ def _highest(observed: NDArray[np.int64], first: NDArray[np.bool_]) -> NDArray[n
     """The newest of each group, in whatever order it came."""
     highest: NDArray[np.int64] = np.maximum.reduceat(observed, np.flatnonzero(first))
     return highest
-
-
-NO_READINGS = Readings(
-    device=np.empty(0, np.int32),
-    metric=np.empty(0, np.int16),
-    observed_us=np.empty(0, np.int64),
-    received_us=np.empty(0, np.int64),
-    value=np.empty(0, np.float64),
-    seq=np.empty(0, np.int64),
-    quality=np.empty(0, np.int16),
-)

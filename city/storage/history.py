@@ -22,7 +22,7 @@ from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from city.errors import CityError
-from city.observations import NO_SEQ, Detection, Quality, Readings
+from city.observations import NO_SEQ, Detection, Quality, Readings, joined
 from city.storage.database import DatabaseError, connect, translated
 from city.storage.observations import POSTGRES_EPOCH_US
 
@@ -197,7 +197,7 @@ def _in_order(blocks: Iterator[Readings]) -> Iterator[Readings]:
 
 
 def _sorted(held: Sequence[Readings], released_us: int) -> Readings:
-    together = _joined(held)
+    together = joined(held)
     if (together.received_us[1:] < together.received_us[:-1]).any():
         together = together.take(np.argsort(together.received_us, kind="stable"))
     if len(together) and int(together.received_us[0]) < released_us:
@@ -205,20 +205,6 @@ def _sorted(held: Sequence[Readings], released_us: int) -> Readings:
             f"a reading lies over {WINDOW_ROWS} rows from its place in order of arrival; let the server sort"
         )
     return together
-
-
-def _joined(parts: Sequence[Readings]) -> Readings:
-    if len(parts) == 1:
-        return parts[0]
-    return Readings(
-        device=np.concatenate([part.device for part in parts]),
-        metric=np.concatenate([part.metric for part in parts]),
-        observed_us=np.concatenate([part.observed_us for part in parts]),
-        received_us=np.concatenate([part.received_us for part in parts]),
-        value=np.concatenate([part.value for part in parts]),
-        seq=np.concatenate([part.seq for part in parts]),
-        quality=np.concatenate([part.quality for part in parts]),
-    )
 
 
 def _split(readings: Readings, at: int) -> tuple[Readings, Readings]:

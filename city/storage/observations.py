@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from city.observations import NO_SEQ, Detection, Quality, Readings, instant
+from city.observations import NO_SEQ, Detection, Quality, Readings, instant, joined
 
 POSTGRES_EPOCH_US = (
     946_684_800_000_000  # 2000-01-01 UTC in microseconds since 1970; PostgreSQL counts from there
@@ -260,7 +260,7 @@ def window(
         recent.take(np.isin(recent.device, heard)),
         _since(connection, metric_id, quiet, now_us - longer_us),
     ]
-    return _joined([part.take(_within(part, window_us)) for part in parts])
+    return joined([part.take(_within(part, window_us)) for part in parts])
 
 
 def _within(readings: Readings, window_us: int) -> NDArray[np.bool_]:
@@ -269,18 +269,6 @@ def _within(readings: Readings, window_us: int) -> NDArray[np.bool_]:
     np.maximum.at(newest_us, readings.device, readings.observed_us)
     within: NDArray[np.bool_] = readings.observed_us > newest_us[readings.device] - window_us
     return within
-
-
-def _joined(parts: Sequence[Readings]) -> Readings:
-    return Readings(
-        device=np.concatenate([part.device for part in parts]),
-        metric=np.concatenate([part.metric for part in parts]),
-        observed_us=np.concatenate([part.observed_us for part in parts]),
-        received_us=np.concatenate([part.received_us for part in parts]),
-        value=np.concatenate([part.value for part in parts]),
-        seq=np.concatenate([part.seq for part in parts]),
-        quality=np.concatenate([part.quality for part in parts]),
-    )
 
 
 def _since(connection: Db, metric_id: int, device_ids: NDArray[np.int32], since_us: int) -> Readings:

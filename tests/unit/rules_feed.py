@@ -290,3 +290,19 @@ class Desk:
 
     def standing_states(self) -> dict[tuple[str, int], dict[str, object]]:
         return {key: dict(row.state) for key, row in self.states.items() if row.state}
+
+
+def read_anyhow(desk: Desk, rows: Sequence[Row], cuts: set[int], ticks: set[int], restarts: set[int]) -> None:
+    """All rows in order, cut into batches, ticked and restarted before these places."""
+    waiting: list[Row] = []
+    for place, row in enumerate(rows):
+        if place in cuts | ticks | restarts and waiting:
+            desk.read(*waiting)
+            waiting = []
+        if place in ticks and place:
+            desk.tick(row.arrival - 0.5)
+        if place in restarts:
+            desk.restart()
+        waiting.append(row)
+    if waiting:
+        desk.read(*waiting)

@@ -14,7 +14,19 @@ from city.alarms import Cleared, LevelChanged, Raised, Repeated, Transition
 from city.observations import Quality
 from rules.definitions import RuleError
 from rules.ladder import LadderRule
-from tests.unit.rules_feed import LEVEL, LEVELS, UNTIMED, Desk, Row, at, facts, rule, second, threshold
+from tests.unit.rules_feed import (
+    LEVEL,
+    LEVELS,
+    UNTIMED,
+    Desk,
+    Row,
+    at,
+    facts,
+    read_anyhow,
+    rule,
+    second,
+    threshold,
+)
 
 STEPS: list[dict[str, object]] = [
     {"level": "blue", "at": 10, "class": "C"},
@@ -312,18 +324,7 @@ def test_batches_ticks_and_restarts_change_nothing(
         rows.append(Row(3, now, value, LEVEL, received=now + 7))
     for row in rows:
         one_by_one.read(row)
-    waiting: list[Row] = []
-    for place, row in enumerate(rows):
-        if place in cuts | ticks | restarts and waiting:
-            anyhow.read(*waiting)
-            waiting = []
-        if place in ticks and place:
-            anyhow.tick(row.arrival - 0.5)
-        if place in restarts:
-            anyhow.restart()
-        waiting.append(row)
-    if waiting:
-        anyhow.read(*waiting)
+    read_anyhow(anyhow, rows, cuts, ticks, restarts)
     one_by_one.tick(now + 5000)
     anyhow.tick(now + 5000)
     assert anyhow.alarms.history() == one_by_one.alarms.history()

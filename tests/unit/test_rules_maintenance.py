@@ -18,6 +18,7 @@ from tests.unit.rules_feed import (
     Desk,
     Row,
     facts,
+    read_anyhow,
     rule,
     second,
     threshold,
@@ -246,18 +247,7 @@ def test_batches_ticks_and_restarts_change_nothing(
     one_by_one, anyhow = (Desk([FIRE, WEAR], [facts(1)]) for _ in range(2))
     for row in rows:
         one_by_one.read(row)
-    waiting: list[Row] = []
-    for place, row in enumerate(rows):
-        if place in cuts | ticks | restarts and waiting:
-            anyhow.read(*waiting)
-            waiting = []
-        if place in ticks and place:
-            anyhow.tick(row.arrival - 0.5)
-        if place in restarts:
-            anyhow.restart()
-        waiting.append(row)
-    if waiting:
-        anyhow.read(*waiting)
+    read_anyhow(anyhow, rows, cuts, ticks, restarts)
     end = (rows[-1].t if rows else 0) + 5000
     one_by_one.tick(end)
     anyhow.tick(end)

@@ -17,6 +17,7 @@ from tests.unit.rules_feed import (
     at,
     detection,
     facts,
+    read_anyhow,
     rule,
     second,
     threshold,
@@ -219,18 +220,7 @@ def test_ticks_batches_and_restarts_change_nothing_and_no_alarm_stands_outside(
     one_by_one, anyhow = Desk(rules, [facts(1)]), Desk(rules, [facts(1)])
     for row in rows:
         one_by_one.read(row)
-    waiting: list[Row] = []
-    for place, row in enumerate(rows):
-        if place in cuts | ticks | restarts and waiting:
-            anyhow.read(*waiting)
-            waiting = []
-        if place in ticks and place:
-            anyhow.tick(row.arrival - 0.5)
-        if place in restarts:
-            anyhow.restart()
-        waiting.append(row)
-    if waiting:
-        anyhow.read(*waiting)
+    read_anyhow(anyhow, rows, cuts, ticks, restarts)
     end = now + 200_000
     one_by_one.tick(end)
     anyhow.tick(end)
