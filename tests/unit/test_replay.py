@@ -43,7 +43,7 @@ RULES = [
     rule("person", PERSON),
 ]
 DEVICES = [facts(1, interval=10), facts(2, interval=20), facts(3, "camera", interval=30)]
-END = 700
+END = 1000  # after the last arrival there can be: 14 pauses of 45 s and 310 s on the way
 MANY = settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 VALUES = st.sampled_from([10.0, 55.0, 61.0, 69.0, 70.0, 75.0, 90.0])
 
