@@ -1,20 +1,18 @@
 """Drills: opened with devices and an end, looked at, ended before their time."""
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import msgspec
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from city.storage import directory, idempotency
+from city.storage import directory
 from city.storage import drills as stored
 from command_centre import drills
 from command_centre.api import paging
 from command_centre.api.answers import answer
-from command_centre.api.problem import field_problem
+from command_centre.api.once import Key, once
 from command_centre.api.refusals import refusable
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
@@ -77,44 +75,27 @@ async def begin(
     request: Request,
     body: NewDrill,
     known: Known,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    key: Key = None,
 ) -> Response:
     """What these devices say until then is exercise. `standing_real` names real alarms that stand on them."""
-    digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
-    route = "POST /api/drills"
     async with async_transaction(request) as connection:
-        if idempotency_key:
-            kept = await idempotency.earlier(connection, known.actor, route, idempotency_key)
-            if kept is not None:
-                return _again(kept, digest)
-        row = await refusable(
-            drills.begin(
-                connection,
-                name=body.name,
-                scenario=body.scenario,
-                devices=body.devices,
-                areas=body.cells,
-                until=body.until,
-                reason=body.reason,
-                actor=known.actor,
-                now=datetime.now(UTC),
+
+        async def work() -> dict[str, Any]:
+            return await refusable(
+                drills.begin(
+                    connection,
+                    name=body.name,
+                    scenario=body.scenario,
+                    devices=body.devices,
+                    areas=body.cells,
+                    until=body.until,
+                    reason=body.reason,
+                    actor=known.actor,
+                    now=datetime.now(UTC),
+                )
             )
-        )
-        if idempotency_key:
-            kept = {"digest": digest, "drill": msgspec.to_builtins(row)}
-            await idempotency.keep(connection, known.actor, route, idempotency_key, kept)
-    return answer(row, 201)
 
-
-def _again(kept: dict[str, Any], digest: str) -> Response:
-    if kept["digest"] != digest:
-        raise field_problem(
-            "Idempotency-Key",
-            "(given)",
-            "was used for another drill; use a fresh key",
-            "此键已用于另一演练，请换一个",
-        )
-    return answer(kept["drill"], 201, {"Idempotent-Replayed": "true"})
+        return await once(connection, known.actor, "POST /api/drills", key, body, work, status=201)
 
 
 @router.post("/{drill_id}/end", summary="End a drill", operation_id="end_drill")
