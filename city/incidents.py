@@ -13,11 +13,32 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from city.alarms import IncidentClass
+from city.clocks import Effect
 
-State = Literal["filed", "dispatched", "acknowledged", "handled", "archived", "voided"]
-Purpose = Literal["order", "again", "urge", "overdue"]
+State = Literal[
+    "registered",  # 登记: reported, nobody has said yet that it is a matter
+    "filed",  # 立案, no unit: the unassigned lane
+    "dispatched",  # 派遣
+    "acknowledged",  # 签收
+    "arrived",  # 到场
+    "handled",  # 处置完毕
+    "verified",  # 核查, six steps only
+    "fed_back",  # 反馈 to whoever reported it
+    "returned",  # 回退, granted: in the lane again
+    "rework",  # 返工: verified and found wanting
+    "suspended",  # 挂账, granted
+    "archived",  # 归档, final unless reopened
+    "voided",  # 作废, final
+    "merged",  # 合并 into another, until it is split off again
+]
+Nature = Literal["complaint", "consultation", "suggestion", "request", "alarm"]  # 投诉 咨询 建议 求决 报警
+EventLevel = Literal[1, 2, 3, 4]  # 一级 is the gravest
+Purpose = Literal["order", "again", "urge", "overdue", "remind", "co_order", "asked", "decided", "supervise"]
+FINAL: frozenset[State] = frozenset({"archived", "voided", "merged"})
+UNOWNED: frozenset[State] = frozenset({"registered", "filed", "returned"})  # the lane: nobody has it
 GENESIS = bytes(32)
 SYSTEM = "system"  # the actor of what nobody decided
+AUTOMATION = "api-token"  # the actor of an administrator's automation
 
 _RAISED: Mapping[IncidentClass, IncidentClass] = {"C": "B", "B": "A", "A": "A"}
 
@@ -37,7 +58,8 @@ class Incident:
     """A row of incidents. ``area_id`` is its cell; ``unit_id`` None is the unassigned lane, ``reason`` says why.
 
     ``incident_class`` never falls; ``base_class`` is what it was before several detectors together raised it.
-    ``head`` and ``last_seq`` are the end of its chain; id 0 is an incident not yet stored.
+    ``head`` and ``last_seq`` are the end of its chain; id 0 is an incident not yet stored. ``steps`` is 5 (street
+    and community) or 6 (with verification). ``due_at`` is that of its clock ``handle``.
     """
 
     id: int = 0
@@ -52,6 +74,27 @@ class Incident:
     reason: str
     reason_en: str = ""
     source: Literal["alarm", "report", "person", "system"] = "alarm"
+    nature: Nature = "alarm"
+    event_level: EventLevel = 4
+    steps: Literal[5, 6] = 5
+    longitude: float | None = None  # its own place, WGS 84; None = where its first alarm's device stands
+    latitude: float | None = None
+    reported: bool = False  # somebody waits for an answer: no archive without feedback
+    collected_by: str | None = None  # who registered it, and therefore may not handle it
+    dispatched_at: datetime | None = None  # to the unit that has it now
+    arrived_at: datetime | None = None
+    handled_at: datetime | None = None
+    handled_by: str | None = None
+    verified_at: datetime | None = None
+    verified_by: str | None = None  # never who handled it
+    fed_back_at: datetime | None = None
+    held_state: State | None = None  # where it goes on after a suspension
+    extensions: int = 0
+    reworks: int = 0
+    supervised_at: datetime | None = None
+    waived_by: str | None = None  # the approver who answers for archiving past a guard
+    merged_into: int | None = None
+    parent_id: int | None = None  # the large event it belongs to
     due_at: datetime | None = None
     opened_at: datetime
     last_alarm_at: datetime | None = None
@@ -89,13 +132,44 @@ class Tell:
     to_lead: bool = False
 
 
+Ask = Literal["return", "transfer", "extend", "suspend", "dispute"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a unit asked for and somebody else decides; the unit keeps the incident meanwhile.
+
+    ``to_unit_id`` is where a transfer or dispute would send it; ``limit`` is how much more time is asked for, or
+    how long a suspension lasts, written as in ``city.clocks``. ``decided_by`` is never ``asked_by``.
+    """
+
+    id: int = 0
+    incident_id: int
+    ask: Ask
+    unit_id: int | None
+    asked_by: str
+    asked_at: datetime
+    to_unit_id: int | None = None
+    limit: str = ""
+    state: Literal["open", "granted", "refused", "withdrawn"] = "open"
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """A decision about one incident, stored as a whole: its new row, what happened, who must be told."""
+    """A decision about one incident, stored as a whole: its new row, what happened, who must be told.
+
+    ``effects`` say what it does to the clocks; ``requests`` are written new (id 0) or over what they were;
+    ``co_units`` are who handles beside the lead from now on (None = as before).
+    """
 
     incident: Incident
     happenings: tuple[Happening, ...]
     tells: tuple[Tell, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    requests: tuple[Request, ...] = ()
+    co_units: tuple[int, ...] | None = None
     alarms_acknowledged_by: str | None = None  # its alarms are acknowledged with it
     position: tuple[float, float] | None = None  # longitude, latitude; None = its first alarm's device
 

@@ -23,7 +23,10 @@ _INCIDENT = """
     SELECT i.id, i.number, i.state, i.class AS incident_class, i.base_class, i.category, i.title, i.area_id,
            i.unit_id, i.reason, i.reason_en, i.source, i.due_at, i.opened_at, i.last_alarm_at,
            i.acknowledged_at, i.acknowledged_by, i.told_at, i.awaiting_since, i.urged_at, i.urged_level,
-           i.overdue_at, i.closed_at, i.exercise, i.version, i.last_seq, i.head
+           i.overdue_at, i.closed_at, i.exercise, i.version, i.last_seq, i.head, i.nature, i.event_level, i.steps,
+           i.longitude, i.latitude, i.reported, i.collected_by, i.dispatched_at, i.arrived_at, i.handled_at,
+           i.handled_by, i.verified_at, i.verified_by, i.fed_back_at, i.held_state, i.extensions, i.reworks,
+           i.supervised_at, i.waived_by, i.merged_into, i.parent_id
     FROM incidents i
 """
 _NEAR = """
@@ -36,7 +39,7 @@ _NEAR = """
                  OR d.gateway = ANY(%(gateways)s))))
 """
 _THESE = _INCIDENT + " WHERE i.id = ANY(%s) AND i.closed_at IS NULL ORDER BY i.id FOR NO KEY UPDATE OF i"
-_IN_LANE = " WHERE i.unit_id IS NULL AND i.state = 'filed' AND i.closed_at IS NULL"
+_IN_LANE = " WHERE i.unit_id IS NULL AND i.state IN ('filed', 'returned')"
 _ONE = _INCIDENT + " WHERE i.id = %s FOR NO KEY UPDATE"
 
 
@@ -133,10 +136,13 @@ async def insert(connection: Connection, incidents: Sequence[Incident]) -> list[
         await cursor.executemany(
             """
             INSERT INTO incidents (number, state, class, base_class, category, title, area_id, unit_id,
-                reason, reason_en, source, due_at, opened_at, last_alarm_at, told_at, awaiting_since, exercise)
+                reason, reason_en, source, due_at, opened_at, last_alarm_at, told_at, awaiting_since, exercise,
+                nature, event_level, steps, longitude, latitude, reported, collected_by, dispatched_at, parent_id)
             VALUES (%(number)s, %(state)s, %(incident_class)s, %(base_class)s, %(category)s, %(title)s,
                 %(area_id)s, %(unit_id)s, %(reason)s, %(reason_en)s, %(source)s, %(due_at)s, %(opened_at)s,
-                %(last_alarm_at)s, %(told_at)s, %(awaiting_since)s, %(exercise)s)
+                %(last_alarm_at)s, %(told_at)s, %(awaiting_since)s, %(exercise)s, %(nature)s, %(event_level)s,
+                %(steps)s, %(longitude)s, %(latitude)s, %(reported)s, %(collected_by)s, %(dispatched_at)s,
+                %(parent_id)s)
             RETURNING id
             """,
             [_row(incident) for incident in incidents],
@@ -161,7 +167,14 @@ async def save(connection: Connection, incidents: Sequence[Incident]) -> None:
                 acknowledged_by = %(acknowledged_by)s, told_at = %(told_at)s,
                 awaiting_since = %(awaiting_since)s, urged_at = %(urged_at)s, urged_level = %(urged_level)s,
                 overdue_at = %(overdue_at)s, closed_at = %(closed_at)s, version = %(version)s,
-                last_seq = %(last_seq)s, head = %(head)s
+                last_seq = %(last_seq)s, head = %(head)s, category = %(category)s, title = %(title)s,
+                nature = %(nature)s, event_level = %(event_level)s, steps = %(steps)s,
+                longitude = %(longitude)s, latitude = %(latitude)s, reported = %(reported)s,
+                dispatched_at = %(dispatched_at)s, arrived_at = %(arrived_at)s, handled_at = %(handled_at)s,
+                handled_by = %(handled_by)s, verified_at = %(verified_at)s, verified_by = %(verified_by)s,
+                fed_back_at = %(fed_back_at)s, held_state = %(held_state)s, extensions = %(extensions)s,
+                reworks = %(reworks)s, supervised_at = %(supervised_at)s, waived_by = %(waived_by)s,
+                merged_into = %(merged_into)s, parent_id = %(parent_id)s
             WHERE id = %(id)s
             """,
             [_row(incident) for incident in incidents],
