@@ -15,8 +15,7 @@ from city.errors import CityError
 from city.storage import users
 from city.storage.database import connect, translated
 
-Role = Literal["viewer", "dispatcher", "administrator"]
-RANK: dict[str, int] = {"viewer": 1, "dispatcher": 2, "administrator": 3}
+Role = Literal["viewer", "handler", "grid_worker", "hotline", "dispatcher", "supervisor", "administrator"]
 FIRST_ADMINISTRATOR = "admin"
 NAME = r"[A-Za-z0-9._-]{2,64}"  # what is typed to log in
 SHORTEST_PASSWORD = 10
@@ -79,16 +78,19 @@ class Reset:
     user: users.User
 
 
-def reset(url: str, name: str, *, actor: str, create: bool = False, role: Role = "viewer") -> Reset:
+def reset(
+    url: str, name: str, *, actor: str, create: bool = False, role: Role = "viewer", unit: str = ""
+) -> Reset:
     """A fresh one-time secret for an account, which ends its sessions and its pause; or with ``create`` the account.
 
-    For whoever may read the database. Raises AccountError and DatabaseError; then nothing was changed.
+    ``unit`` is the code of whom a new account acts for; a handler needs one. For whoever may read the database.
+    Raises AccountError and DatabaseError; then nothing was changed.
     """
     secret = one_time_secret()
     with connect(url, application="city accounts") as connection, translated():
         user = users.get(connection, name)
         if create:
-            user = _create(connection, name, secret, role, actor, taken=user is not None)
+            user = _create(connection, name, secret, role, unit, actor, taken=user is not None)
         elif user is None:
             raise AccountError(
                 f"NAME = {name}: there is no such account; add --create --role ROLE to make it"
@@ -101,16 +103,25 @@ def reset(url: str, name: str, *, actor: str, create: bool = False, role: Role =
 
 
 def _create(
-    connection: Connection[Any], name: str, secret: str, role: Role, actor: str, *, taken: bool
+    connection: Connection[Any], name: str, secret: str, role: Role, unit: str, actor: str, *, taken: bool
 ) -> users.User:
     if not re.fullmatch(NAME, name):
         raise AccountError(f"NAME = {name}: use 2 to 64 letters, digits, dots, dashes and underscores")
+    unit_id = users.unit_by_code(connection, unit) if unit else None
+    if unit_id is None and (unit or role == "handler"):
+        raise AccountError(f"--unit {unit}: a handler acts for a working unit; see /api/units for its code")
     hashed = _hasher.hash(secret)
     user = (
         None
         if taken
         else users.add(
-            connection, name=name, display_name="", password_hash=hashed, role=role, must_change=True
+            connection,
+            name=name,
+            display_name="",
+            password_hash=hashed,
+            role=role,
+            must_change=True,
+            unit_id=unit_id,
         )
     )
     if user is None:

@@ -45,7 +45,11 @@ class Role(Enum):
     """What an account may do."""
 
     VIEWER = "viewer"
+    HANDLER = "handler"
+    GRID_WORKER = "grid_worker"
+    HOTLINE = "hotline"
     DISPATCHER = "dispatcher"
+    SUPERVISOR = "supervisor"
     ADMINISTRATOR = "administrator"
 
 
@@ -245,6 +249,7 @@ def password(
     name: Annotated[str, typer.Argument(help="The account, as it is typed to log in.")],
     create: Annotated[bool, typer.Option("--create", help="Make the account; it must not exist.")] = False,
     role: Annotated[Role, typer.Option(help="Of the account that is made.")] = Role.VIEWER,
+    unit: Annotated[str, typer.Option(help="Code of the unit that a handler acts for.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """密码 · A new one-time secret for an account, printed this once; whoever is logged in with it is logged out."""
@@ -255,7 +260,7 @@ def password(
     with connections.database(settings.load()) as url:
         if missing := schema.missing(url):
             raise CityError(f"the database lacks {len(missing)} migrations; run `city migrate` first")
-        done = accounts.reset(url, name, actor="command-line", create=create, role=role.value)
+        done = accounts.reset(url, name, actor="command-line", create=create, role=role.value, unit=unit)
     disabled = "; the account is disabled, an administrator has to enable it" if done.user.disabled else ""
     _say(
         as_json,

@@ -19,7 +19,7 @@ LONGEST_PAUSE_S = 15 * 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class User:
-    """A person who may log in; ``role`` is viewer, dispatcher or administrator."""
+    """A person who may log in; ``role`` is one of ``command_centre.accounts.Role``, ``unit_id`` whom they act for."""
 
     id: int
     name: str
@@ -31,6 +31,7 @@ class User:
     failed_count: int
     locked_until: datetime | None
     created_at: datetime
+    unit_id: int | None = None
 
 
 def _users(
@@ -54,13 +55,14 @@ def add(
     password_hash: str,
     role: str,
     must_change: bool,
+    unit_id: int | None = None,
 ) -> User | None:
     """A new user, or None when the name is taken."""
     found = _users(
         connection,
-        "INSERT INTO users (name, display_name, password_hash, role, must_change) VALUES (%s, %s, %s, %s, %s)"
-        " ON CONFLICT (name) DO NOTHING RETURNING users.*",
-        (name, display_name, password_hash, role, must_change),
+        "INSERT INTO users (name, display_name, password_hash, role, must_change, unit_id)"
+        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING users.*",
+        (name, display_name, password_hash, role, must_change, unit_id),
     )
     return found[0] if found else None
 
@@ -118,15 +120,28 @@ def change(
     role: str | None,
     disabled: bool | None,
     display_name: str | None,
+    unit_id: int | None = None,
 ) -> User | None:
     """Change what is not None; None when there is no such user."""
     found = _users(
         connection,
         "UPDATE users SET role = coalesce(%s, role), disabled = coalesce(%s, disabled),"
-        " display_name = coalesce(%s, display_name) WHERE name = %s RETURNING users.*",
-        (role, disabled, display_name, name),
+        " display_name = coalesce(%s, display_name), unit_id = coalesce(%s, unit_id)"
+        " WHERE name = %s RETURNING users.*",
+        (role, disabled, display_name, unit_id, name),
     )
     return found[0] if found else None
+
+
+def unit_by_code(connection: Any_Connection, code: str) -> int | None:
+    """The working unit that a user acts for."""
+    row = connection.execute("SELECT id FROM units WHERE code = %s AND active", (code,)).fetchone()
+    return int(row[0]) if row else None
+
+
+def unit_codes(connection: Any_Connection) -> dict[int, str]:
+    """Codes of units by id, for showing users."""
+    return dict(connection.execute("SELECT id, code FROM units").fetchall())
 
 
 def other_administrators(connection: Any_Connection, name: str) -> int:

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from psycopg import OperationalError
@@ -18,11 +18,31 @@ from starlette.requests import Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from city import incidents
 from command_centre import accounts
 from command_centre.api.problem import Problem, unavailable
 from command_centre.api.services import Pool
 
-Needs = Literal["public", "loopback", "session", "viewer", "dispatcher", "administrator"]
+Needs = Literal[
+    "public",
+    "loopback",
+    "session",
+    "viewer",
+    "worker",
+    "hotline",
+    "dispatcher",
+    "supervisor",
+    "administrator",
+]
+# Roles that meet a need; what a role may do to an incident in which state is the workflow's table.
+ROLES: Mapping[Needs, frozenset[str]] = {
+    "viewer": frozenset(get_args(accounts.Role)),
+    "worker": frozenset(get_args(accounts.Role)) - {"viewer"},
+    "hotline": frozenset({"hotline", "grid_worker", "dispatcher", "supervisor", "administrator"}),
+    "dispatcher": frozenset({"dispatcher", "supervisor", "administrator"}),
+    "supervisor": frozenset({"supervisor", "administrator"}),
+    "administrator": frozenset({"administrator"}),
+}
 COOKIE = "city_session"
 _SAFE = {"GET", "HEAD"}
 
@@ -71,7 +91,8 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/incidents"): "dispatcher",
     ("GET", "/api/incidents/{incident_id}"): "viewer",
     ("GET", "/api/incidents/{incident_id}/timeline"): "viewer",
-    ("POST", "/api/incidents/{incident_id}/{action}"): "dispatcher",
+    ("POST", "/api/incidents/{incident_id}/{action}"): "worker",  # which of them: workflow.TABLE
+    ("GET", "/api/requests"): "worker",
     ("GET", "/api/units"): "viewer",
     ("POST", "/api/units/{code}/webhook-secret"): "administrator",
     ("GET", "/api/categories"): "viewer",
@@ -131,10 +152,11 @@ class Caller:
     role: str
     must_change: bool
     token: str | None
+    unit_id: int | None = None
 
 
 AUTOMATION = Caller(
-    actor="api-token",
+    actor=incidents.AUTOMATION,
     name="api-token",
     display_name="API",
     role="administrator",
@@ -212,11 +234,12 @@ class Gate:
                 must_change=True,
             )
         wanted = "administrator" if needs == "loopback" else needs
-        if accounts.RANK[caller.role] < accounts.RANK[wanted]:
+        if caller.role not in ROLES[wanted]:
+            named = [role for role in get_args(accounts.Role) if role in ROLES[wanted]]
             raise Problem(
                 403,
-                f"this needs the role {wanted}; {caller.name} is {caller.role}",
-                f"需要 {wanted} 角色，{caller.name} 的角色是 {caller.role}",
+                f"this needs the role {' or '.join(named)}; {caller.name} is {caller.role}",
+                f"需要 {'、'.join(named)} 角色，{caller.name} 的角色是 {caller.role}",
             )
         return caller
 
@@ -242,6 +265,7 @@ class Gate:
             role=user.role,
             must_change=user.must_change,
             token=cookie,
+            unit_id=user.unit_id,
         )
 
     def _same_site(self, request: Request) -> None:
