@@ -1,3 +1,4 @@
+-- depends: 0018_reports
 -- Work that does not come from a sensor: requests by Open311, orders that a community gives, patrols of grid workers.
 
 -- ── Open311 ───────────────────────────────────────────────────────────────────────────────────────────
@@ -13,27 +14,21 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_revoked_by_somebody CHECK ((revoked_at IS NULL) = (revoked_by IS NULL))
 );
 
+-- What the protocol knows of a report beside the report itself, which holds text, place and time and can be erased.
 CREATE TABLE open311_requests (
-    id           text PRIMARY KEY,                -- service_request_id; public, hence not the tracking number
-    token        bytea NOT NULL UNIQUE,           -- digest of the tracking number, which its holder may ask by
-    report_id    bigint NOT NULL UNIQUE,
-    incident_id  bigint REFERENCES incidents (id),
+    id           text PRIMARY KEY CONSTRAINT open311_requests_id_form CHECK (id ~ '^[0-9]{12}$'), -- service_request_id:
+                                                  -- everybody sees it, so it is not the tracking number, which rates
+    report_id    bigint NOT NULL UNIQUE REFERENCES reports (id),
     api_key_id   integer NOT NULL REFERENCES api_keys (id),
     service_code text NOT NULL,
-    description  text NOT NULL DEFAULT '',        -- as it is shown to everybody
-    address      text NOT NULL DEFAULT '',
     address_id   text NOT NULL DEFAULT '',
-    longitude    double precision,
-    latitude     double precision,
     media_url    text NOT NULL DEFAULT ''
         -- Shown as a link: anything but the web would run in the reader's browser.
         CONSTRAINT open311_requests_media_is_web CHECK (media_url = '' OR media_url ~ '^https?://'),
-    requested_at timestamptz NOT NULL,
-    CONSTRAINT open311_requests_position_whole CHECK ((longitude IS NULL) = (latitude IS NULL))
+    requested_at timestamptz NOT NULL
 );
 CREATE INDEX open311_requests_newest ON open311_requests (requested_at DESC, id);
 CREATE INDEX open311_requests_of_key ON open311_requests (api_key_id, requested_at);
-CREATE INDEX open311_requests_of_incident ON open311_requests (incident_id);
 
 -- ── orders from below (基层发令) ──────────────────────────────────────────────────────────────────────
 -- What happens to an order is told on its incident's timeline; here stands only where it is now.
@@ -144,12 +139,11 @@ CREATE TABLE patrol_answers (
     note      text NOT NULL DEFAULT '',
     photos    text[] NOT NULL DEFAULT '{}',
     fixed     boolean NOT NULL DEFAULT false,     -- found and put right on the spot: no incident
-    report_id bigint,
-    incident_id bigint REFERENCES incidents (id),
+    report_id bigint REFERENCES reports (id),
     PRIMARY KEY (check_id, item),
     -- A problem that is neither put right nor reported would be known to nobody.
     CONSTRAINT patrol_answers_problem_goes_somewhere CHECK (
         (answer = 'problem') = (fixed OR report_id IS NOT NULL)),
     CONSTRAINT patrol_answers_fixed_or_reported CHECK (NOT (fixed AND report_id IS NOT NULL))
 );
-CREATE INDEX patrol_answers_of_incident ON patrol_answers (incident_id) WHERE incident_id IS NOT NULL;
+CREATE INDEX patrol_answers_of_report ON patrol_answers (report_id) WHERE report_id IS NOT NULL;
