@@ -1,0 +1,351 @@
+"""Reports and who waits for an answer to them; asynchronous.
+
+Contacts are personal data: they stand in a table of their own and leave it through ``contact`` only, which the
+caller puts on the record.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, dict_row
+
+from city.areas import Geometry
+from city.reports import Contact, NewReport, Place, Report, tracking_digest
+
+Connection = AsyncConnection[Any]
+Row = dict[str, Any]
+
+_REPORT = """
+    SELECT r.id, r.tracking, r.channel, r.received_at, r.category, r.nature, r.text, r.area_id, r.longitude,
+           r.latitude, r.place, r.address, r.component, r.language, r.actor, r.exercise, r.incident_id, r.joined,
+           r.fixed_on_spot, r.reopened_at, r.erased_at, r.version
+    FROM reports r
+"""
+
+
+async def earlier(connection: Connection, actor: str, channel: str, external_id: str) -> Report | None:
+    """The report that the same sender sent under the same number.
+
+    Whoever asks second waits until the first one's transaction has ended, and then sees what it stored.
+    """
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"report {actor} {channel} {external_id}",)
+    )
+    return await _one(
+        connection,
+        " WHERE r.actor = %s AND r.channel = %s AND r.external_id = %s",
+        (actor, channel, external_id),
+    )
+
+
+async def take_id(connection: Connection) -> int:
+    """The id of a report about to be stored: the timeline of its incident names it before it is there."""
+    cursor = await connection.execute("SELECT nextval(pg_get_serial_sequence('reports', 'id'))")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def insert(
+    connection: Connection,
+    report: NewReport,
+    *,
+    report_id: int,
+    tracking: str,
+    received_at: datetime,
+    area_id: int | None,
+    place: Place,
+    incident_id: int | None,
+    joined: bool,
+) -> None:
+    """Store a report under an id of ``take_id``, with its contact."""
+    await connection.execute(
+        """
+        INSERT INTO reports (id, tracking, tracking_digest, channel, received_at, category, nature, text, area_id,
+            longitude, latitude, place, address, component, language, actor, external_id, exercise, incident_id,
+            joined, fixed_on_spot)
+        OVERRIDING SYSTEM VALUE
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        """,
+        (
+            report_id,
+            tracking,
+            tracking_digest(tracking),
+            report.channel,
+            received_at,
+            report.category,
+            report.nature,
+            report.text,
+            area_id,
+            report.longitude,
+            report.latitude,
+            place,
+            report.address,
+            report.component,
+            report.language,
+            report.actor,
+            report.external_id,
+            report.exercise,
+            incident_id,
+            joined,
+            report.fixed_on_spot,
+        ),
+    )
+    if report.contact is not None:
+        await put_contact(connection, report_id, report.contact)
+
+
+async def by_tracking(connection: Connection, tracking: str, *, lock: bool = False) -> Report | None:
+    """The report under this number (as stored, see ``read_tracking``), locked until the end if asked for."""
+    return await _one(
+        connection,
+        " WHERE r.tracking_digest = %s" + (" FOR NO KEY UPDATE" if lock else ""),
+        (tracking_digest(tracking),),
+    )
+
+
+async def _one(connection: Connection, where: str, values: Sequence[object]) -> Report | None:
+    async with connection.cursor(row_factory=class_row(Report)) as cursor:
+        await cursor.execute(_REPORT + where, values)
+        return await cursor.fetchone()
+
+
+async def root(connection: Connection, incident_id: int) -> int:
+    """The incident at the end of all merges; a merged one has no state of its own to show."""
+    cursor = await connection.execute(
+        """
+        WITH RECURSIVE way AS (
+            SELECT id, merged_into, 1 AS depth FROM incidents WHERE id = %s
+            UNION ALL
+            SELECT i.id, i.merged_into, way.depth + 1 FROM way JOIN incidents i ON i.id = way.merged_into
+            WHERE way.depth < 100
+        )
+        SELECT id FROM way ORDER BY depth DESC LIMIT 1
+        """,
+        (incident_id,),
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else incident_id
+
+
+async def following(connection: Connection, incident_id: int) -> list[Row]:
+    """Who waits for an answer about an incident, or about one that was merged into it, and how they are told.
+
+    Report, tracking, language, received_at, told_by, phone, email; never for a screen.
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """
+            WITH RECURSIVE merged AS (
+                SELECT id, 1 AS depth FROM incidents WHERE id = %s
+                UNION ALL
+                SELECT i.id, merged.depth + 1 FROM merged JOIN incidents i ON i.merged_into = merged.id
+                WHERE merged.depth < 100
+            )
+            SELECT r.id, r.tracking, r.language, r.received_at, c.told_by, c.phone, c.email
+            FROM reports r JOIN report_contacts c ON c.report_id = r.id
+            WHERE r.incident_id IN (SELECT id FROM merged) AND c.told_by <> 'none' ORDER BY r.id
+            """,
+            (incident_id,),
+        )
+        return await cursor.fetchall()
+
+
+async def filed_at(connection: Connection, incident_id: int) -> datetime | None:
+    """When somebody first accepted it or gave it to a unit."""
+    cursor = await connection.execute(
+        """
+        SELECT min(at) FROM incident_events
+        WHERE incident_id = %s AND kind IN ('accepted', 'filed', 'dispatched', 'unassigned')
+        """,
+        (incident_id,),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+# ── where ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def cells_around(
+    connection: Connection, longitude: float, latitude: float
+) -> list[tuple[int, Geometry]]:
+    """Id and outline of the few valid cells whose box holds the point; which one it is, ``city.areas`` says."""
+    cursor = await connection.execute(
+        """
+        SELECT id, geometry FROM areas
+        WHERE layer = 'cell' AND valid_to IS NULL AND outline @> point(%s, %s) ORDER BY id
+        """,
+        (longitude, latitude),
+    )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def cell_by_code(connection: Connection, code: str) -> int | None:
+    """Id of the valid cell under this code."""
+    cursor = await connection.execute(
+        "SELECT id FROM areas WHERE layer = 'cell' AND code = %s AND valid_to IS NULL", (code,)
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else None
+
+
+# ── who ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def put_contact(connection: Connection, report_id: int, contact: Contact) -> None:
+    """Write or replace how to reach the reporter."""
+    await connection.execute(
+        """
+        INSERT INTO report_contacts (report_id, name, phone, email, told_by, call_back)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (report_id) DO UPDATE SET name = excluded.name, phone = excluded.phone,
+            email = excluded.email, told_by = excluded.told_by, call_back = excluded.call_back
+        """,
+        (report_id, contact.name, contact.phone, contact.email, contact.told_by, contact.call_back),
+    )
+
+
+async def contact(connection: Connection, report_id: int) -> Contact | None:
+    """How to reach the reporter; the caller puts on the record who looked."""
+    async with connection.cursor(row_factory=class_row(Contact)) as cursor:
+        await cursor.execute(
+            "SELECT name, phone, email, told_by, call_back FROM report_contacts WHERE report_id = %s",
+            (report_id,),
+        )
+        return await cursor.fetchone()
+
+
+async def erase(connection: Connection, report_id: int, at: datetime) -> None:
+    """Take away everything a reporter said of themselves: contact, address, texts here and on the timeline.
+
+    The chain stays whole: it holds only salted digests of texts (docs/incidents.md).
+    """
+    await connection.execute("DELETE FROM report_contacts WHERE report_id = %s", (report_id,))
+    await connection.execute("UPDATE report_additions SET text = '' WHERE report_id = %s", (report_id,))
+    await connection.execute("UPDATE report_ratings SET comment = '' WHERE report_id = %s", (report_id,))
+    await connection.execute("UPDATE report_callbacks SET words = '' WHERE report_id = %s", (report_id,))
+    await connection.execute(
+        """
+        DELETE FROM incident_texts t USING incident_events e
+        WHERE e.incident_id = t.incident_id AND e.seq = t.seq AND e.detail ->> 'report' = %s::text
+        """,
+        (report_id,),
+    )
+    await connection.execute(
+        "UPDATE reports SET text = '', address = '', erased_at = %s, version = version + 1 WHERE id = %s",
+        (at, report_id),
+    )
+
+
+async def forget_contacts(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete contacts whose matter was over before ``before`` and is still; returns how many."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM report_contacts WHERE report_id IN (
+            SELECT c.report_id FROM report_contacts c JOIN reports r ON r.id = c.report_id
+            LEFT JOIN incidents i ON i.id = r.incident_id
+            WHERE CASE WHEN r.incident_id IS NULL THEN r.received_at ELSE i.closed_at END < %s LIMIT %s)
+        """,
+        (before, limit),
+    )
+    return cursor.rowcount
+
+
+async def record(
+    connection: Connection, *, actor: str, action: str, report_id: int, reason: str = ""
+) -> None:
+    """Who looked at or changed what of a report: one row in the audit table."""
+    await connection.execute(
+        "INSERT INTO audit (actor, action, object, reason) VALUES (%s, %s, %s, %s)",
+        (actor, action, f"report:{report_id}", reason),
+    )
+
+
+# ── what the hotline reads ───────────────────────────────────────────────────────────────────────────
+
+_LISTED = """
+    SELECT r.id, r.tracking, r.channel, r.received_at, r.category, r.nature, r.text, r.place, r.address,
+           r.component, r.longitude AS lon, r.latitude AS lat, r.language, r.exercise, r.joined, r.fixed_on_spot,
+           r.erased_at, r.reopened_at, r.version, coalesce(nullif(u.display_name, ''), u.name, r.actor) AS actor,
+           a.code AS cell, coalesce(a.name, '') AS cell_name, i.id AS incident, i.number, i.state,
+           c.report_id IS NOT NULL AS has_contact, coalesce(c.call_back, false) AS call_back,
+           coalesce((SELECT array_agg(encode(p.digest, 'hex') ORDER BY p.digest) FROM photo_uses p
+                     WHERE p.used_for = 'report' AND p.object = r.id), '{}') AS photos
+    FROM reports r
+    LEFT JOIN areas a ON a.id = r.area_id
+    LEFT JOIN incidents i ON i.id = r.incident_id
+    LEFT JOIN report_contacts c ON c.report_id = r.id
+    LEFT JOIN users u ON r.actor = 'user:' || u.id
+"""
+_STATES: Mapping[str, str] = {
+    "registered": "i.state = 'registered'",
+    "open": "i.closed_at IS NULL AND i.id IS NOT NULL",
+    "closed": "i.closed_at IS NOT NULL",
+    "fixed_on_spot": "r.fixed_on_spot",
+}
+
+
+async def listed(connection: Connection, report_id: int) -> Row | None:
+    """One report as the list shows it."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_LISTED + " WHERE r.id = %s", (report_id,))
+        return await cursor.fetchone()
+
+
+async def page(
+    connection: Connection,
+    *,
+    state: str | None,
+    channel: str | None,
+    words: str | None,
+    tracking: str | None,
+    before: int | None,
+    limit: int,
+) -> list[Row]:
+    """Reports, newest first, only ids below ``before``.
+
+    ``words`` are looked for in text, address and component, or are a whole telephone number or a sender's own
+    number. Raises KeyError for a state that is none of registered, open, closed, fixed_on_spot.
+    """
+    conditions = ["(%(before)s::bigint IS NULL OR r.id < %(before)s)"]
+    if state is not None:
+        conditions.append(_STATES[state])
+    if channel is not None:
+        conditions.append("r.channel = %(channel)s")
+    if tracking is not None:
+        conditions.append("r.tracking_digest = %(digest)s")
+    elif words:
+        conditions.append(
+            "(r.text ILIKE %(like)s OR r.address ILIKE %(like)s OR r.component = %(words)s"
+            " OR c.phone = %(words)s OR r.external_id = %(words)s)"
+        )
+    escaped = (words or "").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            _LISTED + " WHERE " + " AND ".join(conditions) + " ORDER BY r.id DESC LIMIT %(limit)s",
+            {
+                "before": before,
+                "channel": channel,
+                "words": words,
+                "like": f"%{escaped}%",
+                "digest": tracking_digest(tracking) if tracking is not None else None,
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def correct(
+    connection: Connection, report_id: int, *, category: str | None, nature: str | None, address: str | None
+) -> None:
+    """Write what staff found out about it; None leaves a field as it is."""
+    await connection.execute(
+        """
+        UPDATE reports SET category = coalesce(%s, category), nature = coalesce(%s, nature),
+            address = coalesce(%s, address), version = version + 1
+        WHERE id = %s
+        """,
+        (category, nature, address, report_id),
+    )
