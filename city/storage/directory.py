@@ -1,31 +1,57 @@
 """The directory of dispatch, read as a whole; asynchronous."""
 
-from typing import Any
+from collections.abc import Collection, Mapping
+from datetime import date, timedelta
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
+import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 
+from city.alarms import IncidentClass
+from city.clocks import LimitError, Limits, read_limits
 from city.directory import Directory, Place
+from city.responsibilities import ResponsibilityList
+from city.storage import rosters
 from city.units import Category, Responsibility, Unit
 
 Connection = AsyncConnection[Any]
+Row = dict[str, Any]
+
+URGE_AFTER = timedelta(minutes=5)  # as CITY_URGE_AFTER_MINUTES says when nobody sets it
 
 _UNIT = """
-    SELECT id, code, name, name_en, kind, parent, lead, phone, lead_phone, email, lead_email, webhook_url
+    SELECT id, code, name, name_en, kind, parent, lead, phone, lead_phone, email, lead_email, webhook_url,
+           tier, capacity, fallback, hours, longitude, latitude
     FROM units
 """
 _CATEGORY = """
-    SELECT code, parent, name, name_en, class AS incident_class, limit_minutes, clock FROM categories
+    SELECT code, parent, name, name_en, class AS incident_class, limit_minutes, clock, nature, importance, urgency,
+           event_level, limits, class_limits, plan, automatic, active
+    FROM categories
 """
+# One that begins later comes into force by itself, without the register moving.
 _RESPONSIBILITY = """
-    SELECT category, area_id, unit_id, class AS incident_class, limit_minutes, clock
-    FROM responsibilities WHERE valid_to IS NULL ORDER BY id
+    SELECT id, category, area_id, unit_id, class AS incident_class, limit_minutes, clock, co_units AS co_unit_ids,
+           limits, automatic, valid_from, valid_to
+    FROM responsibilities WHERE valid_to IS NULL OR valid_to > now() ORDER BY id
 """
 _AREAS = """
     SELECT id, layer, code, name, name_en, parent_id FROM areas
     WHERE valid_to IS NULL OR id IN (SELECT area_id FROM incidents WHERE closed_at IS NULL)
 """
+_IN_WORK = """
+    SELECT unit_id, count(*)::int FROM incidents
+    WHERE state IN ('dispatched', 'acknowledged', 'arrived', 'rework') AND NOT exercise GROUP BY unit_id
+"""
+_PASSED_OVER = """
+    SELECT incident_id, array_agg(DISTINCT unit_id) FROM incident_requests
+    WHERE incident_id = ANY(%s) AND ask = 'return' AND state = 'granted' AND unit_id IS NOT NULL
+    GROUP BY incident_id
+"""
+
+log = structlog.get_logger(__name__)
 
 
 async def version(connection: Connection) -> int:
@@ -35,7 +61,9 @@ async def version(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-async def load(connection: Connection, default_zone: ZoneInfo) -> Directory:
+async def load(
+    connection: Connection, default_zone: ZoneInfo, urge_after: timedelta = URGE_AFTER
+) -> Directory:
     """Everything dispatch looks at; ``default_zone`` holds until a district was imported.
 
     A cell that only a topic named does not move ``version``; it has itself as its one place.
@@ -44,32 +72,62 @@ async def load(connection: Connection, default_zone: ZoneInfo) -> Directory:
     district_code, zone = await _district(connection, default_zone)
     async with connection.cursor(row_factory=class_row(Unit)) as cursor:
         units = await (await cursor.execute(_UNIT)).fetchall()
-    async with connection.cursor(row_factory=class_row(Category)) as categories_cursor:
-        categories = await (await categories_cursor.execute(_CATEGORY)).fetchall()
-    async with connection.cursor(row_factory=class_row(Responsibility)) as entries_cursor:
-        responsibilities = await (await entries_cursor.execute(_RESPONSIBILITY)).fetchall()
     active = await connection.execute("SELECT id FROM units WHERE active")
     windows = await connection.execute(
         "SELECT code, join_minutes FROM categories WHERE join_minutes IS NOT NULL"
     )
+    nearest = await connection.execute("SELECT prefix FROM nearest_categories")
     return Directory(
         version=read_at,
         district_code=district_code,
         zone=zone,
         places=await _places(connection),
-        categories={category.code: category for category in categories},
+        categories=await _categories(connection),
         join_minutes={row[0]: row[1] for row in await windows.fetchall()},
         units={unit.id: unit for unit in units},
         active=frozenset(row[0] for row in await active.fetchall()),
-        responsibilities=responsibilities,
-        calendar={},
+        responsibilities=await _responsibilities(connection),
+        calendar=await _calendar(connection),
+        duty=await rosters.duties(connection),
+        open_work=await open_work(connection),
+        nearest=frozenset(row[0] for row in await nearest.fetchall()),
+        urge_after=urge_after,
     )
+
+
+async def open_work(connection: Connection) -> dict[int, int]:
+    """By unit: incidents it works on now. Drills do not count, nor what it has handled."""
+    return dict(await (await connection.execute(_IN_WORK)).fetchall())
+
+
+async def passed_over(connection: Connection, incident_ids: Collection[int]) -> dict[int, frozenset[int]]:
+    """By incident: the units that were granted to return it; it is not sent to them again by itself."""
+    rows = await (await connection.execute(_PASSED_OVER, (list(incident_ids),))).fetchall()
+    return {incident_id: frozenset(unit_ids) for incident_id, unit_ids in rows}
 
 
 async def _district(connection: Connection, default_zone: ZoneInfo) -> tuple[str, ZoneInfo]:
     cursor = await connection.execute("SELECT code, timezone FROM district")
     row = await cursor.fetchone()
     return (row[0], ZoneInfo(row[1])) if row else ("", default_zone)
+
+
+async def _categories(connection: Connection) -> dict[str, Category]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        rows = await (await cursor.execute(_CATEGORY)).fetchall()
+    return {row["code"]: Category(**_with_limits(row), class_limits=_by_class(row)) for row in rows}
+
+
+async def _responsibilities(connection: Connection) -> ResponsibilityList:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        rows = await (await cursor.execute(_RESPONSIBILITY)).fetchall()
+    return ResponsibilityList(
+        Responsibility(**_with_limits(row) | {"co_unit_ids": tuple(row["co_unit_ids"])}) for row in rows
+    )
+
+
+async def _calendar(_connection: Connection) -> Mapping[date, bool]:
+    return {}
 
 
 async def _places(connection: Connection) -> dict[int, tuple[Place, ...]]:
@@ -95,3 +153,21 @@ async def _places(connection: Connection) -> dict[int, tuple[Place, ...]]:
             at = rows.get(at["parent_id"])
         places[row["id"]] = tuple(way)
     return places
+
+
+def _with_limits(row: Row) -> Row:
+    """The row with its limits read; what cannot be read counts as none: one wrong line must not stop dispatch."""
+    limits: Limits = {}
+    try:
+        limits = read_limits(row["limits"])
+    except LimitError as error:
+        log.warning("limits cannot be read", of=row.get("category") or row.get("code"), error=str(error))
+    return {key: value for key, value in row.items() if key != "class_limits"} | {"limits": limits}
+
+
+def _by_class(row: Row) -> dict[IncidentClass, str]:
+    """``A=30m;B=4wh`` by class; the limits themselves are read where they are used."""
+    parts = dict(
+        part.split("=", 1) for part in row["class_limits"].replace(" ", "").split(";") if "=" in part
+    )
+    return {name: parts[name] for name in get_args(IncidentClass) if name in parts}
