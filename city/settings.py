@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     smtp_url: str = ""  # smtp://user:pass@host:587 ; empty = orders are not mailed
     smtp_from: str = "city@localhost"
     urge_after_minutes: int = Field(5, ge=1)  # an order not acknowledged for so long urges its lead
+    trusted_proxies: str = "127.0.0.1,::1"  # addresses or networks whose X-Forwarded-For is believed
+    report_category: str = "public.other"  # of a report whose sender does not know what it is
+    reports_at_once: int = Field(20, ge=1)  # from one address; then one every hour / reports_per_hour
+    reports_per_hour: int = Field(60, ge=1, le=3600)
+    contact_days: int = Field(365, ge=1)  # so long after its matter is over a reporter's contact is kept
     forecast_hour: int = Field(3, ge=0, le=23)  # local hour at which stations' models are trained anew
 
     @field_validator("database_url")
@@ -80,6 +85,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @property
+    def photo_folder(self) -> Path:
+        """Where photos stand, outside the database."""
+        return self.data_dir / "photos"
 
     @property
     def zone(self) -> ZoneInfo:

@@ -3,7 +3,8 @@
 Without such a rule a report opens an incident of its own, which later alarms may join.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,10 @@ Connection = AsyncConnection[Any]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``text`` is as it was typed; ``incident_class`` None = as catalogued."""
+    """``text`` is as it was typed; ``incident_class`` None = as catalogued.
+
+    ``reported``: somebody waits for an answer to it. ``detail`` is what the timeline says of it besides.
+    """
 
     category: str
     cell_id: int | None
@@ -30,6 +34,8 @@ class Report:
     exercise: bool
     actor: str
     text: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+    reported: bool = False
 
 
 async def join_open(
@@ -57,9 +63,13 @@ async def join_open(
         return None
     (chosen,) = (one for one in candidates if one.incident.id == verdict.incident_id)
     _, change = triage.join(report, chosen, verdict, now)
-    detail: dict[str, object] = {"category": told.category, "area": told.cell_id, "why": verdict.why}
+    detail = {"category": told.category, "area": told.cell_id, **told.detail, "why": verdict.why}
     said = Happening(kind="reported", actor=told.actor, detail=detail, text=told.text)
-    incident = replace(change.incident, version=change.incident.version + 1)
+    incident = replace(
+        change.incident,
+        reported=change.incident.reported or told.reported,
+        version=change.incident.version + 1,
+    )
     change = replace(change, incident=incident, happenings=(said, *change.happenings[1:]))
     (stored,) = await store(connection, directory, [change], now, mail=mail)
     return stored

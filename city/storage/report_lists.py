@@ -1,0 +1,97 @@
+"""Reports as the hotline reads and corrects them; asynchronous. Nothing here says who reported."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from city.reports import tracking_digest
+
+Connection = AsyncConnection[Any]
+Row = dict[str, Any]
+
+_LISTED = """
+    SELECT r.id, r.tracking, r.channel, r.received_at, r.category, r.nature, r.text, r.place, r.address,
+           r.component, r.longitude AS lon, r.latitude AS lat, r.language, r.exercise, r.joined, r.fixed_on_spot,
+           r.erased_at, r.reopened_at, r.version, coalesce(nullif(u.display_name, ''), u.name, r.actor) AS actor,
+           a.code AS cell, coalesce(a.name, '') AS cell_name, i.id AS incident, i.number, i.state,
+           c.report_id IS NOT NULL AS has_contact, coalesce(c.call_back, false) AS call_back,
+           coalesce((SELECT array_agg(encode(p.digest, 'hex') ORDER BY p.digest) FROM photo_uses p
+                     WHERE p.used_for = 'report' AND p.object = r.id), '{}') AS photos
+    FROM reports r
+    LEFT JOIN areas a ON a.id = r.area_id
+    LEFT JOIN incidents i ON i.id = r.incident_id
+    LEFT JOIN report_contacts c ON c.report_id = r.id
+    LEFT JOIN users u ON r.actor = 'user:' || u.id
+"""
+_STATES: Mapping[str, str] = {
+    "registered": "i.state = 'registered'",
+    "open": "i.closed_at IS NULL AND i.id IS NOT NULL",
+    "closed": "i.closed_at IS NOT NULL",
+    "fixed_on_spot": "r.fixed_on_spot",
+}
+
+
+async def listed(connection: Connection, report_id: int) -> Row | None:
+    """One report as the list shows it."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_LISTED + " WHERE r.id = %s", (report_id,))
+        return await cursor.fetchone()
+
+
+async def page(
+    connection: Connection,
+    *,
+    state: str | None,
+    channel: str | None,
+    words: str | None,
+    tracking: str | None,
+    before: int | None,
+    limit: int,
+) -> list[Row]:
+    """Reports, newest first, only ids below ``before``.
+
+    ``words`` are looked for in text, address and component, or are a whole telephone number or a sender's own
+    number. Raises KeyError for a state that is none of registered, open, closed, fixed_on_spot.
+    """
+    conditions = ["(%(before)s::bigint IS NULL OR r.id < %(before)s)"]
+    if state is not None:
+        conditions.append(_STATES[state])
+    if channel is not None:
+        conditions.append("r.channel = %(channel)s")
+    if tracking is not None:
+        conditions.append("r.tracking_digest = %(digest)s")
+    elif words:
+        conditions.append(
+            "(r.text ILIKE %(like)s OR r.address ILIKE %(like)s OR r.component = %(words)s"
+            " OR c.phone = %(words)s OR r.external_id = %(words)s)"
+        )
+    escaped = (words or "").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            _LISTED + " WHERE " + " AND ".join(conditions) + " ORDER BY r.id DESC LIMIT %(limit)s",
+            {
+                "before": before,
+                "channel": channel,
+                "words": words,
+                "like": f"%{escaped}%",
+                "digest": tracking_digest(tracking) if tracking is not None else None,
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def correct(
+    connection: Connection, report_id: int, *, category: str | None, nature: str | None, address: str | None
+) -> None:
+    """Write what staff found out about it; None leaves a field as it is."""
+    await connection.execute(
+        """
+        UPDATE reports SET category = coalesce(%s, category), nature = coalesce(%s, nature),
+            address = coalesce(%s, address), version = version + 1
+        WHERE id = %s
+        """,
+        (category, nature, address, report_id),
+    )

@@ -1,0 +1,256 @@
+"""One pipe in (集中受理): every report becomes part of an incident, the one that stands there or a new one.
+
+A report that is certainly about something already open joins it; anything less than certain opens an incident of
+its own and names what it may belong to, for a dispatcher to merge. Whoever reports follows the incident from then
+on, through every merge.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from psycopg import AsyncConnection
+
+from city.areas import cell_of_points
+from city.directory import Directory
+from city.incidents import FINAL, Change, Happening, Incident, Tell
+from city.reports import (
+    Contact,
+    NewReport,
+    Place,
+    Registered,
+    Report,
+    new_tracking,
+    spoken,
+)
+from city.settings import Settings
+from city.storage import alarms, fusions, incidents, photos, reports
+from city.storage import directory as stored_directory
+from command_centre import dispatch, report_checks, reporting
+from command_centre.notices import after_change, received
+from command_centre.recording import store
+from command_centre.report_checks import wrong
+from command_centre.triage import TELL_AGAIN_AFTER
+
+__all__ = ["Contact", "NewReport", "Registered", "after_change", "place", "register"]
+_log = structlog.get_logger(__name__)
+Connection = AsyncConnection[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Case:
+    """A report on its way: its id, where it lies, and the category it is dispatched by."""
+
+    id: int
+    report: NewReport
+    category: str
+    area_id: int | None
+    place: Place
+
+    def detail(self) -> dict[str, object]:
+        """What the timeline says of it: never who, never the tracking number."""
+        return {
+            "report": self.id,
+            "channel": self.report.channel,
+            "category": self.report.category,
+            "area": self.area_id,
+            "place": self.place,
+            "photos": len(self.report.photos),
+        }
+
+
+async def register(
+    connection: Connection, settings: Settings, report: NewReport, *, now: datetime
+) -> Registered:
+    """Take a report inside the caller's transaction; raises ActionError, and then nothing was done.
+
+    The same ``external_id`` from the same actor and channel is answered with what it became the first time.
+    """
+    if report.external_id:
+        known = await reports.earlier(connection, report.actor, report.channel, report.external_id)
+        if known is not None:
+            return _again(known)
+    directory = await stored_directory.load(connection, settings.zone)
+    report_checks.check(report, directory)
+    if missing := await photos.unknown(connection, report.photos):
+        raise wrong("photos", "有照片未上传", f"photo {missing[0].hex()} was not uploaded")
+    area_id, where = await place(connection, report)
+    case = _Case(
+        id=await reports.take_id(connection),
+        report=report,
+        category=_dispatched_by(report, directory, settings),
+        area_id=area_id,
+        place=where,
+    )
+    incident, joined = None, False
+    if not report.fixed_on_spot:
+        incident, joined = await _into_incident(connection, settings, directory, case, now)
+    tracking = new_tracking()
+    await reports.insert(
+        connection,
+        report,
+        report_id=case.id,
+        tracking=tracking,
+        received_at=now,
+        area_id=area_id,
+        place=where,
+        incident_id=incident.id if incident else None,
+        joined=joined,
+    )
+    await photos.use(connection, "report", case.id, report.photos)
+    if incident is not None:
+        await photos.use(connection, "incident", incident.id, report.photos)
+        await received(connection, case.id, tracking, report, incident, now)
+    _log.info("report received", report=case.id, channel=report.channel, joined=joined, place=where)
+    return Registered(
+        report_id=case.id,
+        tracking=spoken(tracking),
+        incident_id=incident.id if incident else None,
+        joined=joined,
+        received_at=now,
+        place=where,
+    )
+
+
+def _again(known: Report) -> Registered:
+    return Registered(
+        report_id=known.id,
+        tracking=spoken(known.tracking),
+        incident_id=known.incident_id,
+        joined=known.joined,
+        received_at=known.received_at,
+        place=known.place,
+        repeated=True,
+    )
+
+
+async def place(connection: Connection, report: NewReport) -> tuple[int | None, Place]:
+    """The cell a report lies in, and what is known of its place. A position outside is kept and said.
+
+    A position counts more than a cell's code; the code serves where the position lies in no cell.
+    Raises ActionError for a code that is no cell's.
+    """
+    coded = None
+    if report.cell is not None:
+        coded = await reports.cell_by_code(connection, report.cell)
+        if coded is None:
+            raise wrong("cell", "没有这个网格", "there is no such cell; see /api/cells, or leave it out")
+    if report.longitude is None or report.latitude is None:
+        return coded, "inside" if coded is not None else "unknown"
+    around = await reports.cells_around(connection, report.longitude, report.latitude)
+    (found,) = cell_of_points([drawn for _, drawn in around], [report.longitude], [report.latitude])
+    if found is not None:
+        return around[found][0], "inside"
+    return coded, "inside" if coded is not None else "outside"
+
+
+def _dispatched_by(report: NewReport, directory: Directory, settings: Settings) -> str:
+    if report.category is not None:
+        return report.category
+    general = settings.report_category
+    return general if general in directory.categories else general.partition(".")[0]
+
+
+async def _into_incident(
+    connection: Connection, settings: Settings, directory: Directory, case: _Case, now: datetime
+) -> tuple[Incident, bool]:
+    """The incident it belongs to, as stored, and whether that stood already."""
+    if case.area_id is not None:
+        # Two people who report one fire in the same second must not open two incidents.
+        beside = (await fusions.neighbours(connection, [case.area_id])).get(case.area_id, frozenset())
+        await alarms.lock_ground(connection, sorted({case.area_id, *beside}), [], nowhere=False)
+    mail = bool(settings.smtp_url)
+    told = reporting.Report(
+        category=case.category,
+        cell_id=case.area_id,
+        incident_class=None,
+        exercise=case.report.exercise,
+        actor=case.report.actor,
+        text=case.report.text,
+        detail=case.detail(),
+        reported=_awaited(case.report),
+    )
+    fused = await reporting.join_open(connection, directory, told, now, mail=mail)
+    if fused is not None:
+        return fused, True
+    certain, uncertain = await _candidates(connection, case, now)
+    for incident_id in certain:
+        standing = await incidents.lock(connection, incident_id)
+        if standing is not None and standing.state not in FINAL and standing.exercise == case.report.exercise:
+            change = _joining(standing, case, now)
+            (stored,) = await store(connection, directory, [change], now, mail=mail)
+            return stored, True
+    (stored,) = await store(
+        connection, directory, [_opening(directory, case, uncertain, now)], now, mail=mail
+    )
+    return stored, False
+
+
+async def _candidates(
+    connection: Connection, case: _Case, now: datetime
+) -> tuple[Sequence[int], Sequence[Mapping[str, object]]]:
+    """Ids of open incidents it certainly belongs to, best first; and what else a dispatcher should look at."""
+    return (), ()
+
+
+def _awaited(report: NewReport) -> bool:
+    """Whether somebody waits for an answer; a grid worker's own finding needs none."""
+    return not report.actor.startswith("user:") or report.contact is not None
+
+
+def _joining(standing: Incident, case: _Case, now: datetime) -> Change:
+    """The report on the incident's timeline; its unit hears of it, at most every two minutes."""
+    told_again = standing.unit_id is not None and (
+        standing.told_at is None or now - standing.told_at >= TELL_AGAIN_AFTER
+    )
+    incident = replace(
+        standing,
+        reported=standing.reported or _awaited(case.report),
+        told_at=now if told_again else standing.told_at,
+        version=standing.version + 1,
+    )
+    said = Happening(
+        kind="reported",
+        actor=case.report.actor,
+        detail={**case.detail(), "told_again": told_again},
+        text=case.report.text,
+    )
+    return Change(incident=incident, happenings=(said,), tells=(Tell(purpose="again"),) if told_again else ())
+
+
+def _opening(
+    directory: Directory, case: _Case, uncertain: Sequence[Mapping[str, object]], now: datetime
+) -> Change:
+    report = case.report
+    matter = dispatch.Matter(category=case.category, cell_id=case.area_id)
+    known = directory.category(case.category)
+    detail = case.detail()
+    if uncertain:
+        detail["may_belong_to"] = list(uncertain)
+    has_position = report.longitude is not None and report.latitude is not None
+    change = dispatch.opening(
+        matter,
+        dispatch.decide(matter, directory, now),
+        now,
+        actor=report.actor,
+        source="person",
+        title=known.name if known else case.category,
+        detail=detail,
+        text=report.text,
+        exercise=report.exercise,
+        position=(report.longitude or 0.0, report.latitude or 0.0) if has_position else None,
+    )
+    opened = change.incident
+    incident = replace(
+        opened,
+        state="registered" if opened.unit_id is None else opened.state,
+        source="report",
+        nature=report.nature,
+        reported=_awaited(report),
+        collected_by=report.actor,
+        longitude=report.longitude,
+        latitude=report.latitude,
+    )
+    return replace(change, incident=incident)
