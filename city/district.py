@@ -15,10 +15,12 @@ from city.devices import Kind, Metric
 from city.district_files import DistrictFiles
 from city.district_source import DistrictFilesError, Faults, decoded
 from city.errors import CityError
+from city.responsibility_plan import Plan
 from city.storage import areas as stored_areas
 from city.storage import categories as stored_categories
 from city.storage import devices as stored_devices
 from city.storage import district as stored
+from city.storage import responsibility_files as stored_responsibilities
 from city.storage import rules as stored_rules
 from city.storage import stations as stored_stations
 from city.storage import units as stored_units
@@ -56,6 +58,7 @@ class ImportReport:
     units_deactivated: int = 0
     responsibilities_begun: int = 0
     responsibilities_ended: int = 0
+    responsibilities_kept: list[str] = field(default_factory=list)  # a person decided otherwise than the file
     rules_changed: int = 0
     rules_ended: int = 0
     rules_drafted: list[str] = field(
@@ -327,7 +330,9 @@ def _write(
     sources = stored_stations.write_upstreams(connection, files.stations)
     sources += stored_stations.write_series(connection, files.station_series)
     units = stored_units.write_units(connection, files.units)
-    responsibilities = stored_units.write_responsibilities(connection, files.responsibilities)
+    stored_responsibilities.lock(connection)
+    listed = stored_responsibilities.planned(connection, files.responsibilities, over_people=False)
+    stored_responsibilities.carry_out(connection, listed, actor="import", reason="responsibilities.csv")
     rules = stored_rules.take_files(connection, defaults.rules)
     checked: list[str] = []
     if check_rules is not None:
@@ -347,8 +352,9 @@ def _write(
         stations_removed=stations[1],
         units_changed=units[0],
         units_deactivated=units[1],
-        responsibilities_begun=responsibilities[0],
-        responsibilities_ended=responsibilities[1],
+        responsibilities_begun=len(listed.begin),
+        responsibilities_ended=len(listed.end),
+        responsibilities_kept=_places_kept(connection, listed),
         rules_changed=len(rules.changed),
         rules_ended=len(rules.ended),
         rules_drafted=list(rules.drafts),
@@ -364,3 +370,11 @@ def _said_of_rules(rules: stored_rules.FileRules) -> list[str]:
         for rule_id in rules.drafts
     ]
     return said + [f"rule {rule_id}: in no file, but a person's: it stays in force" for rule_id in rules.kept]
+
+
+def _places_kept(connection: Connection[TupleRow], listed: Plan) -> list[str]:
+    codes = stored_responsibilities.areas(connection)
+    return [
+        f"{category} x {' '.join(codes.get(area_id, ('?', '?')))}" if area_id is not None else category
+        for category, area_id in listed.kept
+    ]

@@ -179,8 +179,9 @@ def _check_responsibilities(files: DistrictFiles, categories: Collection[str], f
     for line in files.responsibilities:
         if line.category and line.category not in prefixes | set(categories):
             faults.value(line.where, "category", line.category, _nearest(line.category, categories))
-        if line.unit and line.unit not in units:
-            faults.value(line.where, "unit", line.unit, _nearest(line.unit, units))
+        for column, code in [("unit", line.unit), *(("co_units", code) for code in line.co_units)]:
+            if code and code not in units:
+                faults.value(line.where, column, code, _nearest(code, units))
         if line.area_layer and line.area and (line.area_layer, line.area) not in areas:
             remedy = f"areas.geojson has no such {line.area_layer}; correct it, or leave both empty"
             faults.value(line.where, "area", line.area, remedy)

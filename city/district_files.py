@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from city.areas import Geometry
 from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
+from city.responsibility_files import ListedResponsibility, parse_responsibilities
 from city.stations import KINDS as STATION_KINDS
 from city.stations import SERIES_ROLES, Levels, SeriesRole
 from city.units import Category, Clock, IncidentClass, Unit
@@ -101,20 +102,6 @@ class ListedSeries:
     travel_minutes: int | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ListedResponsibility:
-    """A line of responsibilities.csv, by codes; ``area`` None is the whole district."""
-
-    where: str
-    category: str
-    area_layer: str | None
-    area: str | None
-    unit: str
-    incident_class: IncidentClass | None
-    limit_minutes: int | None
-    clock: Clock | None
-
-
 @dataclass(kw_only=True, slots=True)
 class DistrictFiles:
     """A whole folder, read; ``rules`` are file names with their texts."""
@@ -149,7 +136,9 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
     files.stations = parse_stations(texts.get("stations.csv", ""), faults)
     files.station_series = parse_station_series(texts.get("station_series.csv", ""), faults)
     files.units = parse_units(texts.get("units.csv", ""), faults)
-    files.responsibilities = parse_responsibilities(texts.get("responsibilities.csv", ""), faults)
+    files.responsibilities = parse_responsibilities(
+        texts.get("responsibilities.csv", ""), faults, _zone(files.info)
+    )
     files.rules = [(name, text) for name, text in sorted(texts.items()) if name.startswith("rules/")]
     return files
 
@@ -171,6 +160,13 @@ def parse_info(text: str | None, faults: Faults) -> DistrictInfo:
         name_en=table.text("name_en", required=False),
         timezone=zone,
     )
+
+
+def _zone(info: DistrictInfo) -> ZoneInfo:
+    try:
+        return ZoneInfo(info.timezone or "UTC")
+    except (KeyError, ValueError, OSError):  # a fault of district.toml by now
+        return ZoneInfo("UTC")
 
 
 def parse_kinds(name: str, text: str, faults: Faults) -> tuple[list[Metric], list[Kind]]:
@@ -548,34 +544,6 @@ def parse_units(text: str, faults: Faults) -> list[Unit]:
             )
         )
     return units
-
-
-def parse_responsibilities(text: str, faults: Faults) -> list[ListedResponsibility]:
-    """responsibilities.csv: who leads for which category in which place."""
-    name = "responsibilities.csv"
-    optional = ("area_layer", "area", "class", "limit_minutes", "clock")
-    listed = []
-    seen: dict[tuple[str, str, str], str] = {}
-    for row in csv_rows(name, text, ("category", "unit"), optional, faults) if text else ():
-        layer, area = row.text("area_layer"), row.text("area")
-        if bool(layer) != bool(area):
-            row.fault("area" if layer else "area_layer", "give both area_layer and area, or neither")
-        key = (row.required("category"), layer, area)
-        if (earlier := seen.setdefault(key, row.where)) != row.where:
-            row.fault("category", f"one category and place has one lead unit; {earlier} names it already")
-        listed.append(
-            ListedResponsibility(
-                where=row.where,
-                category=key[0],
-                area_layer=layer or None,
-                area=area or None,
-                unit=row.required("unit"),
-                incident_class=cast("IncidentClass | None", row.one_of("class", CLASSES)),
-                limit_minutes=row.whole("limit_minutes", 1),
-                clock=cast("Clock | None", row.one_of("clock", CLOCKS)),
-            )
-        )
-    return listed
 
 
 def _once(row: Row, column: str, code: str, seen: set[str]) -> None:

@@ -6,14 +6,17 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from city import responsibility_files
 from city.areas import Area
 from city.devices import Kind, Metric
 from city.errors import CityError
 from city.storage import areas, categories, devices, district, rules, stations, units
+from city.storage import responsibility_files as stored_responsibilities
 from city.units import Category, Unit
 
 Texts = dict[str, str]
@@ -138,23 +141,13 @@ def _units(connection: Connection[TupleRow]) -> str:
 
 
 def _responsibilities(connection: Connection[TupleRow], by_id: Mapping[int, Area]) -> str:
-    header = ("category", "area_layer", "area", "unit", "class", "limit_minutes", "clock")
-    known_units = units.load_units(connection)
-    rows = []
-    for line in units.load_responsibilities(connection):
-        area = by_id.get(line.area_id or 0)
-        rows.append(
-            (
-                line.category,
-                area.layer if area else None,
-                area.code if area else None,
-                known_units[line.unit_id].code,
-                line.incident_class,
-                line.limit_minutes,
-                line.clock,
-            )
-        )
-    return _csv(header, rows)
+    now = datetime.now(UTC)
+    return responsibility_files.written(
+        stored_responsibilities.living(connection, now),
+        {area.id: (area.layer, area.code) for area in by_id.values()},
+        stored_responsibilities.units(connection),
+        now=now,
+    )
 
 
 def _rules(connection: Connection[TupleRow], built_in_source: str, write_rules: WriteRules) -> Texts:

@@ -16,7 +16,7 @@ from city.units import Responsibility
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
-_LIST_LOCK = 7235_0060  # advisory: one change of the list at a time, so that what was checked still holds
+LIST_LOCK = 7235_0060  # advisory: one change of the list at a time, so that what was checked still holds
 COLUMNS = """
     r.id, r.category, r.area_id, r.unit_id, r.class AS incident_class, r.limit_minutes, r.clock, r.co_units, r.limits,
     r.automatic, r.valid_from, r.valid_to
@@ -51,7 +51,7 @@ def entry_of(row: Mapping[str, Any]) -> Responsibility:
 
 async def lock(connection: Connection) -> None:
     """Until the transaction's end nobody else changes the list."""
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LIST_LOCK,))
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LIST_LOCK,))
 
 
 async def speak(connection: Connection, actor: str, reason: str, incident_id: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Units and the list of responsibilities."""
+"""Units."""
 
 import secrets
 from collections.abc import Sequence
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
-from city.district_files import ListedResponsibility
-from city.units import Responsibility, Unit, UnitLoad
+from city.units import Unit, UnitLoad
 
 
 def load_units(connection: Connection[TupleRow]) -> dict[int, Unit]:
@@ -29,19 +28,6 @@ def list_units(connection: Connection[TupleRow]) -> list[UnitLoad]:
     )
     load: dict[int, int] = dict(rows.fetchall())
     return [UnitLoad(unit=unit, open_incidents=load.get(unit.id, 0)) for unit in units.values()]
-
-
-def load_responsibilities(connection: Connection[TupleRow]) -> list[Responsibility]:
-    """Every responsibility valid now whose unit is active."""
-    return (
-        connection.cursor(row_factory=class_row(Responsibility))
-        .execute(
-            'SELECT r.category, r.area_id, r.unit_id, r."class" AS incident_class, r.limit_minutes, r.clock'
-            " FROM responsibilities r JOIN units u ON u.id = r.unit_id AND u.active"
-            " WHERE r.valid_to IS NULL ORDER BY r.id"
-        )
-        .fetchall()
-    )
 
 
 def new_webhook_secret(connection: Connection[TupleRow], code: str, actor: str) -> str | None:
@@ -107,44 +93,3 @@ def write_units(connection: Connection[TupleRow], units: Sequence[Unit]) -> tupl
         ([unit.code for unit in units],),
     ).rowcount
     return changed, ended
-
-
-def write_responsibilities(
-    connection: Connection[TupleRow], listed: Sequence[ListedResponsibility]
-) -> tuple[int, int]:
-    """Make the valid responsibilities those listed (areas and units first); return begun and ended."""
-    areas: dict[tuple[str, str], int] = {
-        (layer, code): number
-        for layer, code, number in connection.execute(
-            "SELECT layer, code, id FROM areas WHERE valid_to IS NULL AND layer = ANY(%s)",
-            ([line.area_layer for line in listed],),
-        )
-    }
-    units = {unit.code: unit.id for unit in load_units(connection).values()}
-    wanted = [
-        (
-            line.category,
-            areas[line.area_layer, line.area] if line.area_layer and line.area else None,
-            units[line.unit],
-            line.incident_class,
-            line.limit_minutes,
-            line.clock,
-        )
-        for line in listed
-    ]
-    valid = {
-        row[1:]: row[0]
-        for row in connection.execute(
-            "SELECT id, category, area_id, unit_id, class, limit_minutes, clock FROM responsibilities"
-            " WHERE valid_to IS NULL"
-        )
-    }
-    ended = [valid[entry] for entry in valid.keys() - set(wanted)]
-    begun = [entry for entry in wanted if entry not in valid]
-    connection.execute("UPDATE responsibilities SET valid_to = now() WHERE id = ANY(%s)", (ended,))
-    connection.cursor().executemany(
-        "INSERT INTO responsibilities (category, area_id, unit_id, class, limit_minutes, clock)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        begun,
-    )
-    return len(begun), len(ended)

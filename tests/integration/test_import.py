@@ -4,6 +4,7 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ from city.devices import UnclaimedDevice
 from city.district import ImportReport
 from city.district_source import DistrictFilesError
 from city.errors import CityError
-from city.storage import areas, categories, devices, rules, stations, units
+from city.storage import areas, categories, devices, responsibility_files, rules, stations, units
 from city.storage import district as stored
 from city.storage.database import CHANNEL, connect
 from rules.definitions import to_rows
@@ -141,7 +142,7 @@ def test_a_small_district_reads_back_as_written(migrated_url: str, folder: Path)
         assert ground["C0"].geometry == square(0, 0)
         station = devices.load_devices(connection, ["W1"])[0]
         assert (station.warning_m, station.guaranteed_m, station.highest_m) == (3, 4, None)
-        entries = units.load_responsibilities(connection)
+        entries = responsibility_files.living(connection, datetime.now(UTC))
         assert [(entry.category, entry.area_id) for entry in entries] == [
             ("fire", None),
             ("flood", ids["C2"]),
@@ -227,7 +228,9 @@ def test_what_vanished_is_kept_as_history(migrated_url: str, folder: Path) -> No
     assert query(migrated_url, registrations) == [("D1", "registered"), ("D2", "retired"), ("W1", "retired")]
     with connect(migrated_url, application="test") as connection:
         assert [load.unit.code for load in units.list_units(connection)] == ["U1"]
-        assert [entry.incident_class for entry in units.load_responsibilities(connection)] == ["A"]
+        assert [
+            entry.incident_class for entry in responsibility_files.living(connection, datetime.now(UTC))
+        ] == ["A"]
 
 
 def test_what_comes_back_is_the_same_device_and_a_new_area(migrated_url: str, folder: Path) -> None:
