@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from city.alarms import IncidentClass
 from city.rosters import Duty, on_duty
 from city.units import Category, Responsibility, Unit
+from city.urging import DEFAULT, Ladder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,8 @@ class Directory:
     active: frozenset[int]
     responsibilities: Sequence[Responsibility]
     calendar: Mapping[date, bool]  # overrides of the holiday calendar: True is a working day
+    calendar_version: int = 0  # which deadlines that rest on it name
+    urging: Ladder = DEFAULT  # who hears of a deadline, and when
     duty: Mapping[int, Duty] = field(default_factory=dict)
     open_work: Mapping[int, int] = field(default_factory=dict)
     nearest: frozenset[str] = frozenset()

@@ -231,7 +231,7 @@ DEFAULT: Ladder = (
         step
         for stage in ("accept", "dispatch", "verify", "feedback", "archive", "answer", "suspension")
         for step in _steps(
-            stage,  # type: ignore[arg-type]  # the names above are stages; a test runs ``check`` over all
+            stage,
             ("-20%", "remind", ("handler",)),
             ("0", "overdue", ("unit_lead",)),
             ("+50%", "escalate", ("district",)),

@@ -1,5 +1,8 @@
 """Working time: deadlines written in working hours (工作时) and working days (工作日).
 
+A limit in working days is counted as the Civil Code counts days (articles 201 and 203): the day it begins on does not
+count, and it ends when business closes on the last one. A limit in working hours runs minute by minute.
+
 Pure. ``calendar`` maps dates to whether people work, above everything else known: a district's own decision,
 or the yearly arrangement before a new release of the holiday library carries it. Published years come from
 ``chinese_calendar`` (the State Council's yearly notice). For a year not published yet, Monday to Friday less
@@ -7,17 +10,23 @@ the statutory days stand in, and whatever rests on them is provisional.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from chinese_calendar import constants
+
+from city.clocks import Limit, TimeUnit
+from city.errors import CityError
 
 Calendar = Mapping[date, bool]
 Hours = Sequence[tuple[time, time]]  # spans of one day, in order, not overlapping
 
 WORK_HOURS: Hours = ((time(9), time(12)), (time(14), time(18)))
 _LONGEST_SEARCH_DAYS = 20 * 366
+_MINUTE = timedelta(minutes=1)
 
 # First day of the lunar year, Dragon Boat and Mid-Autumn. A lunar month may begin within minutes of midnight,
 # and a library's arithmetic is a day off (2027 and 2030 in ICU): hence a table.
@@ -36,18 +45,116 @@ _LUNAR_DAYS = {
 _FIXED_DAYS = ((1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3))
 
 
+class HoursError(CityError):
+    """Working windows that cannot be read; says what was written and how they are written."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Windows:
+    """When a unit works: the days, the district's zone, and the hours of a day."""
+
+    calendar: Calendar
+    zone: ZoneInfo
+    hours: Hours = WORK_HOURS
+
+    @property
+    def day(self) -> timedelta:
+        """How long a working day is."""
+        anchor = date(2000, 1, 1)
+        spans = (
+            datetime.combine(anchor, closes) - datetime.combine(anchor, opens) for opens, closes in self.hours
+        )
+        return sum(spans, timedelta())
+
+
+@lru_cache(maxsize=256)
+def read_hours(written: str) -> Hours:
+    """``09:00-12:00,14:00-18:00``; empty is the usual office hours. Raises HoursError."""
+    if not written.strip():
+        return WORK_HOURS
+    spans = []
+    for part in written.split(","):
+        begin, _, end = part.strip().partition("-")
+        try:
+            spans.append((time.fromisoformat(begin.strip()), time.fromisoformat(end.strip())))
+        except ValueError as error:
+            raise HoursError(f"hours = {written!r}: write windows such as 09:00-12:00,14:00-18:00") from error
+    flat = [instant for span in spans for instant in span]
+    if any(one >= other for one, other in pairwise(flat)):
+        raise HoursError(f"hours = {written!r}: windows follow each other and do not overlap, within one day")
+    return tuple(spans)
+
+
+def deadline(start: datetime, limit: Limit, windows: Windows) -> datetime:
+    """When a limit that begins at ``start`` is over, in UTC."""
+    if limit.unit == "natural":
+        return start.astimezone(UTC) + limit.amount * _MINUTE
+    if limit.unit == "working":
+        return add_working_minutes(start, limit.amount, windows.calendar, windows.zone, windows.hours)
+    return add_working_days(start, limit.amount, windows)
+
+
+def add_working_days(start: datetime, days: int, windows: Windows) -> datetime:
+    """The close of business of the n-th working day after the day of ``start``, in UTC."""
+    day = start.astimezone(windows.zone).date()
+    for _ in range(days):
+        day = _next_working_day(day, windows.calendar)
+    return datetime.combine(day, windows.hours[-1][1], windows.zone).astimezone(UTC)
+
+
+def moved(instant: datetime, by: timedelta, unit: TimeUnit, windows: Windows) -> datetime:
+    """``instant`` later or, with a negative ``by``, earlier by so much natural or working time, in UTC."""
+    if unit == "natural":
+        return instant.astimezone(UTC) + by
+    minutes = by / _MINUTE
+    if minutes >= 0:
+        return add_working_minutes(instant, minutes, windows.calendar, windows.zone, windows.hours)
+    left = -by
+    for begin, end in _spans_back(instant, windows):
+        if end - begin >= left:
+            return end - left
+        left -= end - begin
+    raise ValueError(f"{-minutes:g} working minutes before {instant.isoformat()} lie beyond twenty years")
+
+
+def minutes_between(start: datetime, end: datetime, unit: TimeUnit, windows: Windows) -> float:
+    """Natural or working minutes from ``start`` to ``end``; 0 when ``end`` is not later."""
+    if unit == "natural":
+        return max(0.0, (end - start) / _MINUTE)
+    return working_minutes_between(start, end, windows.calendar, windows.zone, windows.hours)
+
+
+def working_days_between(first: date, last: date, calendar: Calendar) -> int:
+    """Working days after ``first`` up to and with ``last``."""
+    days = (first + timedelta(days=number) for number in range(1, (last - first).days + 1))
+    return sum(is_working_day(day, calendar) for day in days)
+
+
+def whole_year(year: int, exceptions: Calendar) -> dict[date, bool]:
+    """Every day of a year: Monday to Friday, but for ``exceptions``."""
+    first = date(year, 1, 1)
+    days = (first + timedelta(days=number) for number in range((date(year + 1, 1, 1) - first).days))
+    return {day: exceptions.get(day, day.weekday() < 5) for day in days}
+
+
+def exceptions_of(year: int, calendar: Calendar) -> dict[date, bool]:
+    """The days of a year that differ from Monday to Friday, as far as it is known."""
+    days = whole_year(year, {})
+    return {day: not usual for day, usual in days.items() if is_working_day(day, calendar) is not usual}
+
+
 def is_working_day(day: date, calendar: Calendar) -> bool:
     """Whether people work on this day, as far as it is known."""
     if day in calendar:
         return calendar[day]
     if is_published(day.year):
         return day in constants.workdays or (day.weekday() < 5 and day not in constants.holidays)
-    return day.weekday() < 5 and day not in _statutory_days(day.year)
+    return day.weekday() < 5 and day not in statutory_days(day.year)
 
 
 def is_published(year: int) -> bool:
     """Whether the holiday library carries the arrangement of this year."""
-    first, last = _published_years()
+    first, last = published_years()
     return first <= year <= last
 
 
@@ -91,6 +198,27 @@ def working_minutes_between(
     return passed / timedelta(minutes=1)
 
 
+def _next_working_day(day: date, calendar: Calendar) -> date:
+    for number in range(1, _LONGEST_SEARCH_DAYS):
+        if is_working_day(later := day + timedelta(days=number), calendar):
+            return later
+    raise ValueError(f"no working day follows {day.isoformat()} within twenty years")
+
+
+def _spans_back(end: datetime, windows: Windows) -> Iterator[tuple[datetime, datetime]]:
+    """Stretches of working time before ``end``, the latest first, in UTC."""
+    last = end.astimezone(windows.zone).date()
+    for number in range(_LONGEST_SEARCH_DAYS):
+        day = last - timedelta(days=number)
+        if not is_working_day(day, windows.calendar):
+            continue
+        for opens, closes in reversed(windows.hours):
+            begin = datetime.combine(day, opens, windows.zone).astimezone(UTC)
+            finish = min(datetime.combine(day, closes, windows.zone).astimezone(UTC), end.astimezone(UTC))
+            if begin < finish:
+                yield begin, finish
+
+
 def _spans(
     start: datetime, calendar: Calendar, zone: ZoneInfo, hours: Hours
 ) -> Iterator[tuple[datetime, datetime]]:
@@ -108,13 +236,14 @@ def _spans(
 
 
 @lru_cache(maxsize=1)
-def _published_years() -> tuple[int, int]:
+def published_years() -> tuple[int, int]:
+    """The first and the last year that the holiday library carries."""
     years = [day.year for day in constants.holidays]
     return min(years), max(years)
 
 
 @lru_cache(maxsize=64)
-def _statutory_days(year: int) -> frozenset[date]:
+def statutory_days(year: int) -> frozenset[date]:
     """The days off by law alone (since 2025: thirteen), without the shifts of a yearly notice."""
     days = {date(year, month, day) for month, day in _FIXED_DAYS}
     days.add(_clear_and_bright(year))

@@ -1,7 +1,7 @@
 """The directory of dispatch, read as a whole; asynchronous."""
 
-from collections.abc import Collection, Mapping
-from datetime import date, timedelta
+from collections.abc import Collection
+from datetime import timedelta
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from city.alarms import IncidentClass
 from city.clocks import LimitError, Limits, read_limits
 from city.directory import Directory, Place
 from city.responsibilities import ResponsibilityList
-from city.storage import rosters
+from city.storage import calendar, rosters, urging
 from city.units import Category, Responsibility, Unit
 
 Connection = AsyncConnection[Any]
@@ -77,6 +77,7 @@ async def load(
         "SELECT code, join_minutes FROM categories WHERE join_minutes IS NOT NULL"
     )
     nearest = await connection.execute("SELECT prefix FROM nearest_categories")
+    calendar_version, days = await calendar.current(connection)
     return Directory(
         version=read_at,
         district_code=district_code,
@@ -87,7 +88,9 @@ async def load(
         units={unit.id: unit for unit in units},
         active=frozenset(row[0] for row in await active.fetchall()),
         responsibilities=await _responsibilities(connection),
-        calendar=await _calendar(connection),
+        calendar=days,
+        calendar_version=calendar_version,
+        urging=await urging.ladder(connection),
         duty=await rosters.duties(connection),
         open_work=await open_work(connection),
         nearest=frozenset(row[0] for row in await nearest.fetchall()),
@@ -124,10 +127,6 @@ async def _responsibilities(connection: Connection) -> ResponsibilityList:
     return ResponsibilityList(
         Responsibility(**_with_limits(row) | {"co_unit_ids": tuple(row["co_unit_ids"])}) for row in rows
     )
-
-
-async def _calendar(_connection: Connection) -> Mapping[date, bool]:
-    return {}
 
 
 async def _places(connection: Connection) -> dict[int, tuple[Place, ...]]:

@@ -22,7 +22,7 @@ from city.worktime import (
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BOUNDS = (datetime(2025, 1, 1), datetime(2028, 1, 1))  # noqa: DTZ001 - hypothesis adds the zone
-FIRST_UNPUBLISHED = 1 + worktime._published_years()[1]
+FIRST_UNPUBLISHED = 1 + worktime.published_years()[1]
 
 
 def at(text: str) -> datetime:
@@ -113,8 +113,8 @@ def test_a_year_not_published_is_provisional() -> None:
 
 def test_days_off_by_law_are_kept_where_nothing_is_published() -> None:
     spring_festival = [date(2027, 2, day) for day in (5, 6, 7, 8)]
-    assert set(spring_festival) < worktime._statutory_days(2027)
-    assert len(worktime._statutory_days(2027)) == 13
+    assert set(spring_festival) < worktime.statutory_days(2027)
+    assert len(worktime.statutory_days(2027)) == 13
     far = date(2077, 10, 1)
     assert not is_published(far.year)
     assert far.weekday() < 5
