@@ -72,7 +72,7 @@ class NewReport:
 class Registered:
     """What became of a report: ``joined`` an incident that stood already, or opened one.
 
-    ``incident_id`` None = put right on the spot. ``repeated``: the sender's number was known, nothing was done.
+    ``tracking`` is as it is stored; people read it ``spoken``. ``incident_id`` None = put right on the spot. ``repeated``: the sender's number was known, nothing was done.
     """
 
     report_id: int

@@ -23,7 +23,6 @@ from city.reports import (
     Registered,
     Report,
     new_tracking,
-    spoken,
 )
 from city.settings import Settings
 from city.storage import alarms, fusions, incidents, photos, reports
@@ -106,7 +105,7 @@ async def register(
     _log.info("report received", report=case.id, channel=report.channel, joined=joined, place=where)
     return Registered(
         report_id=case.id,
-        tracking=spoken(tracking),
+        tracking=tracking,
         incident_id=incident.id if incident else None,
         joined=joined,
         received_at=now,
@@ -117,7 +116,7 @@ async def register(
 def _again(known: Report) -> Registered:
     return Registered(
         report_id=known.id,
-        tracking=spoken(known.tracking),
+        tracking=known.tracking,
         incident_id=known.incident_id,
         joined=known.joined,
         received_at=known.received_at,
