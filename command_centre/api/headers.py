@@ -1,8 +1,9 @@
 """What every answer carries so that a browser asks nobody else and runs nothing that is not ours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.datastructures import MutableHeaders
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from command_centre.api.problem import Problem
@@ -29,6 +30,15 @@ ALWAYS: Iterable[tuple[str, str]] = (
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
 )
 LARGEST_BODY = 1024 * 1024
+# Where more is wanted than JSON: five photos of 10 MB with the fields around them.
+PHOTOS = 51 * 1024 * 1024
+LARGER: Mapping[tuple[str, str], int] = {
+    ("POST", "/api/reports"): PHOTOS,
+    ("POST", "/api/reports/{tracking}/more"): PHOTOS,
+    ("POST", "/api/photos"): PHOTOS,
+    ("POST", "/open311/v2/requests.{form}"): PHOTOS,
+}
+_LARGER = [(method, compile_path(path)[0], most) for (method, path), most in LARGER.items()]
 
 
 class Headers:
@@ -64,6 +74,14 @@ def _too_large(scope: Scope) -> Problem | None:
     if b"transfer-encoding" in given:
         return Problem(411, "send the body with a Content-Length", "请附带 Content-Length 发送内容")
     length = given.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > LARGEST_BODY:
-        return Problem(413, f"a body may have {LARGEST_BODY} bytes", f"内容最多 {LARGEST_BODY} 字节")
+    most = _most(scope)
+    if not length.isdigit() or int(length) > most:
+        return Problem(413, f"a body may have {most} bytes", f"内容最多 {most} 字节")
     return None
+
+
+def _most(scope: Scope) -> int:
+    for method, pattern, most in _LARGER:
+        if scope["method"] == method and pattern.match(scope["path"]):
+            return most
+    return LARGEST_BODY
