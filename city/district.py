@@ -18,6 +18,7 @@ from city.errors import CityError
 from city.responsibility_plan import Plan
 from city.storage import areas as stored_areas
 from city.storage import categories as stored_categories
+from city.storage import components as stored_components
 from city.storage import devices as stored_devices
 from city.storage import district as stored
 from city.storage import responsibility_files as stored_responsibilities
@@ -33,7 +34,7 @@ ParseRules = Callable[[str, str], list[tuple[str, dict[str, object]]]]  # text, 
 CheckRules = Callable[[Connection[TupleRow], Sequence[str]], tuple[list[str], list[str]]]
 
 BUILT_IN = "built-in:"  # stands before the source of a rule that came with the product
-_READER = b"2"  # part of the digest: raise it when the same files are to be read differently
+_READER = b"3"  # part of the digest: raise it when the same files are to be read differently
 _LARGEST_FILE = 256 * 1024 * 1024  # bytes
 
 
@@ -58,6 +59,8 @@ class ImportReport:
     units_deactivated: int = 0
     responsibilities_begun: int = 0
     responsibilities_ended: int = 0
+    components_changed: int = 0
+    components_removed: int = 0
     responsibilities_kept: list[str] = field(default_factory=list)  # a person decided otherwise than the file
     rules_changed: int = 0
     rules_ended: int = 0
@@ -111,7 +114,9 @@ def import_defaults(url: str, *, parse_rules: ParseRules) -> None:
         stored.lock(connection)
         overwrite = stored.source_digest(connection) is None
         stored_devices.upsert_kinds(connection, defaults.metrics, defaults.kinds, overwrite=overwrite)
-        stored_categories.upsert_categories(connection, defaults.categories, overwrite=overwrite)
+        stored_categories.upsert_categories(
+            connection, defaults.categories, overwrite=overwrite, origin="built-in"
+        )
         if all(source.startswith(BUILT_IN) for source in stored_rules.imported_sources(connection)):
             stored_rules.take_files(connection, defaults.rules)
         nudge(connection)
@@ -162,6 +167,7 @@ _NAMES = (
     "station_series.csv",
     "units.csv",
     "responsibilities.csv",
+    "components.csv",
 )
 
 
@@ -308,18 +314,13 @@ def _write(
 ) -> ImportReport:
     own_metrics = {metric.code for metric in files.metrics}
     own_kinds = {kind.code for kind in files.kinds}
-    own_categories = {category.code for category in files.categories}
     stored_devices.upsert_kinds(
         connection,
         [metric for metric in defaults.metrics if metric.code not in own_metrics] + files.metrics,
         [kind for kind in defaults.kinds if kind.code not in own_kinds] + files.kinds,
         overwrite=True,
     )
-    stored_categories.upsert_categories(
-        connection,
-        [entry for entry in defaults.categories if entry.code not in own_categories] + files.categories,
-        overwrite=True,
-    )
+    said = _write_categories(connection, files, defaults)
     by_code = district_checks.layers_by_code(files.areas)
     parents = [district_checks.parent_key(area, by_code, files.info.code) for area in files.areas]
     areas = stored_areas.write_areas(connection, files.areas, parents)
@@ -333,6 +334,7 @@ def _write(
     stored_responsibilities.lock(connection)
     listed = stored_responsibilities.planned(connection, files.responsibilities, over_people=False)
     stored_responsibilities.carry_out(connection, listed, actor="import", reason="responsibilities.csv")
+    components = stored_components.write_components(connection, files.components)
     rules = stored_rules.take_files(connection, defaults.rules)
     checked: list[str] = []
     if check_rules is not None:
@@ -359,8 +361,30 @@ def _write(
         rules_ended=len(rules.ended),
         rules_drafted=list(rules.drafts),
         rules_kept=list(rules.kept),
-        warnings=_said_of_rules(rules) + checked,
+        components_changed=components[0],
+        components_removed=components[1],
+        warnings=said + _said_of_rules(rules) + checked,
     )
+
+
+def _write_categories(
+    connection: Connection[TupleRow], files: DistrictFiles, defaults: _Defaults
+) -> list[str]:
+    """Built-in ones, then the district's own; what is said of those that a person or an incident holds on to."""
+    own = {category.code: category for category in files.categories}
+    stored_categories.lock(connection)
+    built_in = [entry for entry in defaults.categories if entry.code not in own]
+    stored_categories.upsert_categories(connection, built_in, overwrite=True, origin="built-in")
+    stored_categories.upsert_categories(connection, own.values(), overwrite=True, origin="district")
+    known = stored_categories.load_categories(connection)
+    said = [
+        f"category {code}: a person has changed it: theirs stays, the file's line is not taken "
+        f"(city catalogue import brings in a file)"
+        for code, category in own.items()
+        if known[code] != category
+    ]
+    gone = stored_categories.retire_unlisted(connection, [*own, *(entry.code for entry in built_in)])
+    return said + [f"category {code}: in no file any more: retired, kept for what names it" for code in gone]
 
 
 def _said_of_rules(rules: stored_rules.FileRules) -> list[str]:

@@ -38,6 +38,7 @@ def check(
     _check_station_series(files, metrics, faults)
     _check_units(files, faults)
     _check_responsibilities(files, categories, faults)
+    _check_components(files, categories, faults)
     return _warnings(files) if len(faults) == 0 else []
 
 
@@ -77,9 +78,20 @@ def _nearest(value: str, known: Collection[str]) -> str:
 
 def _check_category_parents(own: list[Category], known: Collection[str], faults: Faults) -> None:
     for category in own:
-        if category.parent is not None and category.parent not in known:
+        if category.parent is not None and category.parent not in known:  # a code's way through the tree
             where = f"categories.csv {category.code}"
             faults.value(where, "parent", category.parent, _nearest(category.parent, known))
+
+
+def _check_components(files: DistrictFiles, categories: Collection[str], faults: Faults) -> None:
+    cells = names_of(files.areas, "cell")
+    for component in files.components:
+        where = f"components.csv {component.code}"
+        if component.cell is not None and component.cell not in cells:
+            remedy = "areas.geojson has no such cell; correct it or leave it empty"
+            faults.value(where, "cell", component.cell, remedy)
+        if component.category is not None and component.category not in categories:
+            faults.value(where, "category", component.category, _nearest(component.category, categories))
 
 
 def _check_area_parents(files: DistrictFiles, faults: Faults) -> None:

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from typing import cast
 from zoneinfo import ZoneInfo
 
+from city import catalogue_reading
 from city.areas import Geometry
+from city.code_forms import CodeFault, CodeForms, parse_forms, read_code
+from city.components import STATES, Component, ComponentState
 from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
 from city.responsibility_files import ListedResponsibility, parse_responsibilities
 from city.stations import KINDS as STATION_KINDS
 from city.stations import SERIES_ROLES, Levels, SeriesRole
-from city.units import Category, Clock, IncidentClass, Unit
+from city.units import Category, Unit
 
 # From the outside in; others are nets of line departments.
 LAYERS = ("district", "street", "community", "cell")
@@ -28,7 +31,6 @@ LONGEST_TRAVEL_MIN = 30 * 24 * 60  # minutes; no river of a district takes longe
 _CODE = re.compile(r"[^\s/+#\x00-\x1f\x7f]{1,128}")  # stands in a topic: no level separator, no wildcard
 _TAG = re.compile(r"[^\s;,]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_CATEGORY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,7 @@ class DistrictInfo:
     name: str
     name_en: str
     timezone: str
+    code_forms: CodeForms = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +119,7 @@ class DistrictFiles:
     station_series: list[ListedSeries] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
     responsibilities: list[ListedResponsibility] = field(default_factory=list)
+    components: list[Component] = field(default_factory=list)
     rules: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -139,6 +143,7 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
     files.responsibilities = parse_responsibilities(
         texts.get("responsibilities.csv", ""), faults, _zone(files.info)
     )
+    files.components = parse_components(texts.get("components.csv", ""), files.info.code_forms, faults)
     files.rules = [(name, text) for name, text in sorted(texts.items()) if name.startswith("rules/")]
     return files
 
@@ -148,7 +153,7 @@ def parse_info(text: str | None, faults: Faults) -> DistrictInfo:
     values = parsed_toml("district.toml", text, faults) if text is not None else None
     if values is None:
         return DistrictInfo(code="", name="", name_en="", timezone="UTC")
-    table = TomlTable("district.toml", values, ("code", "name", "name_en", "timezone"), faults)
+    table = TomlTable("district.toml", values, ("code", "name", "name_en", "timezone", "code_forms"), faults)
     zone = table.text("timezone")
     try:
         ZoneInfo(zone or "UTC")
@@ -159,6 +164,7 @@ def parse_info(text: str | None, faults: Faults) -> DistrictInfo:
         name=table.text("name"),
         name_en=table.text("name_en", required=False),
         timezone=zone,
+        code_forms=parse_forms("district.toml", values.get("code_forms"), faults),
     )
 
 
@@ -209,31 +215,49 @@ def parse_kinds(name: str, text: str, faults: Faults) -> tuple[list[Metric], lis
 
 
 def parse_categories(name: str, text: str, faults: Faults) -> list[Category]:
-    """categories.csv: the kinds of incident with class and limit."""
+    """categories.csv: the kinds of incident with class and limit; the older columns must be there."""
     required = ("code", "parent", "name", "name_en", "class", "limit_minutes", "clock")
+    optional = [column for column in catalogue_reading.COLUMNS if column not in required]
+    rows = list(csv_rows(name, text, required, optional, faults))
+    columns = (*required, *optional)
+    lines = [(int(row.where.rpartition(" ")[2]), [row.text(column) for column in columns]) for row in rows]
+    reading = catalogue_reading.read(catalogue_reading.Table(name=name, header=columns, rows=lines))
+    for line in reading.lines:
+        for fault in line.faults:
+            faults.value(f"{name} line {fault.row}", fault.column, fault.value, fault.remedy)
+    return [line.category for line in reading.lines]
+
+
+def parse_components(text: str, forms: CodeForms, faults: Faults) -> list[Component]:
+    """components.csv: public facilities with their codes, in the forms that district.toml names."""
+    name = "components.csv"
+    optional = ["category", "name", "owner_unit", "maintainer_unit", "cell", "address", "lon", "lat", "state"]
     seen: set[str] = set()
-    categories = []
-    for row in csv_rows(name, text, required, (), faults):
+    components = []
+    for row in csv_rows(name, text, ("code", "kind"), optional, faults) if text else ():
         code = row.required("code")
-        if code and not _CATEGORY.fullmatch(code):
-            row.fault(
-                "code", "use small letters, digits and _ , with dots between the levels, such as fire.smoke"
-            )
+        if code and isinstance(found := read_code(code, forms.get("component", ())), CodeFault):
+            row.fault("code", found.reason_en)
         _once(row, "code", code, seen)
-        for column in ("class", "limit_minutes"):
-            row.required(column)
-        categories.append(
-            Category(
+        longitude, latitude = row.number("lon", -180, 180), row.number("lat", -90, 90)
+        if bool(row.text("lon")) != bool(row.text("lat")):
+            row.fault("lon" if row.text("lat") else "lat", "give both lon and lat, or neither")
+        components.append(
+            Component(
                 code=code,
-                parent=row.text("parent") or None,
-                name=row.required("name"),
-                name_en=row.text("name_en"),
-                incident_class=cast(IncidentClass, row.one_of("class", CLASSES) or "C"),
-                limit_minutes=row.whole("limit_minutes", 1) or 1,
-                clock=cast(Clock, row.one_of("clock", CLOCKS) or "natural"),
+                kind=row.required("kind"),
+                category=row.text("category") or None,
+                name=row.text("name"),
+                owner_unit=row.text("owner_unit"),
+                maintainer_unit=row.text("maintainer_unit"),
+                cell=row.text("cell") or None,
+                address=row.text("address"),
+                longitude=longitude,
+                latitude=latitude,
+                state=cast("ComponentState", row.one_of("state", STATES) or "in_use"),
             )
         )
-    return categories
+    return components
 
 
 def parse_areas(text: str, faults: Faults) -> list[DrawnArea]:

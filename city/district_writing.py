@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from city import responsibility_files
+from city import code_forms, responsibility_files
 from city.areas import Area
+from city.catalogue_reading import written as catalogue_written
 from city.devices import Kind, Metric
+from city.district_files import DistrictInfo
 from city.errors import CityError
-from city.storage import areas, categories, devices, district, rules, stations, units
+from city.storage import areas, categories, components, devices, district, rules, stations, units
 from city.storage import responsibility_files as stored_responsibilities
 from city.units import Category, Unit
 
@@ -44,7 +46,7 @@ def texts(
         raise CityError("the database holds no district yet; run `city import FOLDER` first")
     drawn = areas.load_imported(connection)
     written = {
-        "district.toml": _table(dataclasses.asdict(info)),
+        "district.toml": _district(info),
         "kinds.toml": _kinds(connection, metrics, kinds),
         "categories.csv": _categories(connection, categories),
         "areas.geojson": _geojson(drawn),
@@ -53,6 +55,7 @@ def texts(
         "station_series.csv": _station_series(connection),
         "units.csv": _units(connection),
         "responsibilities.csv": _responsibilities(connection, {area.id: area for area in drawn}),
+        "components.csv": _components(connection),
     }
     written |= _rules(connection, built_in_source, write_rules)
     return {name: text for name, text in written.items() if text}
@@ -75,10 +78,20 @@ def _kinds(connection: Connection[TupleRow], metrics: Collection[Metric], kinds:
     return "\n".join(parts)
 
 
+def _district(info: DistrictInfo) -> str:
+    forms = code_forms.to_plain(info.code_forms)
+    named = {"code": info.code, "name": info.name, "name_en": info.name_en, "timezone": info.timezone}
+    return _table(named | ({"code_forms": forms} if forms else {}))
+
+
 def _categories(connection: Connection[TupleRow], built_in: Collection[Category]) -> str:
-    header = ("code", "parent", "name", "name_en", "class", "limit_minutes", "clock")
     own = [entry for entry in categories.load_categories(connection).values() if entry not in built_in]
-    return _csv(header, (dataclasses.astuple(entry) for entry in own)) if own else ""
+    return catalogue_written(own) if own else ""
+
+
+def _components(connection: Connection[TupleRow]) -> str:
+    lines = components.listed(connection)
+    return _csv(_COMPONENTS.split(), (dataclasses.astuple(line) for line in lines)) if lines else ""
 
 
 def _geojson(drawn: Sequence[Area]) -> str:
@@ -103,6 +116,7 @@ _DEVICES = (
 )
 _STATIONS = "code station_kind river datum_m zero_m warning_m guaranteed_m highest_m bank_m design_m"
 _STATIONS += " upstream travel_min"
+_COMPONENTS = "code kind category name owner_unit maintainer_unit cell address lon lat state"
 _SERIES = "station role device metric travel_min"
 
 
