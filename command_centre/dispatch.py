@@ -1,70 +1,59 @@
 """Who has it, why, and by when: the responsibility list looked up for a category and a place.
 
-The list is read category first, place second: what it is decides which trade (gas is the gas company's
-wherever it leaks), where it is decides which crew of that trade. Among entries for the longest matching
-category the smallest place wins: cell, then community, then street, then the whole district.
+The list is read category first, place second (``responsibility.ranked``); who is on duty, full or nearest is
+``choosing``; how long each stage may take is ``limits``. What is decided here is whether it goes by itself, and what
+the incident and its clocks are when it opens or leaves the lane.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Literal
 
 from city.alarms import IncidentClass
+from city.clocks import End, Limits, Start
 from city.directory import Directory, Place
-from city.incidents import Change, Happening, Incident, Tell, more_urgent
-from city.units import Clock, Responsibility, Unit
-from city.worktime import add_working_minutes
-
-UNKNOWN_LIMIT_MINUTES = 60  # a category that nobody catalogued: an hour, and the reason says so
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Matter:
-    """What must be dispatched: category, place and how urgent its first alarm is (None = as catalogued)."""
-
-    category: str
-    cell_id: int | None
-    alarm_class: IncidentClass | None = None
-    unclaimed_device: str = ""
-    late: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
-    """``unit`` None is the unassigned lane. ``due_at`` holds there too: nobody's matter is late as well."""
-
-    unit: Unit | None
-    incident_class: IncidentClass
-    due_at: datetime
-    reason: str
-    reason_en: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Limit:
-    minutes: int
-    clock: Clock
+from city.incidents import Change, Happening, Incident, State, Tell, more_urgent
+from city.units import Responsibility, Unit
+from city.worktime import deadline
+from command_centre import dispatch_words, limits
+from command_centre.choosing import Choice, choose, entry_of_unit
+from command_centre.clocks import windows_of
+from command_centre.matters import Alternative, Decision, Matter, Source
+from command_centre.responsibility import ranked
 
 
 def decide(matter: Matter, directory: Directory, now: datetime) -> Decision:
     """The lead unit with its deadline counted from ``now``, or the lane with what is missing."""
-    places = _places(matter, directory)
-    matching = _ranked(matter.category, places, directory.responsibilities)
-    entry = next((one for one in matching if one.unit_id in directory.active), None)
-    limit = _limit(matter.category, entry, directory)
-    classes = [directory.class_of(matter.category)]
-    classes += [found for found in (matter.alarm_class, entry and entry.incident_class) if found]
-    reason, reason_en = _reason(matter, places, directory, entry, matching)
-    incident_class = classes[0]
-    for other in classes[1:]:
-        incident_class = more_urgent(incident_class, other)
+    places = _places(matter.cell_id, directory)
+    entries = ranked(matter.category, places, directory.responsibilities, now)
+    named = next((entry for entry in entries if entry.unit_id in directory.active), None)
+    urgent = _class(matter, named, directory) == "A"
+    choice = choose(matter, entries, directory, now, urgent=urgent)
+    deciding = choice.entry or named
+    incident_class = _class(matter, deciding, directory)
+    category = directory.category(matter.category)
+    nature = matter.nature or (category.nature if category else "alarm")
+    within = limits.limits_of(category, deciding, incident_class, nature, matter.source, directory)
+    automatic = _by_itself(matter, deciding, directory)
+    why = dispatch_words.reason(matter, places, directory, choice, within["handle"])
+    if not automatic:
+        why = dispatch_words.not_by_itself(matter, directory, choice.unit, why)
+    unit = choice.unit if automatic else None
     return Decision(
-        unit=directory.units[entry.unit_id] if entry else None,
+        unit=unit,
+        suggestion=choice.unit,
+        co_units=_beside(choice, directory),
         incident_class=incident_class,
-        due_at=deadline(now, limit.minutes, limit.clock, directory),
-        reason=reason,
-        reason_en=reason_en,
+        event_level=category.event_level if category else 4,
+        nature=nature,
+        limits=within,
+        due_at=deadline(now, within["handle"], windows_of(unit.id if unit else None, directory)),
+        steps=steps_of(choice.unit),
+        automatic=automatic,
+        reason=why[0],
+        reason_en=why[1],
+        alternatives=tuple(choice.alternatives),
     )
 
 
@@ -75,19 +64,24 @@ def opening(
     *,
     temporary_id: int = 0,
     actor: str,
-    source: Literal["alarm", "person", "system"],
+    source: Source,
     title: str,
     detail: Mapping[str, object],
     text: str = "",
     last_alarm_at: datetime | None = None,
     exercise: bool = False,
+    registered: bool = False,
     position: tuple[float, float] | None = None,
 ) -> Change:
-    """A new incident, its unit told or in the lane. ``temporary_id`` is 0 or less: storing numbers it."""
+    """A new incident, its unit told or in the lane. ``temporary_id`` is 0 or less: storing numbers it.
+
+    ``registered``: what does not go by itself waits first for somebody who says that it is a matter at all.
+    """
     unit = decision.unit
+    waits: State = "registered" if registered and not decision.automatic else "filed"
     incident = Incident(
         id=temporary_id,
-        state="dispatched" if unit else "filed",
+        state="dispatched" if unit else waits,
         incident_class=decision.incident_class,
         base_class=decision.incident_class,
         category=matter.category,
@@ -97,6 +91,14 @@ def opening(
         reason=decision.reason,
         reason_en=decision.reason_en,
         source=source,
+        nature=decision.nature,
+        event_level=decision.event_level,
+        steps=steps_of(unit),
+        longitude=matter.longitude,
+        latitude=matter.latitude,
+        reported=source == "report",
+        collected_by=actor if source in ("report", "person") else None,
+        dispatched_at=now if unit else None,
         due_at=decision.due_at,
         opened_at=now,
         last_alarm_at=last_alarm_at,
@@ -104,10 +106,12 @@ def opening(
         awaiting_since=now,
         exercise=exercise,
     )
-    due = decision.due_at.isoformat()
-    given: dict[str, object] = {"reason_en": decision.reason_en, "due_at": due}
-    if unit is not None:
-        given["unit"] = unit.code
+    given: dict[str, object] = {"reason_en": decision.reason_en, "due_at": decision.due_at.isoformat()}
+    if decision.suggestion is not None:
+        given["unit" if unit else "suggestion"] = decision.suggestion.code
+    first: Literal["acknowledge", "accept", "dispatch"] = (
+        "acknowledge" if unit else "accept" if waits == "registered" else "dispatch"
+    )
     return Change(
         incident=incident,
         happenings=(
@@ -116,13 +120,15 @@ def opening(
             ),
             Happening(kind="dispatched" if unit else "unassigned", reason=decision.reason, detail=given),
         ),
-        tells=(Tell(purpose="order"),) if unit else (),
+        tells=_orders(decision),
+        effects=(Start(stage="handle", due_at=decision.due_at), Start(stage=first)),
+        co_units=decision.co_units if unit and decision.co_units else None,
         position=position,
     )
 
 
 def leaving_lane(incident: Incident, decision: Decision, now: datetime) -> Change | None:
-    """The incident dispatched, once the completed list names a unit for it; None while nobody has it.
+    """The incident dispatched, once there is a unit for it; None while nobody has it.
 
     As when a person dispatches it, the unit's clock begins now; the class does not fall.
     """
@@ -130,8 +136,8 @@ def leaving_lane(incident: Incident, decision: Decision, now: datetime) -> Chang
     if unit is None:
         return None
     incident_class = more_urgent(incident.incident_class, decision.incident_class)
-    reason = f"清单已补充，自动派遣；{decision.reason}"
-    reason_en = f"dispatched by itself after the list was completed; {decision.reason_en}"
+    reason = f"再次核对后自动派遣；{decision.reason}"
+    reason_en = f"dispatched by itself when the lane was looked at again; {decision.reason_en}"
     dispatched = replace(
         incident,
         state="dispatched",
@@ -140,6 +146,8 @@ def leaving_lane(incident: Incident, decision: Decision, now: datetime) -> Chang
         unit_id=unit.id,
         reason=reason,
         reason_en=reason_en,
+        steps=steps_of(unit),
+        dispatched_at=now,
         due_at=decision.due_at,
         overdue_at=None,
         acknowledged_at=None,
@@ -160,139 +168,120 @@ def leaving_lane(incident: Incident, decision: Decision, now: datetime) -> Chang
     return Change(
         incident=dispatched,
         happenings=(Happening(kind="dispatched", reason=reason, detail=detail),),
-        tells=(Tell(purpose="order"),),
+        tells=_orders(decision),
+        effects=(
+            End(stages=("dispatch", "accept")),
+            Start(stage="handle", due_at=decision.due_at),
+            Start(stage="acknowledge"),
+        ),
+        co_units=decision.co_units or None,
     )
 
 
-def matter_of(incident: Incident) -> Matter:
+def matter_of(incident: Incident, passed_over: frozenset[int] = frozenset()) -> Matter:
     """What an incident that is already open is about, to decide on it again."""
-    return Matter(category=incident.category, cell_id=incident.area_id, alarm_class=incident.base_class)
+    return Matter(
+        category=incident.category,
+        cell_id=incident.area_id,
+        alarm_class=incident.base_class,
+        nature=incident.nature,
+        source=incident.source,
+        longitude=incident.longitude,
+        latitude=incident.latitude,
+        passed_over=passed_over,
+    )
+
+
+def limits_for(incident: Incident, directory: Directory) -> Limits:
+    """Its stages' limits as list and catalogue say for the unit that has it."""
+    at = incident.dispatched_at or incident.opened_at
+    entry = _entry_for(incident.category, incident.unit_id, incident.area_id, directory, at)
+    category = directory.category(incident.category)
+    return limits.limits_of(
+        category, entry, incident.incident_class, incident.nature, incident.source, directory
+    )
 
 
 def due_for(
-    category: str, unit_id: int | None, cell_id: int | None, directory: Directory, now: datetime
+    category: str,
+    unit_id: int | None,
+    cell_id: int | None,
+    directory: Directory,
+    now: datetime,
+    incident_class: IncidentClass | None = None,
 ) -> datetime:
     """The deadline when a person chose the unit: by its own entry if it has one, else the category's."""
-    places = _places(Matter(category=category, cell_id=cell_id), directory)
-    own = [one for one in _ranked(category, places, directory.responsibilities) if one.unit_id == unit_id]
-    limit = _limit(category, own[0] if own else None, directory)
-    return deadline(now, limit.minutes, limit.clock, directory)
-
-
-def deadline(start: datetime, minutes: int, clock: Clock, directory: Directory) -> datetime:
-    """Natural minutes run through the night; working minutes rest with the people."""
-    if clock == "natural":
-        return start + timedelta(minutes=minutes)
-    return add_working_minutes(start, minutes, directory.calendar, directory.zone)
-
-
-def _places(matter: Matter, directory: Directory) -> Sequence[Place]:
-    return directory.places.get(matter.cell_id, ()) if matter.cell_id is not None else ()
-
-
-def _ranked(
-    category: str, places: Sequence[Place], responsibilities: Sequence[Responsibility]
-) -> list[Responsibility]:
-    """The entries that cover the matter, the most specific first."""
-    nearness = {place.area_id: rank for rank, place in enumerate(places)}
-    whole_district = len(places)
-    ranked = []
-    for entry in responsibilities:
-        if category != entry.category and not category.startswith(entry.category + "."):
-            continue
-        rank = whole_district if entry.area_id is None else nearness.get(entry.area_id)
-        if rank is not None:
-            ranked.append((-len(entry.category), rank, entry))
-    ranked.sort(key=lambda found: found[:2])
-    return [entry for _, _, entry in ranked]
-
-
-def _limit(category: str, entry: Responsibility | None, directory: Directory) -> _Limit:
+    entry = _entry_for(category, unit_id, cell_id, directory, now)
     known = directory.category(category)
-    minutes = known.limit_minutes if known else UNKNOWN_LIMIT_MINUTES
-    clock: Clock = known.clock if known else "natural"
-    if entry is not None:
-        minutes = entry.limit_minutes or minutes
-        clock = entry.clock or clock
-    return _Limit(minutes=minutes, clock=clock)
+    within = limits.limits_of(
+        known,
+        entry,
+        incident_class or directory.class_of(category),
+        known.nature if known else "alarm",
+        "alarm",
+        directory,
+    )
+    return deadline(now, within["handle"], windows_of(unit_id, directory))
 
 
-def _reason(
-    matter: Matter,
-    places: Sequence[Place],
-    directory: Directory,
-    entry: Responsibility | None,
-    matching: Sequence[Responsibility],
-) -> tuple[str, str]:
-    """Chinese and English, with every doubt a dispatcher should know of."""
-    name, name_en = _category_names(matter.category, directory)
-    where, where_en = _where(matter, places)
-    if entry is not None:
-        unit = directory.units[entry.unit_id]
-        limit = _limit(matter.category, entry, directory)
-        area, area_en = _area_names(entry, places)
-        clock, clock_en = ("工作", "working") if limit.clock == "working" else ("自然", "natural")
-        reason = f"职责清单：{entry.category} × {area} → {unit.name}，时限{limit.minutes}分钟（{clock}时）"
-        reason_en = (
-            f"responsibility list: {entry.category} x {area_en} -> {unit.name_en or unit.name}, "
-            f"{limit.minutes} {clock_en} minutes"
-        )
-    else:
-        reason = f"{where}没有单位负责{name}（{matter.category}），请人工派遣并补充职责清单"
-        reason_en = (
-            f"no unit is responsible for {name_en} ({matter.category}) {where_en}; "
-            "dispatch by hand and complete the responsibility list"
-        )
-    skipped = [
-        directory.units.get(one.unit_id) for one in matching[: matching.index(entry) if entry else None]
-    ]
-    for doubt, doubt_en in _doubts(matter, places, directory, [unit for unit in skipped if unit is not None]):
-        reason += f"；{doubt}"
-        reason_en += f"; {doubt_en}"
-    return reason, reason_en
+def steps_of(unit: Unit | None) -> Literal[5, 6]:
+    """Six with verification where the district's own unit leads; five in street and community, and in the lane."""
+    return 6 if unit is not None and unit.tier == "district" else 5
 
 
-def _doubts(
-    matter: Matter, places: Sequence[Place], directory: Directory, skipped: Sequence[Unit]
-) -> list[tuple[str, str]]:
-    doubts = [
-        (f"清单中的{unit.name}已停用", f"{unit.name_en or unit.name} is in the list but no longer active")
-        for unit in skipped
-    ]
-    if matter.unclaimed_device:
-        doubts.append(
-            (f"设备{matter.unclaimed_device}未认领", f"device {matter.unclaimed_device} is unclaimed")
-        )
-    if matter.cell_id is not None and len(places) <= 1:
-        doubts.append(
-            ("网格不在区划内，位置未核实", "the cell is not on the district's map: place unverified")
-        )
-    if directory.category(matter.category) is None:
-        doubts.append(
-            (f"类别{matter.category}不在目录中", f"category {matter.category} is not in the catalogue")
-        )
-    if matter.late:
-        doubts.append(("报警数据迟到", "rests on late data"))
-    return doubts
+def _orders(decision: Decision) -> tuple[Tell, ...]:
+    if decision.unit is None:
+        return ()
+    return (
+        Tell(purpose="order"),
+        *(Tell(purpose="co_order", unit_id=unit_id) for unit_id in decision.co_units),
+    )
 
 
-def _category_names(code: str, directory: Directory) -> tuple[str, str]:
-    known = directory.category(code)
-    return (known.name, known.name_en or known.name) if known else (code, code)
+def _class(matter: Matter, entry: Responsibility | None, directory: Directory) -> IncidentClass:
+    """The most urgent of the catalogue's, the alarm's and the entry's."""
+    found = directory.class_of(matter.category)
+    for other in (matter.alarm_class, entry.incident_class if entry else None):
+        found = more_urgent(found, other) if other else found
+    return found
 
 
-def _where(matter: Matter, places: Sequence[Place]) -> tuple[str, str]:
-    """The street when there is one (there an entry is usually missing), else the nearest place."""
-    if not places:
-        if matter.cell_id is None:
-            return "位置未知，", "anywhere: the place is unknown"
-        return "网格未知，", "there: the cell is unknown"
-    place = next((one for one in places if one.layer == "street"), places[0])
-    return place.name, f"in {place.name_en or place.name}"
+def _by_itself(matter: Matter, entry: Responsibility | None, directory: Directory) -> bool:
+    """Whether it may go without a person, by the entry's word or else the category's."""
+    category = directory.category(matter.category)
+    allowed = entry.automatic if entry is not None else None
+    allowed = allowed or (category.automatic if category is not None else "alarms")
+    return allowed == "all" or (allowed == "alarms" and matter.source in ("alarm", "system"))
 
 
-def _area_names(entry: Responsibility, places: Sequence[Place]) -> tuple[str, str]:
-    for place in places:
-        if place.area_id == entry.area_id:
-            return place.name, place.name_en or place.name
-    return "全区", "the whole district"
+def _beside(choice: Choice, directory: Directory) -> tuple[int, ...]:
+    """Who handles beside the lead: as the entry says, and class A's own unit when another stands in for it."""
+    if choice.unit is None or choice.entry is None:
+        return ()
+    wanted = [*choice.entry.co_unit_ids, *([choice.beside.id] if choice.beside else [])]
+    return tuple(dict.fromkeys(one for one in wanted if one in directory.active and one != choice.unit.id))
+
+
+def _entry_for(
+    category: str, unit_id: int | None, cell_id: int | None, directory: Directory, at: datetime
+) -> Responsibility | None:
+    entries = ranked(category, _places(cell_id, directory), directory.responsibilities, at)
+    return entry_of_unit(unit_id, entries, category, directory)
+
+
+def _places(cell_id: int | None, directory: Directory) -> Sequence[Place]:
+    return directory.places.get(cell_id, ()) if cell_id is not None else ()
+
+
+__all__ = [
+    "Alternative",
+    "Decision",
+    "Matter",
+    "decide",
+    "due_for",
+    "leaving_lane",
+    "limits_for",
+    "matter_of",
+    "opening",
+    "steps_of",
+]

@@ -1,4 +1,4 @@
-"""The directory of dispatch as a loop keeps it: read again only when the register moved."""
+"""The directory of dispatch as a process keeps it: read again only when the register moved, open work each time."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -17,21 +17,26 @@ _AGAIN_AFTER = timedelta(seconds=5)
 class KnownDirectory:
     """Process memory is a cache: built at the first ``fresh``."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: ZoneInfo, urge_after: timedelta = stored.URGE_AFTER) -> None:
         self._zone = zone
+        self._urge_after = urge_after
         self._directory: Directory | None = None
         self._read_at: datetime | None = None
 
     async def fresh(
         self, connection: AsyncConnection[Any], now: datetime, cells: Collection[int] = ()
     ) -> Directory:
-        """The directory as the database has it now; ``cells`` are those about to be looked up."""
+        """The directory as the database has it now; ``cells`` are those about to be looked up.
+
+        Open work is counted anew every time: it moves with every decision, the rest with the register.
+        """
         known = self._directory
         if known is not None and self._read_at is not None:
             strangers = any(cell not in known.places for cell in cells)
             rested = now - self._read_at >= _AGAIN_AFTER
             if known.version == await stored.version(connection) and not (strangers and rested):
-                return known
-        self._directory = await stored.load(connection, self._zone)
+                self._directory = known.with_work(await stored.open_work(connection))
+                return self._directory
+        self._directory = await stored.load(connection, self._zone, self._urge_after)
         self._read_at = now
         return self._directory

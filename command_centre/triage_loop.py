@@ -7,7 +7,7 @@ two alarms of one fire decide one after the other and the second sees what the f
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -33,7 +33,7 @@ Row = Mapping[str, Any]
 
 async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     """Triage until ``stop``; raises DatabaseError when the database is lost, to be started again."""
-    known = KnownDirectory(settings.zone)
+    known = KnownDirectory(settings.zone, timedelta(minutes=settings.urge_after_minutes))
     async with Waking(url, "city centre triage wake", stop) as waking:
         connection = await open_connection(url, "city centre triage", autocommit=True)
         async with connection:
@@ -170,28 +170,34 @@ class Plan:
 
     def _open(self, alarm: NewAlarm) -> None:
         key = -1 - len(self.changes)
+        has_position = alarm.longitude is not None and alarm.latitude is not None
         matter = dispatch.Matter(
             category=alarm.category,
             cell_id=alarm.cell_id,
             alarm_class=alarm.incident_class,
+            nature="alarm",
+            source="alarm" if alarm.device_id is not None else "system",
+            longitude=alarm.longitude if has_position else None,
+            latitude=alarm.latitude if has_position else None,
             unclaimed_device=alarm.device_code if alarm.unclaimed else "",
             late=alarm.late,
         )
         known = self.directory.category(alarm.category)
-        has_position = alarm.longitude is not None and alarm.latitude is not None
         change = dispatch.opening(
             matter,
             dispatch.decide(matter, self.directory, self.now),
             self.now,
             temporary_id=key,
             actor="system",
-            source="alarm" if alarm.device_id is not None else "system",
+            source=matter.source,
             title=known.name if known else alarm.category,
             detail=triage.alarm_detail(alarm),
             last_alarm_at=alarm.raised_at,
             exercise=alarm.exercise,
             position=(alarm.longitude or 0.0, alarm.latitude or 0.0) if has_position else None,
         )
+        if change.incident.unit_id is not None and not alarm.exercise:
+            self.directory = self.directory.taken_by(change.incident.unit_id)
         self.changes[key] = change
         self.open[key] = OpenIncident(
             incident=change.incident,

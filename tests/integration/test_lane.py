@@ -102,7 +102,11 @@ def test_the_lane_is_looked_at_once_for_each_version(town: str) -> None:
     complete_the_list(town)
     assert [look(town, lane), look(town, lane)] == [1, 0]
     with psycopg.connect(town) as connection:
-        connection.execute("UPDATE incidents SET unit_id = NULL, state = 'returned'")
+        connection.execute(
+            "INSERT INTO incidents (number, state, class, base_class, category, area_id, reason, source, opened_at, due_at)"
+            " SELECT 'second', 'filed', class, base_class, category, area_id, reason, source, opened_at, due_at"
+            " FROM incidents"
+        )
     assert look(town, lane) == 0  # the directory did not move
     with psycopg.connect(town) as connection:
         connection.execute("UPDATE units SET phone = '120' WHERE code = 'fire-hq'")
