@@ -1,20 +1,23 @@
 """What a person does to an incident: decided by the workflow, stored under the incident's lock."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from psycopg import AsyncConnection
 
 from city.alarms import IncidentClass
+from city.clocks import Limit, LimitError, read_limit
 from city.directory import Directory
 from city.errors import CityError
 from city.incidents import Incident
 from city.settings import Settings
-from city.storage import alarms, directory, flood_tasks, incidents
+from city.storage import alarms, directory, flood_tasks, incidents, requests, responsibilities
 from city.units import Unit
-from command_centre import dispatch, reporting, workflow
+from command_centre import acting, dispatch, reporting, workflow
 from command_centre.recording import store
+from command_centre.workflow import Act, Facts
 
 Code = Literal["not_found", "conflict", "forbidden", "invalid", "stale"]
 Connection = AsyncConnection[Any]
@@ -24,15 +27,38 @@ class ActionError(CityError):
     """An action that was refused; nothing was changed.
 
     ``code`` is not_found (404), conflict (409), forbidden (403), invalid (422) or stale (412: somebody was
-    faster); ``field`` names what was wrong in the request; ``reason`` is the Chinese text.
+    faster); ``field`` names what was wrong in the request; ``reason`` is the Chinese text. ``state``, ``version``
+    and ``allowed`` tell of a conflict how the incident stands and what the same person may do now.
     """
 
-    def __init__(self, code: Code, reason: str, reason_en: str, field: str = "") -> None:
+    def __init__(
+        self,
+        code: Code,
+        reason: str,
+        reason_en: str,
+        field: str = "",
+        *,
+        state: str = "",
+        version: int = 0,
+        allowed: Sequence[str] = (),
+    ) -> None:
         super().__init__(reason_en)
         self.code = code
         self.reason = reason
         self.reason_en = reason_en
         self.field = field
+        self.state = state
+        self.version = version
+        self.allowed = tuple(allowed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    """Who acts: user:<id>, api-token or citizen; ``unit_id`` is whom they act for."""
+
+    actor: str
+    role: str
+    unit_id: int | None = None
 
 
 async def act(
@@ -43,6 +69,7 @@ async def act(
     *,
     actor: str,
     role: str,
+    unit_id: int | None = None,
     reason: str = "",
     fields: Mapping[str, object] | None = None,
     now: datetime,
@@ -50,69 +77,116 @@ async def act(
 ) -> Incident:
     """Do it, in a transaction of its own (or inside the caller's), and return the incident as stored.
 
-    ``actor`` is user:<id>: the chained timeline names no person, readers look the name up. ``fields`` may
-    hold unit (code), comment and class. Raises ActionError.
+    ``actor`` is user:<id>: the chained timeline names no person, readers look the name up. ``fields`` may hold
+    unit (code), co_units (codes), comment, class, limit (30m, 4wh, 3wd), request (id) and amend. Raises ActionError.
+    What concerns two incidents (merge, split, link, unlink) is done by ``merging``.
     """
     given = fields or {}
+    person = Person(actor=actor, role=role, unit_id=unit_id)
     async with connection.transaction():
         await alarms.lock_of_incident(connection, incident_id)
         incident = await incidents.lock(connection, incident_id)
         if incident is None:
             raise ActionError("not_found", f"没有事件{incident_id}", f"there is no incident {incident_id}")
-        if expected_version is not None and expected_version != incident.version:
-            raise ActionError(
-                "stale",
-                f"事件已被他人修改（版本{incident.version}），请刷新",
-                f"incident {incident.number} is at version {incident.version}, "
-                f"not {expected_version}: read it again",
-            )
+        facts = await facts_of(connection, incident)
         known = await directory.load(connection, settings.zone)
-        request = _request(incident, known, given, now, action=action, actor=actor, role=role, reason=reason)
-        standing = await alarms.standing(connection, incident_id)
-        unmoved = (
-            await flood_tasks.remaining_of_incident(connection, incident_id) if action == "archive" else 0
-        )
-        decided = workflow.apply(incident, request, standing, now, unmoved=unmoved)
+        wish = await _wish(connection, incident, known, given, now, facts, person, action, reason)
+        if expected_version is not None and expected_version != incident.version:
+            raise _stale(incident, wish, facts, expected_version)
+        decided = acting.apply(incident, wish, facts, now)
         if isinstance(decided, workflow.Refused):
-            raise ActionError(decided.code, decided.reason, decided.reason_en, decided.field)
+            raise _refused(incident, decided)
         (stored,) = await store(connection, known, [decided], now, mail=bool(settings.smtp_url))
+        if action == "rule" and wish.amend and wish.unit is not None:
+            await responsibilities.amend(
+                connection,
+                category=incident.category,
+                area_id=_street(incident, known),
+                unit_id=wish.unit.id,
+                actor=actor,
+                reason=reason,
+                incident_id=incident.id,
+                at=now,
+            )
         return stored
 
 
-def _request(
+async def facts_of(connection: Connection, incident: Incident) -> Facts:
+    """What the workflow must know beside the row, read under the incident's lock."""
+    counted, standing, unbelieved = await alarms.counts(connection, incident.id)
+    return Facts(
+        alarms=counted,
+        standing=standing,
+        unbelieved=unbelieved,
+        unmoved=await flood_tasks.remaining_of_incident(connection, incident.id),
+        open_children=await incidents.open_children(connection, incident.id),
+        co_units=frozenset(await incidents.co_units(connection, incident.id)),
+        requests=await requests.of_incident(connection, incident.id),
+    )
+
+
+def _stale(incident: Incident, wish: Act, facts: Facts, expected: int) -> ActionError:
+    return ActionError(
+        "stale",
+        f"事件已被他人修改（版本{incident.version}，状态{incident.state}），请刷新",
+        f"incident {incident.number} is at version {incident.version} ({incident.state}), "
+        f"not {expected}: read it again",
+        state=incident.state,
+        version=incident.version,
+        allowed=workflow.choices_of(incident, wish, facts),
+    )
+
+
+def _refused(incident: Incident, refused: workflow.Refused) -> ActionError:
+    return ActionError(
+        refused.code,
+        refused.reason,
+        refused.reason_en,
+        refused.field,
+        state=incident.state,
+        version=incident.version,
+        allowed=refused.allowed,
+    )
+
+
+def _street(incident: Incident, known: Directory) -> int | None:
+    """A ruling is for the street in which the matter lies: smaller would amend one cell at a time."""
+    places = known.places.get(incident.area_id or 0, ())
+    return next((place.area_id for place in places if place.layer == "street"), None)
+
+
+async def _wish(
+    connection: Connection,
     incident: Incident,
     known: Directory,
     fields: Mapping[str, object],
     now: datetime,
-    *,
+    facts: Facts,
+    person: Person,
     action: str,
-    actor: str,
-    role: str,
     reason: str,
-) -> workflow.Request:
-    for name in ("comment", "unit", "class"):
-        if fields.get(name) is not None and not isinstance(fields[name], str):
-            raise ActionError(
-                "invalid", f"{name}必须是文字", f"{name} must be text, not {fields[name]!r}", name
-            )
+) -> Act:
+    _texts(fields, ("comment", "unit", "class", "limit"))
     wanted = fields.get("class")
     if wanted is not None and wanted not in get_args(IncidentClass):
         raise ActionError(
             "invalid", f"class“{wanted}”应为A、B或C", f"class {wanted!r} must be A, B or C", "class"
         )
-    unit, found = None, None
-    if action == "dispatch":
-        unit = _unit(known, fields.get("unit"))
-        if unit is None and incident.unit_id is None:
-            found = dispatch.decide(dispatch.matter_of(incident), known, now)
-            unit = found.unit
-    return workflow.Request(
+    unit, co_units, found = _unit(known, fields.get("unit")), _co_units(known, fields), None
+    if action == "dispatch" and unit is None and incident.unit_id is None:
+        found = dispatch.decide(dispatch.matter_of(incident), known, now)
+        unit = found.unit
+    if action in ("take", "approve") and unit is None:
+        unit = _asked_unit(known, facts, person)
+    return Act(
         action=action,
-        actor=actor,
-        role=role,
+        actor=person.actor,
+        role=person.role,
+        unit_id=person.unit_id,
         reason=reason,
         comment=str(fields.get("comment") or ""),
         unit=unit,
+        co_units=co_units,
         grounds=(found.reason, found.reason_en) if found is not None else ("", ""),
         due_at=(
             dispatch.due_for(incident.category, unit.id, incident.area_id, known, now)
@@ -120,16 +194,65 @@ def _request(
             else None
         ),
         incident_class=wanted,  # type: ignore[arg-type]  # checked against the literal's values above
+        limit=_limit(fields),
+        asked=_number(fields, "request"),
+        amend=fields.get("amend") is True,
     )
 
 
-def _unit(known: Directory, code: object) -> Unit | None:
+def _texts(fields: Mapping[str, object], names: Sequence[str]) -> None:
+    for name in names:
+        if fields.get(name) is not None and not isinstance(fields[name], str):
+            raise ActionError(
+                "invalid", f"{name}必须是文字", f"{name} must be text, not {fields[name]!r}", name
+            )
+
+
+def _limit(fields: Mapping[str, object]) -> Limit | None:
+    if not fields.get("limit"):
+        return None
+    try:
+        return read_limit(str(fields["limit"]))
+    except LimitError as error:
+        raise ActionError("invalid", f"limit：应写作30m、4wh或3wd；{error}", str(error), "limit") from error
+
+
+def _number(fields: Mapping[str, object], name: str) -> int | None:
+    given = fields.get(name)
+    if given is None:
+        return None
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise ActionError("invalid", f"{name}应为编号", f"{name} must be a number, not {given!r}", name)
+    return given
+
+
+def _asked_unit(known: Directory, facts: Facts, person: Person) -> Unit | None:
+    """Whom a transfer that waits would give it to: the unit it names, else that of the person who takes it."""
+    for one in facts.waiting("transfer"):
+        unit_id = one.to_unit_id or person.unit_id
+        if unit_id in known.active:
+            return known.units[unit_id] if unit_id is not None else None
+    return None
+
+
+def _co_units(known: Directory, fields: Mapping[str, object]) -> tuple[Unit, ...] | None:
+    given = fields.get("co_units")
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple) or len(given) > 20:
+        raise ActionError(
+            "invalid", "co_units应为单位代码列表", "co_units must be a list of unit codes", "co_units"
+        )
+    return tuple(unit for code in given if (unit := _unit(known, code, "co_units")) is not None)
+
+
+def _unit(known: Directory, code: object, field: str = "unit") -> Unit | None:
     if not code:
         return None  # the workflow says what is missing
     unit = known.unit_by_code(str(code))
     if unit is None:
         raise ActionError(
-            "invalid", f"没有在用单位“{code}”", f"unit {code!r} is not a working unit; see /api/units", "unit"
+            "invalid", f"没有在用单位“{code}”", f"unit {code!r} is not a working unit; see /api/units", field
         )
     return unit
 
@@ -154,7 +277,8 @@ async def open_by_person(
     _may_open(role, text)
     async with connection.transaction():
         known = await directory.load(connection, settings.zone)
-        if category not in known.categories:
+        found = known.categories.get(category)
+        if found is None or not found.active:
             raise ActionError(
                 "invalid",
                 f"类别“{category}”不在目录中",
@@ -173,7 +297,7 @@ async def open_by_person(
             now,
             actor=actor,
             source="person",
-            title=known.categories[category].name,
+            title=found.name,
             detail={"category": category, "cell": cell},
             text=text,
             exercise=exercise,
@@ -183,7 +307,7 @@ async def open_by_person(
 
 
 def _may_open(role: str, text: str) -> None:
-    if role not in ("dispatcher", "administrator"):
+    if role not in ("hotline", "grid_worker", "dispatcher", "supervisor", "administrator"):
         raise ActionError("forbidden", f"角色{role}不能立案", f"role {role} may not open an incident")
     if not workflow.usable_text(text):
         limit = workflow.MOST_TEXT

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
+from city.clocks import End
 from city.directory import Directory
 from city.incidents import SYSTEM, Change, Happening, Incident
 from city.storage import drills, incidents
@@ -140,7 +141,13 @@ async def close(
 def archived(incident: Incident, actor: str, now: datetime) -> Change:
     """Its incident is archived as it stands: a drill is a person's act, and so is the end it was given."""
     closed = replace(
-        incident, state="archived", closed_at=now, awaiting_since=None, version=incident.version + 1
+        incident,
+        state="archived",
+        closed_at=now,
+        awaiting_since=None,
+        held_state=None,
+        waived_by=actor,
+        version=incident.version + 1,
     )
     happening = Happening(
         kind="archived",
@@ -148,4 +155,4 @@ def archived(incident: Incident, actor: str, now: datetime) -> Change:
         reason="演练结束 / the drill ended",
         detail={"from": incident.state, "drill_ended": True},
     )
-    return Change(incident=closed, happenings=(happening,))
+    return Change(incident=closed, happenings=(happening,), effects=(End(outcome="cancelled"),))

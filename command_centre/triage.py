@@ -12,9 +12,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from city.alarms import IncidentClass
+from city.clocks import Effect, End, Start
 from city.incidents import Change, Happening, Incident, Tell, more_urgent, raised_class
 from command_centre import fusion
 from command_centre.fusion import Fused, Fusions, Ground
+from command_centre.workflow import DONE
+from command_centre.workflow_steps import undone
 from rules.fusion import Signal
 
 JOIN_WINDOW = timedelta(minutes=30)
@@ -196,7 +199,7 @@ def _again(alarm: NewAlarm, candidates: Sequence[OpenIncident]) -> Join | Record
     if own is None or own.incident.closed_at is not None:
         return Record(why="over_again") if alarm.cleared_at is not None else None
     deserved = _deserved_class(alarm, own)
-    seen = own.incident.acknowledged_at is not None or own.incident.state == "handled"
+    seen = own.incident.acknowledged_at is not None or own.incident.state in DONE
     return Join(
         incident_id=own.incident.id,
         why="again",
@@ -263,7 +266,7 @@ def _join(
     rose = deserved < incident.incident_class
     more = footprint_of(alarm)
     new_place = not (more.cells <= seen.cells and more.devices <= seen.devices)
-    reopen = incident.state == "handled" or (incident.acknowledged_at is not None and (rose or new_place))
+    reopen = incident.state in DONE or (incident.acknowledged_at is not None and (rose or new_place))
     rested = incident.told_at is None or now - incident.told_at >= TELL_AGAIN_AFTER
     return Join(
         incident_id=incident.id,
@@ -339,6 +342,7 @@ def join(alarm: NewAlarm, chosen: OpenIncident, verdict: Join, now: datetime) ->
         last_at=max(before.last_at, alarm.raised_at),
     )
     old = chosen.incident
+    effects: tuple[Effect, ...] = ()
     incident = replace(
         old,
         incident_class=verdict.raise_class_to or old.incident_class,
@@ -347,21 +351,33 @@ def join(alarm: NewAlarm, chosen: OpenIncident, verdict: Join, now: datetime) ->
     )
     if verdict.reopen_acknowledgement:
         incident = replace(
-            incident,
-            state="dispatched" if old.unit_id is not None else "filed",
-            acknowledged_at=None,
-            acknowledged_by=None,
+            undone(incident),
+            state="dispatched" if old.unit_id is not None and old.state != "suspended" else old.state,
             awaiting_since=now,
-            urged_at=None,
-            urged_level=0,
         )
+        effects = _asked_again(old)
     tells: tuple[Tell, ...] = ()
     if verdict.tell_again and incident.unit_id is not None:
         incident = replace(incident, told_at=now)
         tells = (Tell(purpose="again"),)
-    change = Change(incident=incident, happenings=_join_happenings(alarm, old, verdict), tells=tells)
+    change = Change(
+        incident=incident, happenings=_join_happenings(alarm, old, verdict), tells=tells, effects=effects
+    )
     ground = chosen.ground.joined_by(signal_of(alarm), alarm.neighbours)
     return OpenIncident(incident=incident, footprint=footprint, ground=ground), change
+
+
+def _asked_again(old: Incident) -> tuple[Effect, ...]:
+    """Its unit must acknowledge anew; what was handled has its time to be handled again."""
+    if old.unit_id is None or old.state == "suspended":
+        return ()
+    if old.state in DONE:
+        return (
+            End(stages=("verify", "feedback", "archive"), outcome="cancelled"),
+            Start(stage="handle"),
+            Start(stage="acknowledge"),
+        )
+    return (Start(stage="acknowledge"),)
 
 
 def _join_happenings(alarm: NewAlarm, old: Incident, verdict: Join) -> tuple[Happening, ...]:

@@ -1,171 +1,382 @@
 """The states of an incident, who may move it, and what each move does to its clocks. One table, read by everyone.
 
-    filed ── dispatch ──▶ dispatched ── acknowledge ──▶ acknowledged ── handle ──▶ handled ── archive ──▶ archived
+    registered ─ accept ▶ filed ─ dispatch ▶ dispatched ─ acknowledge ▶ acknowledged ─ arrive ▶ arrived ─ handle ▶
+    handled ─ verify (six steps) ▶ verified ─ feedback (somebody reported it) ▶ fed_back ─ archive ▶ archived
 
 A person closes an incident; an alarm that clears never does. ``allowed`` is what buttons are drawn from,
-``apply`` is what decides, so a button that should not be there still cannot do harm.
+``apply`` is what decides, so a button that should not be there still cannot do harm. docs/workflow.md is drawn
+from ``TABLE`` and ``MOVES``; the database holds ``MOVES`` too and refuses any other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 from city.alarms import IncidentClass
-from city.incidents import Change, Happening, Incident, State, Tell, raised_class
+from city.clocks import Limit
+from city.incidents import FINAL, UNOWNED, Ask, Incident, Request, State
 from city.units import Unit
 
-Action = Literal["acknowledge", "dispatch", "escalate", "handle", "archive", "void", "comment"]
-Role = Literal["viewer", "dispatcher", "administrator"]
+Action = Literal[
+    "accept",
+    "acknowledge",
+    "dispatch",
+    "arrive",
+    "handle",
+    "verify",
+    "rework",
+    "feedback",
+    "archive",
+    "reopen",
+    "escalate",
+    "supervise",
+    "return",
+    "transfer",
+    "extend",
+    "suspend",
+    "dispute",
+    "take",
+    "approve",
+    "refuse",
+    "withdraw",
+    "rule",
+    "resume",
+    "merge",
+    "split",
+    "link",
+    "unlink",
+    "void",
+    "comment",
+]
 RefusalCode = Literal["conflict", "forbidden", "invalid"]
+Needs = Literal["", "reason", "comment", "unit", "limit"]
 
 MOST_TEXT = 4000  # characters a person may type into one event
-_OPEN: tuple[State, ...] = ("filed", "dispatched", "acknowledged", "handled")
-_ALL: tuple[State, ...] = (*_OPEN, "archived", "voided")
+MOST_EXTENSIONS = 2
+REOPEN_WITHIN = timedelta(days=7)  # of the archive; later it is a new matter
+# 首问负责: whoever was asked first says soon that it is not theirs, or keeps it.
+TRANSFER_WITHIN: Mapping[IncidentClass, timedelta] = {
+    "A": timedelta(minutes=15),
+    "B": timedelta(hours=2),
+    "C": timedelta(hours=24),
+}
+
+LANE: tuple[State, ...] = ("registered", "filed", "returned")
+AT_WORK: tuple[State, ...] = ("dispatched", "acknowledged", "arrived", "rework")
+DONE: tuple[State, ...] = ("handled", "verified", "fed_back")
+_OPEN: tuple[State, ...] = (*LANE, *AT_WORK, *DONE, "suspended")
+_ALL: tuple[State, ...] = (*_OPEN, "archived", "voided", "merged")
+
+_CENTRE = ("dispatcher", "supervisor", "administrator")
+_APPROVERS = ("supervisor", "administrator")
+_UNIT = ("handler", *_CENTRE)  # the centre acts for a unit that reports by telephone
+_CHECKERS = ("grid_worker", *_CENTRE)
+_TELLERS = ("hotline", *_CENTRE)
+_EVERYBODY = ("handler", "grid_worker", "hotline", *_CENTRE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transition:
-    """From which states, by whom, and what the person must say (``words``: they name the missing field)."""
+    """From which states, by whom, and what the person must say (``needs`` names the missing field).
+
+    ``leads_to`` None stays, or goes where the words say. ``clocks`` tells people what it does to the clocks.
+    """
 
     action: Action
     states: tuple[State, ...]
-    roles: tuple[Role, ...] = ("dispatcher", "administrator")
-    needs: Literal["", "reason", "comment", "unit"] = ""
-    leads_to: State | None = None  # None = stays
+    roles: tuple[str, ...] = _CENTRE
+    needs: Needs = ""
+    leads_to: State | None = None
+    zh: str
+    en: str
+    clocks: str = ""
 
 
 TABLE: Mapping[Action, Transition] = {
     entry.action: entry
     for entry in (
+        Transition(
+            action="accept", states=("registered",), leads_to="filed", zh="立案", en="file",
+            clocks="accept ends; dispatch starts",
+        ),
         # In the lane it stops the sound and says "seen"; with a unit it is 签收.
-        Transition(action="acknowledge", states=("filed", "dispatched"), leads_to="acknowledged"),
-        Transition(action="dispatch", states=_OPEN, needs="unit", leads_to="dispatched"),
-        Transition(action="escalate", states=_OPEN, needs="reason"),
         Transition(
-            action="handle", states=("dispatched", "acknowledged"), needs="comment", leads_to="handled"
+            action="acknowledge", states=("filed", "returned", "dispatched", "rework"), roles=_UNIT,
+            leads_to="acknowledged", zh="签收", en="acknowledge", clocks="acknowledge ends; arrive starts",
         ),
-        Transition(action="archive", states=("filed", "handled"), leads_to="archived"),
         Transition(
-            action="void", states=("filed", "dispatched", "acknowledged"), needs="reason", leads_to="voided"
+            action="dispatch", states=(*LANE, *AT_WORK, *DONE), needs="unit", leads_to="dispatched",
+            zh="派遣", en="dispatch", clocks="acknowledge starts; handle starts, or runs on when sent to another unit",
         ),
-        Transition(action="comment", states=_ALL, needs="comment"),
+        Transition(
+            action="arrive", states=("dispatched", "acknowledged", "rework"), roles=_UNIT, leads_to="arrived",
+            zh="到场", en="arrive", clocks="acknowledge and arrive end",
+        ),
+        Transition(
+            action="handle", states=AT_WORK, roles=_UNIT, needs="comment", leads_to="handled",
+            zh="处置完毕", en="handle", clocks="handle ends; verify (six steps) or feedback starts",
+        ),
+        Transition(
+            action="verify", states=("handled",), roles=_CHECKERS, leads_to="verified",
+            zh="核查通过", en="verify", clocks="verify ends; feedback or archive starts",
+        ),
+        Transition(
+            action="rework", states=DONE, roles=_CHECKERS, needs="reason", leads_to="rework",
+            zh="返工", en="rework", clocks="acknowledge and handle start anew",
+        ),
+        Transition(
+            action="feedback", states=("handled", "verified"), roles=_TELLERS, needs="comment", leads_to="fed_back",
+            zh="反馈", en="feedback", clocks="feedback ends; archive starts",
+        ),
+        Transition(
+            action="archive", states=("filed", "returned", *DONE), leads_to="archived",
+            zh="归档", en="archive", clocks="all end",
+        ),
+        Transition(
+            action="reopen", states=("archived",), roles=("citizen", *_TELLERS), needs="reason", leads_to="rework",
+            zh="重新办理", en="reopen", clocks="acknowledge and handle start anew",
+        ),
+        Transition(action="escalate", states=_OPEN, needs="reason", zh="提级", en="escalate",
+                   clocks="acknowledge starts anew"),
+        Transition(action="supervise", states=_OPEN, roles=_APPROVERS, needs="reason", zh="督办", en="supervise"),
+        Transition(
+            action="return", states=AT_WORK, roles=_UNIT, needs="reason", zh="回退", en="return",
+            clocks="asked: all run on; granted: the unit's end, dispatch starts, the next unit has its full time",
+        ),
+        Transition(
+            action="transfer", states=AT_WORK, roles=_UNIT, needs="reason", zh="移交", en="transfer",
+            clocks="all run on: passing a matter round wins no time",
+        ),
+        Transition(
+            action="extend", states=AT_WORK, roles=_UNIT, needs="limit", zh="延期", en="extend",
+            clocks="granted: handle is due so much later",
+        ),
+        Transition(
+            action="suspend", states=AT_WORK, roles=_UNIT, needs="limit", leads_to="suspended", zh="挂账",
+            en="suspend", clocks="granted: all stand still; suspension starts",
+        ),
+        Transition(action="dispute", states=AT_WORK, roles=_UNIT, needs="reason", zh="争议", en="dispute",
+                   clocks="all run on until the arbiter rules"),
+        Transition(
+            action="take", states=AT_WORK, roles=_UNIT, leads_to="acknowledged", zh="接收移交", en="take over",
+            clocks="acknowledge ends; handle runs on",
+        ),
+        Transition(action="approve", states=AT_WORK, zh="批准", en="approve", clocks="answer ends"),
+        Transition(action="refuse", states=AT_WORK, roles=_UNIT, needs="reason", zh="不批准", en="refuse",
+                   clocks="answer ends"),
+        Transition(action="withdraw", states=AT_WORK, roles=_UNIT, zh="撤回申请", en="withdraw", clocks="answer ends"),
+        Transition(
+            action="rule", states=AT_WORK, roles=_APPROVERS, needs="unit", leads_to="dispatched", zh="裁定",
+            en="rule", clocks="answer ends; acknowledge starts with the unit it is given to, handle runs on",
+        ),
+        Transition(action="resume", states=("suspended",), roles=_UNIT, zh="恢复", en="resume",
+                   clocks="suspension ends; the others go on with what was left"),
+        Transition(action="merge", states=(*LANE, *AT_WORK, *DONE), needs="reason", leads_to="merged", zh="合并",
+                   en="merge", clocks="all end, the other incident's run on"),
+        Transition(action="split", states=(*AT_WORK, *LANE, *DONE, "merged"), needs="reason", zh="拆分", en="split",
+                   clocks="as they were before the merge"),
+        Transition(action="link", states=_OPEN, zh="关联", en="link"),
+        Transition(action="unlink", states=_OPEN, zh="取消关联", en="unlink"),
+        Transition(
+            action="void", states=(*LANE, *AT_WORK, "suspended"), needs="reason", leads_to="voided",
+            zh="作废", en="void", clocks="all are cancelled",
+        ),
+        Transition(action="comment", states=_ALL, roles=_EVERYBODY, needs="comment", zh="备注", en="comment"),
     )
+}  # fmt: skip
+
+# Which state follows which, by any action, by triage, or by a request that was granted.
+MOVES: Mapping[State, frozenset[State]] = {
+    "registered": frozenset({"filed", "dispatched", "merged", "voided"}),
+    "filed": frozenset({"dispatched", "merged", "archived", "voided"}),
+    "returned": frozenset({"dispatched", "merged", "archived", "voided"}),
+    "dispatched": frozenset(
+        {"acknowledged", "arrived", "handled", "returned", "suspended", "merged", "voided"}
+    ),
+    "acknowledged": frozenset(
+        {"dispatched", "arrived", "handled", "returned", "suspended", "merged", "voided"}
+    ),
+    "arrived": frozenset(
+        {"dispatched", "acknowledged", "handled", "returned", "suspended", "merged", "voided"}
+    ),
+    "rework": frozenset(
+        {"dispatched", "acknowledged", "arrived", "handled", "returned", "suspended", "merged", "voided"}
+    ),
+    "handled": frozenset({"dispatched", "verified", "rework", "fed_back", "archived", "merged"}),
+    "verified": frozenset({"dispatched", "rework", "fed_back", "archived", "merged"}),
+    "fed_back": frozenset({"dispatched", "rework", "archived", "merged"}),
+    "suspended": frozenset({"dispatched", "acknowledged", "arrived", "rework", "voided"}),
+    "archived": frozenset({"filed", "rework"}),
+    "voided": frozenset(),
+    "merged": frozenset({*LANE, *AT_WORK, *DONE}),
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What a person asks for. ``due_at`` goes with a unit: the deadline that this unit's entry gives.
+class Act:
+    """What a person wants to do. ``unit_id`` is their own unit; ``unit`` and ``co_units`` are whom they send.
 
-    ``grounds`` (Chinese, English) say why this unit when the person left the choice to the list.
+    ``due_at`` goes with a unit: the deadline that this unit's entry gives. ``grounds`` (Chinese, English) say why
+    this unit when the person left the choice to the list. ``asked`` names which request is meant when several are open.
     """
 
     action: str
     actor: str
     role: str
+    unit_id: int | None = None
     reason: str = ""
     comment: str = ""
     unit: Unit | None = None
+    co_units: tuple[Unit, ...] | None = None
     grounds: tuple[str, str] = ("", "")
     due_at: datetime | None = None
     incident_class: IncidentClass | None = None
+    limit: Limit | None = None
+    asked: int | None = None
+    amend: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What is known beside the incident's own row.
+
+    ``standing`` counts its alarms that still stand, ``unbelieved`` those of them whose sensor is blind, shelved
+    or out of service. ``requests`` are all of its requests, the oldest first.
+    """
+
+    alarms: int = 0
+    standing: int = 0
+    unbelieved: int = 0
+    unmoved: int = 0  # people that its evacuation task still has to move
+    open_children: int = 0
+    co_units: frozenset[int] = frozenset()
+    requests: tuple[Request, ...] = ()
+
+    def waiting(self, ask: Ask | None = None) -> tuple[Request, ...]:
+        """Open requests, of one kind or all."""
+        return tuple(one for one in self.requests if one.state == "open" and ask in (None, one.ask))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """Why not, in both languages; ``field`` names what was missing or wrong in the request."""
+    """Why not, in both languages; ``field`` names what was missing or wrong in the request.
+
+    ``allowed`` are the actions that this person may take now instead.
+    """
 
     code: RefusalCode
     reason: str
     reason_en: str
     field: str = ""
+    allowed: tuple[Action, ...] = ()
+
+
+NO_FACTS = Facts()
+_ON_REQUEST = {"approve", "refuse", "withdraw", "take"}
 
 
 def allowed(
-    state: str, role: str, *, incident_class: str = "B", acknowledged: bool = False
+    state: str,
+    role: str,
+    *,
+    incident_class: str = "B",
+    acknowledged: bool = False,
+    mine: bool = True,
+    waiting: Collection[str] = (),
+    steps: int = 5,
 ) -> tuple[Action, ...]:
-    """The actions this role may take now, in the order they are usually taken."""
+    """The actions this role may take now, in the order they are usually taken.
+
+    ``mine`` says for a handler whether their unit has it; ``waiting`` are the kinds of its open requests.
+    """
     return tuple(
         entry.action
         for entry in TABLE.values()
         if state in entry.states
         and role in entry.roles
+        and (role != "handler" or mine or entry.action in ("comment", "take", "refuse", "dispute"))
         and not (entry.action == "escalate" and incident_class == "A")
-        and not (entry.action == "acknowledge" and acknowledged)
+        and not (entry.action == "acknowledge" and acknowledged and state != "rework")
+        and not (entry.action in _ON_REQUEST and not set(waiting) - {"dispute"})
+        and not (entry.action == "take" and "transfer" not in waiting)
+        and not (entry.action == "rule" and "dispute" not in waiting)
+        and not (entry.action == "split" and state != "merged")
+        and not (entry.action == "feedback" and state == "handled" and steps == 6)
     )
 
 
-def apply(
-    incident: Incident, request: Request, standing_alarms: int, now: datetime, *, unmoved: int = 0
-) -> Change | Refused:
-    """The incident after the action, with its event; or why it is refused. Nothing is half done.
-
-    ``unmoved`` are the people that its evacuation task still has to move.
-    """
-    entry = next((one for one in TABLE.values() if one.action == request.action), None)
+def may(incident: Incident, act: Act, facts: Facts = NO_FACTS) -> Refused | None:
+    """Why this person may not take this action now, if so: unknown action, role, unit or state."""
+    entry = next((one for one in TABLE.values() if one.action == act.action), None)
     if entry is None:
         known = ", ".join(TABLE)
         return Refused(
             code="invalid",
             field="action",
-            reason=f"没有“{request.action}”这个操作；可用：{known}",
-            reason_en=f"there is no action {request.action!r}; use one of {known}",
+            reason=f"没有“{act.action}”这个操作；可用：{known}",
+            reason_en=f"there is no action {act.action!r}; use one of {known}",
         )
-    refused = _may(incident, request, entry) or _says_enough(incident, request, entry)
-    if refused is None and request.action == "archive":
-        refused = _may_archive(incident, request, standing_alarms) or _nobody_left(incident, request, unmoved)
-    if refused is not None:
-        return refused
-    return _TAKE[entry.action](incident, request, standing_alarms, now)
-
-
-def _may(incident: Incident, request: Request, entry: Transition) -> Refused | None:
-    if request.role not in entry.roles:
+    if act.role not in entry.roles:
         return Refused(
             code="forbidden",
-            reason=f"角色{request.role}不能执行{entry.action}",
-            reason_en=f"role {request.role} may not {entry.action}; needs {' or '.join(entry.roles)}",
+            reason=f"角色{act.role}不能执行{entry.action}",
+            reason_en=f"role {act.role} may not {entry.action}; needs {' or '.join(entry.roles)}",
         )
+    return _of_other_unit(incident, act, facts) or _wrong_state(incident, act, entry, facts)
+
+
+def _of_other_unit(incident: Incident, act: Act, facts: Facts) -> Refused | None:
+    """A handler acts on what their unit has; on another's only where that unit asked them."""
+    if act.role != "handler" or (act.unit_id is not None and act.unit_id == incident.unit_id):
+        return None
+    if act.action == "comment" and act.unit_id in facts.co_units:
+        return None
+    if act.action in ("take", "refuse", "dispute") and any(
+        one.to_unit_id == act.unit_id for one in facts.waiting("transfer")
+    ):
+        return None
+    return Refused(
+        code="forbidden",
+        reason=f"事件{incident.number}不在本单位，不能{TABLE[act.action].zh}",  # type: ignore[index]  # known by now
+        reason_en=f"incident {incident.number} is not with your unit: you may not {act.action} it",
+    )
+
+
+def _wrong_state(incident: Incident, act: Act, entry: Transition, facts: Facts) -> Refused | None:
+    choices = choices_of(incident, act, facts)
+    listed = ", ".join(choices) or "none"
     if incident.state not in entry.states:
         return Refused(
             code="conflict",
-            reason=f"事件{incident.number}处于{incident.state}状态，不能{entry.action}",
+            reason=f"事件{incident.number}处于{incident.state}状态，不能{entry.action}；可用：{listed}",
             reason_en=(
-                f"incident {incident.number} is {incident.state}: "
-                f"{entry.action} needs {' or '.join(entry.states)}"
+                f"incident {incident.number} is {incident.state}: {entry.action} needs "
+                f"{' or '.join(entry.states)}; possible now: {listed}"
             ),
+            allowed=choices,
         )
-    if request.action == "acknowledge" and incident.acknowledged_at is not None:
+    if entry.action == "acknowledge" and incident.acknowledged_at is not None and incident.state != "rework":
         return Refused(
             code="conflict",
-            reason="已经签收",
-            reason_en=f"incident {incident.number} is already acknowledged",
+            reason=f"已经签收；可用：{listed}",
+            reason_en=f"incident {incident.number} is already acknowledged; possible now: {listed}",
+            allowed=choices,
         )
     return None
 
 
-def _says_enough(incident: Incident, request: Request, entry: Transition) -> Refused | None:
-    for field, text in (("reason", request.reason), ("comment", request.comment)):
-        if not usable_text(text):
-            return _missing(
-                field, f"最多{MOST_TEXT}字，不含控制字符", f"at most {MOST_TEXT} characters, none of control"
-            )
-    if entry.needs == "unit" and request.unit is None:
-        return _missing("unit", "请指明一个在用单位的代码", "give the code of a working unit")
-    if entry.needs == "comment" and not (request.comment.strip() or request.reason.strip()):
-        return _missing("comment", "请写明情况", "say what was done or seen")
-    again = entry.action == "dispatch" and incident.unit_id is not None
-    if (entry.needs == "reason" or again) and not request.reason.strip():
-        return _missing("reason", "请写明理由", f"say why: {entry.action} goes on the record with its reason")
-    if entry.action == "escalate" and _next_class(incident, request) >= incident.incident_class:
-        return Refused(
-            code="conflict",
-            field="class",
-            reason=f"等级只升不降，当前为{incident.incident_class}",
-            reason_en=f"the class only rises; it is {incident.incident_class} now",
-        )
-    return None
+def choices_of(incident: Incident, act: Act, facts: Facts) -> tuple[Action, ...]:
+    """What the same person may do instead."""
+    return allowed(
+        incident.state,
+        act.role,
+        incident_class=incident.incident_class,
+        acknowledged=incident.acknowledged_at is not None,
+        mine=act.unit_id is not None and act.unit_id == incident.unit_id,
+        waiting=[one.ask for one in facts.waiting()],
+        steps=incident.steps,
+    )
 
 
 def usable_text(text: str) -> bool:
@@ -173,168 +384,11 @@ def usable_text(text: str) -> bool:
     return len(text) <= MOST_TEXT and all(part.isprintable() or part in "\n\r\t\u3000\xa0" for part in text)
 
 
-def _missing(field: str, reason: str, reason_en: str) -> Refused:
-    return Refused(
-        code="invalid", field=field, reason=f"{field}：{reason}", reason_en=f"{field}: {reason_en}"
-    )
+def is_final(state: State) -> bool:
+    """Whether nothing but comments, a reopening or a split follows."""
+    return state in FINAL
 
 
-def _may_archive(incident: Incident, request: Request, standing_alarms: int) -> Refused | None:
-    """What still burns is not filed away, unless an administrator answers for it with a reason."""
-    if not (standing_alarms or incident.state == "filed"):
-        return None
-    if request.role == "administrator" and request.reason.strip():
-        return None
-    why = f"仍有{standing_alarms}条报警未解除" if standing_alarms else "尚未派遣"
-    why_en = f"{standing_alarms} of its alarms still stand" if standing_alarms else "it was never dispatched"
-    return Refused(
-        code="conflict",
-        reason=f"{why}，只有管理员说明理由后才能归档",
-        reason_en=f"{why_en}: only an administrator may archive it, with a reason",
-    )
-
-
-def _nobody_left(incident: Incident, request: Request, unmoved: int) -> Refused | None:
-    """An evacuation is not filed away over people who are still there, unless somebody says why."""
-    if unmoved == 0 or request.reason.strip():
-        return None
-    return Refused(
-        code="conflict",
-        field="reason",
-        reason=f"事件{incident.number}仍有{unmoved}人未转移，归档须说明理由",
-        reason_en=f"incident {incident.number}: {unmoved} people are still to be moved; say in reason why it is over",
-    )
-
-
-Take = Callable[[Incident, Request, int, datetime], Change]
-
-
-def _acknowledge(incident: Incident, request: Request, _standing: int, now: datetime) -> Change:
-    state: State = "acknowledged" if incident.unit_id is not None else "filed"
-    changed = replace(
-        incident, state=state, acknowledged_at=now, acknowledged_by=request.actor, awaiting_since=None
-    )
-    return _change(changed, request, "acknowledged", alarms_acknowledged_by=request.actor)
-
-
-def _dispatch(incident: Incident, request: Request, _standing: int, now: datetime) -> Change:
-    unit = request.unit
-    if unit is None:
-        raise ValueError("dispatch without a unit passed its own check")
-    # Sent on, the first clock goes on running: passing a matter round must not win time. Rework is a new stage.
-    fresh = incident.unit_id is None or incident.state == "handled" or incident.due_at is None
-    words = request.reason.strip()
-    why = "；".join(part for part in (f"人工派遣至{unit.name}", words, request.grounds[0]) if part)
-    by_hand = f"dispatched by hand to {unit.name_en or unit.name}"
-    why_en = "; ".join(part for part in (by_hand, words, request.grounds[1]) if part)
-    changed = replace(
-        incident,
-        state="dispatched",
-        unit_id=unit.id,
-        reason=why,
-        reason_en=why_en,
-        due_at=request.due_at if fresh else incident.due_at,
-        overdue_at=None if fresh else incident.overdue_at,
-        acknowledged_at=None,
-        acknowledged_by=None,
-        awaiting_since=now,
-        told_at=now,
-        urged_at=None,
-        urged_level=0,
-    )
-    due = changed.due_at.isoformat() if changed.due_at else None
-    detail: dict[str, object] = {"unit": unit.code, "from": incident.state, "due_at": due}
-    if request.grounds[0]:
-        detail |= {"grounds": request.grounds[0], "grounds_en": request.grounds[1]}
-    return _change(changed, request, "dispatched", detail=detail, tells=(Tell(purpose="order"),))
-
-
-def _escalate(incident: Incident, request: Request, _standing: int, now: datetime) -> Change:
-    to = _next_class(incident, request)
-    owned = incident.unit_id is not None
-    reopened = incident.state != "filed"
-    changed = replace(
-        incident,
-        incident_class=to,
-        base_class=min(incident.base_class, to),
-        state="dispatched" if reopened else "filed",
-        acknowledged_at=None,
-        acknowledged_by=None,
-        awaiting_since=now,
-        told_at=now if owned else incident.told_at,
-        urged_at=None,
-        urged_level=0,
-    )
-    tells = (Tell(purpose="again"), Tell(purpose="again", to_lead=True)) if owned else ()
-    return _change(
-        changed, request, "escalated", detail={"from": incident.incident_class, "to": to}, tells=tells
-    )
-
-
-def _handle(incident: Incident, request: Request, _standing: int, now: datetime) -> Change:
-    late = incident.due_at is not None and now > incident.due_at
-    acknowledged = incident.acknowledged_at or now
-    changed = replace(
-        incident,
-        state="handled",
-        acknowledged_at=acknowledged,
-        acknowledged_by=incident.acknowledged_by or request.actor,
-        awaiting_since=None,
-    )
-    return _change(
-        changed, request, "handled", detail={"in_time": not late}, alarms_acknowledged_by=request.actor
-    )
-
-
-def _archive(incident: Incident, request: Request, standing: int, now: datetime) -> Change:
-    changed = replace(incident, state="archived", closed_at=now, awaiting_since=None)
-    return _change(changed, request, "archived", detail={"standing_alarms": standing})
-
-
-def _void(incident: Incident, request: Request, standing: int, now: datetime) -> Change:
-    changed = replace(incident, state="voided", closed_at=now, awaiting_since=None)
-    return _change(
-        changed,
-        request,
-        "voided",
-        detail={"standing_alarms": standing},
-        alarms_acknowledged_by=request.actor,
-    )
-
-
-def _comment(incident: Incident, request: Request, _standing: int, _now: datetime) -> Change:
-    return _change(incident, request, "commented")
-
-
-_TAKE: Mapping[Action, Take] = {
-    "acknowledge": _acknowledge,
-    "dispatch": _dispatch,
-    "escalate": _escalate,
-    "handle": _handle,
-    "archive": _archive,
-    "void": _void,
-    "comment": _comment,
-}
-
-
-def _next_class(incident: Incident, request: Request) -> IncidentClass:
-    return request.incident_class or raised_class(incident.incident_class)
-
-
-def _change(
-    incident: Incident,
-    request: Request,
-    kind: str,
-    *,
-    detail: Mapping[str, object] | None = None,
-    tells: Sequence[Tell] = (),
-    alarms_acknowledged_by: str | None = None,
-) -> Change:
-    typed = "\n".join(part.strip() for part in (request.reason, request.comment) if part.strip())
-    happening = Happening(kind=kind, actor=request.actor, detail=detail or {}, text=typed)
-    return Change(
-        incident=replace(incident, version=incident.version + 1),
-        happenings=(happening,),
-        tells=tuple(tells),
-        alarms_acknowledged_by=alarms_acknowledged_by,
-    )
+def is_owned(state: State) -> bool:
+    """Whether a unit has it in this state."""
+    return state not in UNOWNED and state not in FINAL

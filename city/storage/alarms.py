@@ -183,13 +183,18 @@ async def lock_of_incident(connection: Connection, incident_id: int) -> None:
     )
 
 
-async def standing(connection: Connection, incident_id: int) -> int:
-    """How many of the incident's alarms are not cleared."""
+async def counts(connection: Connection, incident_id: int) -> tuple[int, int, int]:
+    """The incident's alarms, those not cleared, and of these those whose sensor is blind, shelved or out of service."""
     cursor = await connection.execute(
-        "SELECT count(*) FROM alarms WHERE incident_id = %s AND cleared_at IS NULL", (incident_id,)
+        """
+        SELECT (SELECT count(*) FROM alarms WHERE incident_id = %(id)s), count(*),
+               count(*) FILTER (WHERE NOT believed)
+        FROM standing_alarms(%(id)s)
+        """,
+        {"id": incident_id},
     )
     row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return (row[0], row[1], row[2]) if row else (0, 0, 0)
 
 
 async def acknowledge(connection: Connection, alarm_id: int, actor: str, now: datetime) -> bool:

@@ -39,7 +39,7 @@ _NEAR = """
                  OR d.gateway = ANY(%(gateways)s))))
 """
 _THESE = _INCIDENT + " WHERE i.id = ANY(%s) AND i.closed_at IS NULL ORDER BY i.id FOR NO KEY UPDATE OF i"
-_IN_LANE = " WHERE i.unit_id IS NULL AND i.state IN ('filed', 'returned')"
+_IN_LANE = " WHERE i.unit_id IS NULL AND i.state = 'filed' AND i.closed_at IS NULL"
 _ONE = _INCIDENT + " WHERE i.id = %s FOR NO KEY UPDATE"
 
 
@@ -90,6 +90,37 @@ async def lock_lane(connection: Connection, ids: Sequence[int]) -> list[Incident
             _INCIDENT + _IN_LANE + " AND i.id = ANY(%s) ORDER BY i.id FOR NO KEY UPDATE OF i", (list(ids),)
         )
         return await cursor.fetchall()
+
+
+async def set_co_units(connection: Connection, given: Sequence[tuple[int, Sequence[int]]]) -> None:
+    """Make these units, and no others, handle beside the lead: incident id, unit ids."""
+    if not given:
+        return
+    await connection.execute(
+        "DELETE FROM incident_co_units WHERE incident_id = ANY(%s)", ([one for one, _ in given],)
+    )
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO incident_co_units (incident_id, unit_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [(incident_id, unit_id) for incident_id, units in given for unit_id in units],
+        )
+
+
+async def co_units(connection: Connection, incident_id: int) -> list[int]:
+    """Units that handle beside the lead, by id."""
+    cursor = await connection.execute(
+        "SELECT unit_id FROM incident_co_units WHERE incident_id = %s ORDER BY unit_id", (incident_id,)
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def open_children(connection: Connection, incident_id: int) -> int:
+    """How many incidents under it are not over."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM incidents WHERE parent_id = %s AND closed_at IS NULL", (incident_id,)
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def footprints(connection: Connection, incident_ids: Sequence[int]) -> dict[int, Row]:
@@ -296,6 +327,13 @@ _VIEW = """
     SELECT i.id, i.number, i.state, i.class, i.category, i.title, i.reason, i.reason_en, i.source, i.due_at,
            i.opened_at, i.last_alarm_at, i.acknowledged_at, i.acknowledged_by, i.urged_at, i.overdue_at,
            i.closed_at, i.exercise, i.version,
+           i.nature, i.event_level, i.steps, i.reported, i.unit_id, i.dispatched_at, i.arrived_at, i.handled_at,
+           i.verified_at, i.fed_back_at, i.extensions, i.reworks, i.supervised_at, i.merged_into,
+           i.parent_id AS parent,
+           ARRAY(SELECT o.code FROM incident_co_units h JOIN units o ON o.id = h.unit_id
+                 WHERE h.incident_id = i.id ORDER BY o.code) AS co_units,
+           ARRAY(SELECT r.ask FROM incident_requests r
+                 WHERE r.incident_id = i.id AND r.state = 'open' ORDER BY r.id) AS asked,
            coalesce(g.name, i.category) AS category_name,
            coalesce(nullif(g.name_en, ''), i.category) AS category_name_en,
            c.code AS cell, coalesce(c.name, '') AS cell_name,
@@ -303,7 +341,8 @@ _VIEW = """
            u.code AS unit, u.name AS unit_name, u.name_en AS unit_name_en, u.phone AS unit_phone,
            u.lead_phone AS unit_lead_phone,
            coalesce(sensed.alarms, '{}') AS alarms, coalesce(sensed.devices, '{}') AS devices,
-           coalesce(sensed.standing, 0) AS standing_alarms, place.longitude AS lon, place.latitude AS lat
+           coalesce(sensed.standing, 0) AS standing_alarms,
+           coalesce(i.longitude, place.longitude) AS lon, coalesce(i.latitude, place.latitude) AS lat
     FROM incidents i
     LEFT JOIN categories g ON g.code = i.category
     LEFT JOIN areas c ON c.id = i.area_id

@@ -1,7 +1,5 @@
 """Incidents: listed, opened by hand, acted upon, and read back event by event."""
 
-import hashlib
-from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,27 +9,23 @@ from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from city.incidents import Incident, State
-from city.storage import idempotency, incidents
+from city.clocks import Clock
+from city.incidents import FINAL, State
+from city.storage import clocks, incidents
 from command_centre import actions, workflow
-from command_centre.api import paging
+from command_centre.api import once, paging
 from command_centre.api.access import Caller
 from command_centre.api.answers import answer
-from command_centre.api.problem import Problem, field_problem, not_found
+from command_centre.api.problem import field_problem, not_found
+from command_centre.api.refusals import refusable
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
 
 router = APIRouter(prefix="/api/incidents", tags=["incidents"])
 
 STATES: tuple[str, ...] = get_args(State)
-OPEN_STATES = tuple(state for state in STATES if state not in {"archived", "voided"})
-_STATUS: dict[actions.Code, int] = {
-    "not_found": 404,
-    "conflict": 409,
-    "forbidden": 403,
-    "invalid": 422,
-    "stale": 412,
-}
+OPEN_STATES = tuple(state for state in STATES if state not in FINAL)
+_OF_TWO: dict[str, Any] = {}
 
 
 class NewIncident(BaseModel):
@@ -45,6 +39,8 @@ class NewIncident(BaseModel):
 
 
 class Act(BaseModel):
+    """What goes with an action; docs/workflow.md says which needs what."""
+
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field("", max_length=4000)
@@ -52,9 +48,19 @@ class Act(BaseModel):
     unit: str | None = Field(
         None,
         max_length=100,
-        description="for dispatch: a code of /api/units; left out, an incident without unit goes where the list says",
+        description="dispatch, transfer, rule: a code of /api/units; left out, an incident without unit goes "
+        "where the list says",
     )
-    incident_class: Literal["A", "B", "C"] | None = Field(None, alias="class", description="for escalate")
+    co_units: list[Annotated[str, Field(max_length=100)]] | None = Field(
+        None, max_length=20, description="dispatch: who handles beside the lead"
+    )
+    incident_class: Literal["A", "B", "C"] | None = Field(None, alias="class", description="escalate")
+    limit: str | None = Field(None, max_length=10, description="extend, suspend: how long, 30m, 4wh, 3wd")
+    request: int | None = Field(None, description="approve, refuse, withdraw: which of several")
+    amend: bool = Field(False, description="rule: the responsibility list says so from now on")
+    into: int | None = Field(None, description="merge: the incident that stays")
+    parent: int | None = Field(None, description="link: the large event it belongs to")
+    alarms: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
 
 
 @router.get("", summary="Incidents", operation_id="list_incidents")
@@ -87,51 +93,40 @@ async def list_incidents(  # each is one parameter of the query
 
 @router.post("", status_code=201, summary="Open an incident by hand", operation_id="create_incident")
 async def create_incident(
-    request: Request,
-    body: NewIncident,
-    known: Known,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    request: Request, body: NewIncident, known: Known, idempotency_key: once.Key = None
 ) -> Response:
     """Dispatched like one that an alarm opened. The same `Idempotency-Key` again answers the same again."""
-    digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
     async with async_transaction(request) as connection:
-        if idempotency_key:
-            kept = await idempotency.earlier(connection, known.actor, "POST /api/incidents", idempotency_key)
-            if kept is not None:
-                return _again(kept, digest)
-        stored = await _refusable(
-            actions.open_by_person(
-                connection,
-                services(request).settings,
-                category=body.category,
-                cell=body.cell,
-                actor=known.actor,
-                role=known.role,
-                now=datetime.now(UTC),
-                text=body.text,
-                incident_class=body.incident_class,
-                exercise=body.exercise,
+
+        async def opened() -> dict[str, Any]:
+            stored = await refusable(
+                actions.open_by_person(
+                    connection,
+                    services(request).settings,
+                    category=body.category,
+                    cell=body.cell,
+                    actor=known.actor,
+                    role=known.role,
+                    now=datetime.now(UTC),
+                    text=body.text,
+                    incident_class=body.incident_class,
+                    exercise=body.exercise,
+                )
             )
-        )
-        shown = await _one(connection, stored.id, known)
-        if idempotency_key:
-            plain = msgspec.to_builtins(shown)
-            kept = {"digest": digest, "incident": plain}
-            await idempotency.keep(connection, known.actor, "POST /api/incidents", idempotency_key, kept)
-    return answer(shown, 201, {"Location": f"/api/incidents/{stored.id}", "ETag": _tag(shown)})
+            return await _one(connection, stored.id, known)
 
-
-def _again(kept: dict[str, Any], digest: str) -> Response:
-    if kept["digest"] != digest:
-        raise field_problem(
-            "Idempotency-Key",
-            "(given)",
-            "was used for another content; use a fresh key",
-            "此键已用于其他内容，请换一个",
+        response = await once.once(
+            connection,
+            known.actor,
+            "POST /api/incidents",
+            idempotency_key,
+            body,
+            opened,
+            status=201,
+            etag=_tag,
         )
-    incident = kept["incident"]
-    headers = {"Location": f"/api/incidents/{incident['id']}", "Idempotent-Replayed": "true"}
-    return answer(incident, 201, headers)
+    response.headers["Location"] = f"/api/incidents/{msgspec.json.decode(response.body)['id']}"
+    return response
 
 
 @router.get("/{incident_id}", summary="One incident", operation_id="get_incident")
@@ -151,72 +146,93 @@ async def timeline(request: Request, incident_id: int, known: Known) -> Response
 
 
 @router.post("/{incident_id}/{action}", summary="Act on an incident", operation_id="act_on_incident")
-async def act(  # path, body, caller and one header
+async def act(  # path, body, caller and two headers
     request: Request,
     incident_id: int,
     action: str,
     known: Known,
     body: Act | None = None,
     if_match: Annotated[str | None, Header(max_length=64)] = None,
+    idempotency_key: once.Key = None,
 ) -> Response:
-    """acknowledge, dispatch, comment, handle, archive, void, escalate; `If-Match` stops a second hand."""
+    """The actions of docs/workflow.md. `If-Match` stops a second hand; a conflict says what is possible now."""
     given = body or Act()
-    fields = {"comment": given.comment, "unit": given.unit, "class": given.incident_class}
+    fields = given.model_dump(by_alias=True, exclude_none=True, exclude={"reason"})
+    route = f"POST /api/incidents/{incident_id}/{action}"
     async with async_transaction(request) as connection:
-        await _refusable(
-            actions.act(
-                connection,
-                services(request).settings,
-                incident_id,
-                action,
-                actor=known.actor,
-                role=known.role,
-                reason=given.reason,
-                fields={name: value for name, value in fields.items() if value},
-                now=datetime.now(UTC),
-                expected_version=_version(if_match),
+
+        async def done() -> dict[str, Any]:
+            settings, now = services(request).settings, datetime.now(UTC)
+            await refusable(
+                _OF_TWO[action](
+                    connection,
+                    settings,
+                    incident_id,
+                    actor=known.actor,
+                    role=known.role,
+                    unit_id=known.unit_id,
+                    reason=given.reason,
+                    fields=fields,
+                    now=now,
+                )
+                if action in _OF_TWO
+                else actions.act(
+                    connection,
+                    settings,
+                    incident_id,
+                    action,
+                    actor=known.actor,
+                    role=known.role,
+                    unit_id=known.unit_id,
+                    reason=given.reason,
+                    fields=fields,
+                    now=now,
+                    expected_version=once.version(if_match),
+                )
             )
-        )
-        shown = await _one(connection, incident_id, known)
-    return answer(shown, headers={"ETag": _tag(shown)})
+            return await _one(connection, incident_id, known)
 
-
-async def _refusable(work: Awaitable[Incident]) -> Incident:
-    try:
-        return await work
-    except actions.ActionError as error:
-        faults = [{"field": error.field, "remedy": error.reason_en}] if error.field else []
-        raise Problem(_STATUS[error.code], error.reason_en, error.reason, errors=faults) from error
+        return await once.once(connection, known.actor, route, idempotency_key, given, done, etag=_tag)
 
 
 async def _one(connection: AsyncConnection[Any], incident_id: int, known: Caller) -> dict[str, Any]:
     row = await incidents.get(connection, incident_id)
     if row is None:
         raise not_found("incident", "事件", incident_id)
-    return _shown(row, known)
+    running = [_clock(one) for one in await clocks.of(connection, incident_id)]
+    return {**_shown(row, known), "clocks": running}
+
+
+def _clock(clock: Clock) -> dict[str, Any]:
+    return {
+        "stage": clock.stage,
+        "limit": str(clock.limit),
+        "started_at": clock.started_at,
+        "due_at": clock.due_at,
+        "paused_at": clock.paused_at,
+        "left_minutes": clock.left_minutes,
+        "ended_at": clock.ended_at,
+        "outcome": clock.outcome,
+        "provisional": clock.provisional,
+    }
 
 
 def _shown(row: dict[str, Any], known: Caller) -> dict[str, Any]:
+    unit_id = row.pop("unit_id")
     allowed = workflow.allowed(
         row["state"],
         known.role,
         incident_class=row["class"],
         acknowledged=row["acknowledged_at"] is not None,
+        mine=known.unit_id is not None and known.unit_id == unit_id,
+        waiting=row["asked"],
+        steps=row["steps"],
     )
     return {**row, "allowed": allowed}
 
 
 def _tag(shown: dict[str, Any]) -> str:
-    return f'"{shown["version"]}"'
-
-
-def _version(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    bare = if_match.strip().removeprefix("W/").strip('"')
-    if not bare.isdigit():
-        raise field_problem("If-Match", if_match, "use the ETag of the incident", "请使用事件的 ETag")
-    return int(bare)
+    return once.tag(shown["version"])
 
 
 def _states(wanted: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from city.storage import incidents as stored
 from city.storage.changes import open_connection
 from city.storage.devices import set_service
 from city.storage.transitions import REPEATS_NOTED, write_transitions
-from command_centre import alarm_actions, alarm_life_loop, triage_loop, workflow
+from command_centre import acting, alarm_actions, alarm_life_loop, triage_loop, workflow
 from command_centre.actions import ActionError
 from command_centre.alarm_life import Facts, state_of
 from command_centre.known_directory import KnownDirectory
@@ -511,9 +512,13 @@ def test_an_incident_is_still_a_persons_to_close(town: str) -> None:
     alarm = raise_alarm(town, "c02-s1")
     triage(town)
     shelve(town, alarm)
-    standing = on(town, lambda connection: alarms.standing(connection, 1))
+    counted = on(town, lambda connection: alarms.counts(connection, 1))
     incident = on(town, lambda connection: stored.lock(connection, 1))
-    refused = workflow.apply(
-        incident, workflow.Request(action="archive", actor="user:1", role="dispatcher"), standing, NOW
+    facts = workflow.Facts(alarms=counted[0], standing=counted[1], unbelieved=counted[2])
+    handled = replace(incident, state="handled", handled_by="user:2")
+    refused = acting.apply(
+        handled, workflow.Act(action="archive", actor="user:1", role="dispatcher"), facts, NOW
     )
-    assert (standing, isinstance(refused, workflow.Refused)) == (1, True)
+    assert counted == (1, 1, 1)
+    assert isinstance(refused, workflow.Refused)
+    assert "blind, shelved" in refused.reason_en

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from city.flood import Counts
 from city.incidents import Change, Incident
-from command_centre import workflow
+from command_centre import acting, workflow
 from command_centre.flood import duty_log, evacuation, headcounts
 from command_centre.flood.defaults import Shift
 from command_centre.flood.evacuation import Report, TaskError, report
@@ -125,8 +125,8 @@ def test_people_who_remain_hinder_the_archive_but_not_with_a_reason() -> None:
     )
 
     def archive(reason: str, unmoved: int) -> workflow.Refused | Change:
-        request = workflow.Request(action="archive", actor="user:1", role="dispatcher", reason=reason)
-        return workflow.apply(handled, request, 0, noon, unmoved=unmoved)
+        wish = workflow.Act(action="archive", actor="user:1", role="dispatcher", reason=reason)
+        return acting.apply(handled, wish, workflow.Facts(unmoved=unmoved), noon)
 
     refused = archive(" ", 5)
     assert isinstance(refused, workflow.Refused)

@@ -131,8 +131,8 @@ INSERT INTO incident_moves (from_state, to_state) VALUES
     ('acknowledged', 'dispatched'), ('acknowledged', 'arrived'), ('acknowledged', 'handled'),
     ('acknowledged', 'returned'), ('acknowledged', 'suspended'), ('acknowledged', 'merged'),
     ('acknowledged', 'voided'),
-    ('arrived', 'dispatched'), ('arrived', 'handled'), ('arrived', 'returned'), ('arrived', 'suspended'),
-    ('arrived', 'merged'), ('arrived', 'voided'),
+    ('arrived', 'dispatched'), ('arrived', 'acknowledged'), ('arrived', 'handled'), ('arrived', 'returned'),
+    ('arrived', 'suspended'), ('arrived', 'merged'), ('arrived', 'voided'),
     ('rework', 'dispatched'), ('rework', 'acknowledged'), ('rework', 'arrived'), ('rework', 'handled'),
     ('rework', 'returned'), ('rework', 'suspended'), ('rework', 'merged'), ('rework', 'voided'),
     ('handled', 'dispatched'), ('handled', 'verified'), ('handled', 'rework'), ('handled', 'fed_back'),
@@ -147,17 +147,36 @@ INSERT INTO incident_moves (from_state, to_state) VALUES
     ('merged', 'acknowledged'), ('merged', 'arrived'), ('merged', 'rework'), ('merged', 'handled'),
     ('merged', 'verified'), ('merged', 'fed_back');
 
+-- Standing alarms of an incident. A sensor that is under test, shelved, out of service or not heard of says nothing
+-- either way; what nothing measures (our own alarms) is believed.
+CREATE FUNCTION standing_alarms(incident bigint) RETURNS TABLE (alarm_id bigint, believed boolean)
+LANGUAGE sql STABLE AS $$
+    SELECT a.id, a.device_id IS NULL OR (
+               d.service_state = 'in_service'
+               AND NOT EXISTS (SELECT FROM alarm_shelves s WHERE s.rule_id = a.rule_id AND s.device_id = a.device_id
+                               AND s.ended_at IS NULL)
+               AND NOT EXISTS (SELECT FROM alarms q WHERE q.device_id = a.device_id AND q.cleared_at IS NULL
+                               AND q.category = 'device.silent')
+               AND p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline'
+               AND p.last_heard_at > now() - make_interval(secs => greatest(120,
+                       3 * coalesce(d.expected_interval_s, k.expected_interval_s, 1200))))
+    FROM alarms a LEFT JOIN devices d ON d.id = a.device_id LEFT JOIN device_kinds k ON k.code = d.kind
+    LEFT JOIN presence p ON p.device_id = a.device_id
+    WHERE a.incident_id = incident AND a.cleared_at IS NULL
+$$;
+
 CREATE FUNCTION check_incident_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- A drill's end is the end of its incidents, wherever they stand.
+    IF NEW.exercise AND NEW.state = 'archived' AND NEW.waived_by IS NOT NULL THEN RETURN NEW; END IF;
     IF NEW.state <> OLD.state
        AND NOT EXISTS (SELECT FROM incident_moves WHERE from_state = OLD.state AND to_state = NEW.state) THEN
         RAISE EXCEPTION 'incident % cannot go from % to %', OLD.number, OLD.state, NEW.state
             USING ERRCODE = 'check_violation', CONSTRAINT = 'incidents_known_move';
     END IF;
-    -- What still burns is not filed away, unless an approver answers for it. A sensor that is under test, shelved,
-    -- out of service or heard of no longer says nothing either way; that too is the approver's to judge.
-    IF NEW.state = 'archived' AND OLD.state <> 'archived' AND NEW.waived_by IS NULL
-       AND EXISTS (SELECT FROM alarms WHERE incident_id = NEW.id AND cleared_at IS NULL) THEN
+    -- What still burns is not filed away; where only sensors that say nothing stand, an approver answers by name.
+    IF NEW.state = 'archived' AND OLD.state <> 'archived'
+       AND EXISTS (SELECT FROM standing_alarms(NEW.id) WHERE believed OR NEW.waived_by IS NULL) THEN
         RAISE EXCEPTION 'incident % has a standing alarm', OLD.number
             USING ERRCODE = 'check_violation', CONSTRAINT = 'incidents_nothing_stands';
     END IF;
