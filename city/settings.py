@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     stock_paho: bool = False  # read with paho's own loop: slower, for when an upgrade breaks the fast one
     smtp_url: str = ""  # smtp://user:pass@host:587 ; empty = orders are not mailed
     smtp_from: str = "city@localhost"
+    sms_url: SecretStr | None = None  # a gateway of apprise with {phone} in it, for notices to citizens
+    webhook_private: Literal["allow", "refuse"] = "allow"  # units' webhooks on private networks
+    webhook_secret: SecretStr | None = None  # signs what goes to no unit: anchors, notices to other systems
+    anchor_url: str = ""  # where the hourly anchor of the timelines is also sent; empty = nowhere
     urge_after_minutes: int = Field(5, ge=1)  # an order not acknowledged for so long urges its lead
     trusted_proxies: str = "127.0.0.1,::1"  # addresses or networks whose X-Forwarded-For is believed
     report_category: str = "public.other"  # of a report whose sender does not know what it is
@@ -81,7 +85,23 @@ class Settings(BaseSettings):
             raise ValueError("is not a time zone; use a name such as Asia/Shanghai") from error
         return value
 
-    @field_validator("config", "api_token_file", "log_format", "api_token", mode="before")
+    @field_validator("anchor_url")
+    @classmethod
+    def _webhook(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("must look like https://host/path ; leave it empty to send anchors nowhere")
+        return value
+
+    @field_validator("sms_url")
+    @classmethod
+    def _gateway(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and "{phone}" not in value.get_secret_value():
+            raise ValueError("must hold {phone} where the number goes, as in twilio://…/{phone}")
+        return value
+
+    @field_validator(
+        "config", "api_token_file", "log_format", "api_token", "sms_url", "webhook_secret", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -95,6 +115,11 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The district's own zone; storage is UTC regardless."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def base_url(self) -> str:
+        """How people reach the centre, without a slash at its end."""
+        return (self.public_url or f"http://{self.http_host}:{self.http_port}").rstrip("/")
 
     def token(self) -> str | None:
         """The administrator's bearer token, from the variable or the file, or None.

@@ -8,11 +8,11 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from city.directory import Directory
-from city.incidents import Change, Happening, Incident, Tell
-from city.storage import alarms, changes, incidents, notifications
-from city.storage.notifications import Channel, NewNotification
-from city.units import Unit
-from command_centre.notify import message
+from city.incidents import Change, Happening, Incident
+from city.storage import alarms, changes, contacts, incidents, notifications, requests
+from city.storage.notifications import NewNotification
+from command_centre import clock_keeping
+from command_centre.notify import telling
 
 Connection = AsyncConnection[Any]
 
@@ -41,15 +41,27 @@ async def store(
         ids = await incidents.insert(connection, numbered)
         for index, incident, incident_id in zip(fresh, numbered, ids, strict=True):
             current[index] = replace(incident, id=incident_id)
+    settled = await clock_keeping.settle(connection, directory, current, decided, now)
+    current = [incident for incident, _ in settled]
+    reachable = await _reachable(connection, list(zip(current, decided, strict=True)), mail=mail)
     chained, orders = [], []
     for index, change in enumerate(decided):
-        told, new_orders = await _orders(connection, directory, current[index], change, mail=mail)
-        one = incidents.chain(current[index], [*change.happenings, *told], now)
+        told, new_orders = await _orders(connection, directory, current[index], change, reachable, now)
+        one = incidents.chain(current[index], [*change.happenings, *settled[index][1], *told], now)
         current[index] = replace(current[index], last_seq=one.last_seq, head=one.head)
         chained.append(one)
         orders += new_orders
     await incidents.append(connection, chained)
     await incidents.save(connection, current)
+    await requests.save(connection, [one for change in decided for one in change.requests])
+    await incidents.set_co_units(
+        connection,
+        [
+            (incident.id, change.co_units)
+            for incident, change in zip(current, decided, strict=True)
+            if change.co_units is not None
+        ],
+    )
     await notifications.enqueue(connection, orders, now)
     for incident, change in zip(current, decided, strict=True):
         if change.alarms_acknowledged_by is not None:
@@ -65,53 +77,24 @@ async def store(
     return current
 
 
+async def _reachable(
+    connection: Connection, changes_of: Sequence[tuple[Incident, Change]], *, mail: bool
+) -> telling.Reachable:
+    approvers = await contacts.of_approvers(connection) if telling.asks_approvers(changes_of) else ()
+    units = await contacts.reachable(connection, telling.told_units(changes_of))
+    return telling.Reachable(units=units, approvers=approvers, mail=mail)
+
+
 async def _orders(
-    connection: Connection, directory: Directory, incident: Incident, change: Change, *, mail: bool
+    connection: Connection,
+    directory: Directory,
+    incident: Incident,
+    change: Change,
+    reachable: telling.Reachable,
+    now: datetime,
 ) -> tuple[list[Happening], list[NewNotification]]:
     """What goes out for this change, and what the timeline says of it."""
-    told: list[Happening] = []
-    orders: list[NewNotification] = []
     if not change.tells:
-        return told, orders
+        return [], []
     position = change.position or await incidents.coordinates(connection, incident.id)
-    for tell in change.tells:
-        unit_id = tell.unit_id if tell.unit_id is not None else incident.unit_id
-        unit = directory.units.get(unit_id) if unit_id is not None else None
-        if unit is None:
-            continue
-        channels = _channels(unit, tell, mail=mail)
-        detail: dict[str, object] = {"unit": unit.code, "purpose": tell.purpose, "to_lead": tell.to_lead}
-        if not channels:
-            told.append(
-                Happening(
-                    kind="nobody_told",
-                    detail=detail,
-                    reason=(
-                        f"{unit.name}没有可用的电子通知方式，请打电话 / no webhook or mail address: telephone"
-                    ),
-                )
-            )
-            continue
-        told.append(Happening(kind="told", detail={**detail, "channels": list(channels)}))
-        body = message.compose(incident, directory, unit, tell.purpose, position)
-        orders += [
-            NewNotification(
-                incident_id=incident.id,
-                unit_id=unit.id,
-                purpose=tell.purpose,
-                channel=channel,
-                to_lead=tell.to_lead,
-                body=body,
-            )
-            for channel in channels
-        ]
-    return told, orders
-
-
-def _channels(unit: Unit, tell: Tell, *, mail: bool) -> list[Channel]:
-    channels: list[Channel] = []
-    if unit.webhook_url:
-        channels.append("webhook")
-    if mail and message.address(tell.to_lead, unit.email, unit.lead_email):
-        channels.append("smtp")
-    return channels
+    return telling.orders(incident, directory, change, reachable, position, now)

@@ -1,101 +1,287 @@
-"""Orders to people: written with the decision, claimed by the outbox, kept with receipt; asynchronous."""
+"""Messages to people: written with the decision, claimed by the outbox, kept with receipt; asynchronous."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from city.contacts import Language
+
 Connection = AsyncConnection[Any]
-Channel = Literal["webhook", "smtp"]
+Row = dict[str, Any]
+Channel = Literal["webhook", "smtp", "apprise", "sms"]
+State = Literal["waiting", "sent", "failed"]
+
+MOST_SINGLY = 10  # to one receiver within WINDOW; what is more goes together in a digest
+WINDOW = timedelta(seconds=60)
+AT_ONCE_EACH = 4  # attempts at one receiver at the same time: one that hangs takes no more places than these
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewNotification:
-    """One order through one channel."""
+    """One message through one channel. ``send_at`` later than now holds it back until then.
 
-    incident_id: int
-    unit_id: int
+    ``contact_id`` None = the unit's own address in the district's files, or ``address`` where it is no unit's.
+    """
+
+    incident_id: int | None
+    unit_id: int | None
     purpose: str
     channel: Channel
     to_lead: bool
     body: Mapping[str, object]
+    contact_id: int | None = None
+    report_id: int | None = None
+    address: str = ""
+    language: Language = "both"
+    urgent: bool = False
+    fold: bool = False
+    send_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claimed:
-    """An order to be sent now, with its unit's addresses; ``attempts`` counts this one already."""
+    """A message to be sent now, with its address; ``attempts`` counts this one already.
+
+    ``reachable`` is False when the contact was removed or switched off meanwhile; ``personal`` when a person gave
+    the address themselves.
+    """
 
     id: int
     key: UUID
-    incident_id: int
-    unit_id: int
+    incident_id: int | None
+    unit_id: int | None
     unit: str
+    contact_id: int | None
+    report_id: int | None
     purpose: str
     channel: Channel
     to_lead: bool
+    language: Language
     body: Mapping[str, object]
+    urgent: bool
     attempts: int
     created_at: datetime
-    webhook_url: str
-    webhook_secret: str
-    email: str
-    lead_email: str
+    began_at: datetime
+    address: str
+    secret: str
+    reachable: bool
+    personal: bool
+    receiver: str
 
 
 async def enqueue(connection: Connection, orders: Sequence[NewNotification], now: datetime) -> None:
-    """Write orders in the transaction of the decision they tell of."""
+    """Write messages in the transaction of the decision they tell of."""
     async with connection.cursor() as cursor:
         await cursor.executemany(
             """
             INSERT INTO notifications
-                (incident_id, unit_id, purpose, channel, to_lead, body, next_attempt_at, created_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+                (incident_id, unit_id, purpose, channel, to_lead, body, contact_id, report_id, address, language,
+                 urgent, fold, held, next_attempt_at, began_at, created_at)
+            VALUES (%(incident_id)s, %(unit_id)s, %(purpose)s, %(channel)s, %(to_lead)s, %(body)s, %(contact_id)s,
+                    %(report_id)s, %(address)s, %(language)s, %(urgent)s, %(fold)s AND NOT %(urgent)s,
+                    %(at)s > %(now)s, %(at)s, %(at)s, %(now)s)
             """,
             [
-                (o.incident_id, o.unit_id, o.purpose, o.channel, o.to_lead, Jsonb(dict(o.body)), now, now)
-                for o in orders
+                {name: getattr(order, name) for name in NewNotification.__dataclass_fields__}
+                | {"body": Jsonb(dict(order.body)), "at": order.send_at or now, "now": now}
+                for order in orders
             ],
         )
 
 
-async def claim(connection: Connection, now: datetime, limit: int, lease: timedelta) -> list[Claimed]:
-    """Take orders that are due; until the lease ends nobody else does, after it they are due again.
+async def enqueue_notice(
+    connection: Connection,
+    *,
+    report_id: int,
+    incident_id: int | None,
+    channel: Literal["email", "sms", "webhook"],
+    address: str,
+    language: Language,
+    template: str,
+    params: Mapping[str, str],
+    now: datetime,
+) -> None:
+    """A notice to whoever reported something, by the way they gave; templates are those of notices.toml.
 
-    The caller commits before it sends: a worker killed in between leaves an order that is sent once more,
-    under the same key. A unit's webhook secret is made when it is first needed.
+    The address is forgotten as soon as it was sent. Another system (webhook) gets template and parameters as data.
+    """
+    way: Channel = "smtp" if channel == "email" else channel
+    notice = NewNotification(
+        incident_id=incident_id,
+        unit_id=None,
+        purpose="notice",
+        channel=way,
+        to_lead=False,
+        body={"purpose": "notice", "template": template, "params": dict(params)},
+        report_id=report_id,
+        address=address,
+        language=language,
+    )
+    await enqueue(connection, [notice], now)
+
+
+async def forget_report(connection: Connection, report_id: int) -> None:
+    """Addresses of a reporter who is to be forgotten; what waits is not sent any more."""
+    await connection.execute(
+        "UPDATE notifications SET address = '', state = CASE state WHEN 'waiting' THEN 'failed' ELSE state END,"
+        " last_error = CASE state WHEN 'waiting' THEN 'the reporter was forgotten' ELSE last_error END"
+        " WHERE report_id = %s",
+        (report_id,),
+    )
+
+
+# ── digests ──────────────────────────────────────────────────────────────────────────────────────────
+
+# Waiting ones that are due: too many for one receiver, or more than one that had to wait (night, or a storm).
+_STORM = """
+    SELECT receiver FROM notifications WHERE fold AND state = 'waiting' AND next_attempt_at <= %(now)s
+    GROUP BY receiver HAVING count(*) > %(most)s OR (count(*) > 1 AND bool_or(held))
+"""
+# Receivers that have had enough for this minute, and when it is over.
+_FULL = """
+    SELECT receiver, min(attempted_at) + %(window)s AS free_at FROM notifications
+    WHERE (fold OR purpose = 'digest') AND attempted_at > %(now)s - %(window)s
+    GROUP BY receiver HAVING count(*) >= %(most)s
+"""
+
+
+async def hold_storms(connection: Connection, now: datetime) -> None:
+    """What a receiver gets beyond its share of a minute waits for the minute's end, to go together."""
+    await connection.execute(
+        f"""
+        UPDATE notifications n SET held = true, next_attempt_at = f.free_at, began_at = greatest(n.began_at, f.free_at)
+        FROM ({_FULL}) f
+        WHERE n.receiver = f.receiver AND n.fold AND n.state = 'waiting' AND n.next_attempt_at <= %(now)s AND NOT n.held
+          AND f.free_at > %(now)s
+        """,  # noqa: S608  # constants of this file
+        {"now": now, "most": MOST_SINGLY, "window": WINDOW},
+    )
+
+
+async def storms(connection: Connection, now: datetime) -> list[str]:
+    """Receivers whose waiting messages are to become one digest."""
+    cursor = await connection.execute(_STORM, {"now": now, "most": MOST_SINGLY})
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def lock_storm(connection: Connection, receiver: str, now: datetime, limit: int) -> list[Row]:
+    """One receiver's due messages, locked, oldest first; those that somebody else has are left to them."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT id, unit_id, contact_id, channel, to_lead, language, body FROM notifications
+            WHERE receiver = %s AND fold AND state = 'waiting' AND next_attempt_at <= %s
+            ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+            """,
+            (receiver, now, limit),
+        )
+        return await cursor.fetchall()
+
+
+async def fold(
+    connection: Connection, folded: Sequence[Row], body: Mapping[str, object], now: datetime
+) -> int:
+    """Write the digest of locked messages of one receiver; they go with it from now on. Returns its id."""
+    first = folded[0]
+    cursor = await connection.execute(
+        """
+        INSERT INTO notifications (unit_id, contact_id, channel, to_lead, language, purpose, body, next_attempt_at,
+                                   began_at, created_at)
+        VALUES (%(unit_id)s, %(contact_id)s, %(channel)s, %(to_lead)s, %(language)s, 'digest', %(digest)s, %(now)s,
+                %(now)s, %(now)s) RETURNING id
+        """,
+        {**first, "digest": Jsonb(dict(body)), "now": now},
+    )
+    row = await cursor.fetchone()
+    digest_id = int(row[0]) if row else 0
+    await connection.execute(
+        "UPDATE notifications SET state = 'folded', folded_into = %s WHERE id = ANY(%s)",
+        (digest_id, [one["id"] for one in folded]),
+    )
+    return digest_id
+
+
+# ── sending ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def claim(
+    connection: Connection,
+    now: datetime,
+    limit: int,
+    lease: timedelta,
+    crowded: Collection[str] = (),
+) -> list[Claimed]:
+    """Take messages that are due, the urgent first; until the lease ends nobody else does, then they are due again.
+
+    The caller commits before it sends: a worker killed in between leaves a message that is sent once more, under
+    the same key. ``crowded`` receivers are passed over; of others at most AT_ONCE_EACH are taken. What is to become
+    a digest is left alone. A webhook's secret is made when it is first needed.
     """
     async with connection.cursor(row_factory=class_row(Claimed)) as cursor:
         await cursor.execute(
-            """
-            WITH due AS (
-                SELECT id FROM notifications WHERE state = 'waiting' AND next_attempt_at <= %(now)s
-                ORDER BY next_attempt_at, id LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+            f"""
+            WITH ranked AS (
+                SELECT id, row_number() OVER (
+                    PARTITION BY receiver ORDER BY urgent DESC, next_attempt_at, id) AS place
+                FROM notifications
+                WHERE state = 'waiting' AND next_attempt_at <= %(now)s AND receiver <> ALL(%(crowded)s::text[])
+                  AND NOT (fold AND receiver IN ({_STORM} UNION ALL SELECT receiver FROM ({_FULL}) f
+                           WHERE f.free_at > %(now)s))
+            ), due AS (
+                SELECT n.id, n.unit_id, n.contact_id, n.channel FROM notifications n JOIN ranked r USING (id)
+                WHERE r.place <= %(each)s AND n.state = 'waiting' AND n.next_attempt_at <= %(now)s
+                ORDER BY n.urgent DESC, n.next_attempt_at, n.id LIMIT %(limit)s
+                FOR NO KEY UPDATE OF n SKIP LOCKED
             ), secret AS (
                 UPDATE units SET webhook_secret =
                     replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
                 WHERE webhook_url <> '' AND webhook_secret = ''
-                  AND id IN (SELECT unit_id FROM notifications JOIN due USING (id) WHERE channel = 'webhook')
+                  AND id IN (SELECT unit_id FROM due WHERE channel = 'webhook' AND contact_id IS NULL)
                 RETURNING id, webhook_secret
+            ), own_secret AS (
+                UPDATE contacts SET secret = replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
+                WHERE secret = '' AND id IN (SELECT contact_id FROM due WHERE channel = 'webhook')
+                RETURNING id, secret
             )
-            UPDATE notifications n SET attempts = n.attempts + 1, next_attempt_at = %(leased)s
-            FROM due, units u LEFT JOIN secret s ON s.id = u.id
-            WHERE n.id = due.id AND u.id = n.unit_id
-            RETURNING n.id, n.key, n.incident_id, n.unit_id, u.code AS unit, n.purpose, n.channel, n.to_lead,
-                n.body, n.attempts, n.created_at, u.webhook_url, u.email, u.lead_email,
-                coalesce(s.webhook_secret, u.webhook_secret) AS webhook_secret
-            """,
-            {"now": now, "limit": limit, "leased": now + lease},
+            UPDATE notifications n
+            SET attempts = n.attempts + 1, next_attempt_at = %(leased)s, attempted_at = %(now)s
+            FROM due LEFT JOIN units u ON u.id = due.unit_id LEFT JOIN contacts c ON c.id = due.contact_id
+                LEFT JOIN users p ON p.id = c.user_id
+                LEFT JOIN secret s ON s.id = u.id LEFT JOIN own_secret o ON o.id = c.id
+            WHERE n.id = due.id
+            RETURNING n.id, n.key, n.incident_id, n.unit_id, coalesce(u.code, '') AS unit, n.contact_id, n.report_id,
+                n.purpose, n.channel, n.to_lead, n.language, n.body, n.urgent, n.attempts, n.created_at, n.began_at,
+                CASE WHEN n.contact_id IS NOT NULL THEN c.address
+                     WHEN n.unit_id IS NULL THEN n.address
+                     WHEN n.channel = 'webhook' THEN u.webhook_url
+                     WHEN n.to_lead AND u.lead_email <> '' THEN u.lead_email
+                     ELSE u.email END AS address,
+                CASE WHEN n.contact_id IS NOT NULL THEN coalesce(o.secret, c.secret)
+                     ELSE coalesce(s.webhook_secret, u.webhook_secret, '') END AS secret,
+                c.id IS NULL OR (c.active AND c.removed_at IS NULL AND p.disabled IS NOT TRUE) AS reachable,
+                c.user_id IS NOT NULL AS personal, n.receiver
+            """,  # noqa: S608  # constants of this file
+            {
+                "now": now,
+                "limit": limit,
+                "leased": now + lease,
+                "crowded": list(crowded),
+                "each": AT_ONCE_EACH,
+                "most": MOST_SINGLY,
+                "window": WINDOW,
+            },
         )
         return await cursor.fetchall()
 
 
 async def next_due(connection: Connection) -> datetime | None:
-    """When the earliest waiting order is due; None when none waits."""
+    """When the earliest waiting message is due; None when none waits."""
     cursor = await connection.execute(
         "SELECT min(next_attempt_at) FROM notifications WHERE state = 'waiting'"
     )
@@ -107,27 +293,84 @@ async def settle(
     connection: Connection,
     claimed: Claimed,
     *,
-    state: Literal["waiting", "sent", "failed"],
+    state: State,
     next_attempt_at: datetime,
     receipt: str | None = None,
     last_error: str | None = None,
 ) -> bool:
-    """Write how an attempt ended; False when our lease had ended and somebody else took the order."""
+    """Write how an attempt ended; False when our lease had ended and somebody else took the message."""
     cursor = await connection.execute(
         """
-        UPDATE notifications SET state = %s, next_attempt_at = %s, receipt = %s, last_error = %s
-        WHERE id = %s AND state = 'waiting' AND attempts = %s
+        UPDATE notifications SET state = %(state)s, next_attempt_at = %(next)s, receipt = %(receipt)s,
+            last_error = %(error)s, address = CASE WHEN %(state)s = 'sent' THEN '' ELSE address END
+        WHERE id = %(id)s AND state = 'waiting' AND attempts = %(attempts)s
         """,
-        (state, next_attempt_at, receipt, last_error, claimed.id, claimed.attempts),
+        {
+            "state": state,
+            "next": next_attempt_at,
+            "receipt": receipt,
+            "error": last_error,
+            "id": claimed.id,
+            "attempts": claimed.attempts,
+        },
     )
     return cursor.rowcount == 1
 
 
-async def of_incident(connection: Connection, incident_id: int) -> list[tuple[Any, ...]]:
-    """(purpose, channel, state, attempts, receipt, last_error, to_lead) of its orders, oldest first."""
-    cursor = await connection.execute(
-        "SELECT purpose, channel, state, attempts, receipt, last_error, to_lead FROM notifications"
-        " WHERE incident_id = %s ORDER BY id",
-        (incident_id,),
+async def settle_folded(
+    connection: Connection, digest_id: int, *, state: State, receipt: str | None, last_error: str | None
+) -> list[Row]:
+    """What went with a digest ends as it did; returns their id, incident_id, purpose. ``waiting`` changes nothing."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        if state == "waiting":
+            await cursor.execute(
+                "SELECT id, incident_id, purpose FROM notifications WHERE folded_into = %s ORDER BY id",
+                (digest_id,),
+            )
+        else:
+            await cursor.execute(
+                "UPDATE notifications SET state = %s, receipt = %s, last_error = %s"
+                " WHERE folded_into = %s AND state = 'folded' RETURNING id, incident_id, purpose",
+                (state, receipt, last_error, digest_id),
+            )
+        return await cursor.fetchall()
+
+
+async def siblings(connection: Connection, notification_id: int) -> list[Row]:
+    """Messages of the same telling through other channels: contact_id, channel, to_lead, state.
+
+    The same telling is the same incident, unit, purpose and instant.
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """
+            SELECT o.contact_id, o.channel, o.to_lead, o.state FROM notifications n JOIN notifications o
+            ON o.incident_id = n.incident_id AND o.unit_id IS NOT DISTINCT FROM n.unit_id AND o.purpose = n.purpose
+                AND o.created_at = n.created_at
+            WHERE n.id = %s
+            """,
+            (notification_id,),
+        )
+        return await cursor.fetchall()
+
+
+async def enqueue_instead(connection: Connection, failed_id: int, other: NewNotification) -> None:
+    """The same message by another way; it counts to the same telling, so that each way is tried once."""
+    await connection.execute(
+        """
+        INSERT INTO notifications (incident_id, unit_id, purpose, channel, to_lead, body, contact_id, language, urgent,
+                                   fold, held, next_attempt_at, began_at, created_at)
+        SELECT incident_id, unit_id, purpose, %(channel)s, %(to_lead)s, body, %(contact)s, %(language)s, urgent,
+               %(fold)s AND NOT urgent, %(at)s > now(), %(at)s, %(at)s, created_at
+        FROM notifications WHERE id = %(id)s
+        """,
+        {
+            "id": failed_id,
+            "channel": other.channel,
+            "to_lead": other.to_lead,
+            "contact": other.contact_id,
+            "language": other.language,
+            "fold": other.fold,
+            "at": other.send_at,
+        },
     )
-    return await cursor.fetchall()

@@ -2,35 +2,29 @@
 
 import smtplib
 import ssl
-from collections.abc import Mapping
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from urllib.parse import unquote, urlsplit
 
-from command_centre.notify import message
 from command_centre.notify.delivery import DeliveryError, Receipt
 
 TIMEOUT_S = 10.0
 
 
-def mail(
-    body: Mapping[str, object], *, sender: str, recipient: str, key: str, link: str, now: datetime
-) -> EmailMessage:
-    """The mail of one order, under one Message-ID for every attempt; DeliveryError for a bad address."""
+def mail(subject: str, text: str, *, sender: str, recipient: str, key: str, now: datetime) -> EmailMessage:
+    """The mail of one message, under one Message-ID for every attempt; DeliveryError for a bad address."""
     letter = EmailMessage()
     try:
         letter["From"] = sender
         letter["To"] = recipient
-        letter["Subject"] = message.subject(body)
+        letter["Subject"] = subject
     except (ValueError, IndexError) as error:
-        raise DeliveryError(
-            f"mail address {recipient!r} or a heading cannot be used: {error}", retry=False
-        ) from error
+        raise DeliveryError(f"the mail address or a heading cannot be used: {error}", retry=False) from error
     letter["Date"] = format_datetime(now)
     letter["Message-ID"] = f"<{key}@city>"
     letter["Auto-Submitted"] = "auto-generated"
-    letter.set_content(message.text(body, link))
+    letter.set_content(text)
     return letter
 
 

@@ -143,7 +143,8 @@ def test_an_order_arrives_signed_and_its_receipt_is_on_the_timeline(town: str) -
         secret.encode(), headers["x-city-timestamp"].encode() + b"." + body, hashlib.sha256
     ).hexdigest()
     assert headers["x-city-signature"] == f"sha256={expected}"
-    sent = json.loads(body)
+    event = json.loads(body)
+    sent = event["data"]
     assert headers["idempotency-key"] == sent["id"]
     assert sent["purpose"] == "order"
     assert sent["class"] == "B"

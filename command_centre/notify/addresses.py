@@ -1,0 +1,118 @@
+"""Which addresses may be called, and how they are shown: an address may hold a password, and may point inside.
+
+A district's units live on private networks, so those are allowed unless CITY_WEBHOOK_PRIVATE=refuse; what a person or
+a citizen gives never is. Link-local addresses and the clouds' metadata services are refused whatever is set.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from city.contacts import ContactError
+from command_centre.notify.delivery import DeliveryError
+
+IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+# Answer with the machine's own credentials; the first lies in carrier-grade space, the second in IPv6 private space.
+_METADATA = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
+_CARRIER = ipaddress.ip_network("100.64.0.0/10")
+_MAIL_MOST = 254
+# Through apprise. Nothing that starts a program, speaks to the desktop, writes to a log or takes any address for any
+# body; what is called at the receiver's own host is in SELF_HOSTED and looked up first.
+SELF_HOSTED = frozenset({
+    "bark", "barks", "gotify", "gotifys", "matrix", "matrixs", "mmost", "mmosts", "mqtt", "mqtts", "ntfy", "ntfys",
+    "pushdeer", "pushdeers", "rocket", "rockets", "signal", "signals", "smseagle", "smseagles", "synology", "synologys",
+})  # fmt: skip
+HOSTED = frozenset({
+    "46elks", "bulksms", "clickatell", "clicksend", "d7sms", "dingtalk", "feishu", "lark", "msg91", "nexmo", "plivo",
+    "pushme", "pushplus", "qq", "schan", "sinch", "slack", "sns", "spugpush", "telnyx", "tgram", "twilio", "vonage",
+    "wecombot", "wpush", "wxpusher",
+})  # fmt: skip
+_OR_PUBLIC = frozenset(
+    {"ntfy", "ntfys", "pushdeer", "pushdeers"}
+)  # with a topic alone: the service's own server
+SCHEMES = SELF_HOSTED | HOSTED
+
+
+def check(channel: str, address: str) -> None:
+    """Whether an address has a form that can be used; raises ContactError naming the remedy, never the address."""
+    if not address.isprintable() or any(part.isspace() for part in address) or len(address) > 2000:
+        raise _wrong(
+            "holds blanks or is too long: give one address of at most 2000 characters", "含空白或过长"
+        )
+    if channel == "smtp":
+        name, _, domain = address.rpartition("@")
+        if not name or not domain or len(address) > _MAIL_MOST or "@" in name:
+            raise _wrong("is no mail address such as name@example.org", "不是电子邮件地址")
+        return
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise _wrong("is no address with scheme and host", "不是带协议和主机的地址") from error
+    if channel == "webhook":
+        if parts.scheme not in ("http", "https") or not host:
+            raise _wrong("must start with http:// or https:// and a host", "须以 http:// 或 https:// 开头")
+    elif parts.scheme.lower() not in SCHEMES:
+        listed = ", ".join(sorted(SCHEMES))
+        raise _wrong(f"has a scheme that is not allowed; use one of {listed}", f"协议不在允许之列：{listed}")
+
+
+def check_personal(channel: str, address: str) -> None:
+    """What a person gives must not make us call into the district's network; raises ContactError."""
+    check(channel, address)
+    if channel == "apprise" and own_host(address) is not None:
+        raise _wrong(
+            "names a host of its own; an administrator can give it to the unit instead",
+            "个人地址不能指向自建主机，可由管理员设为单位地址",
+        )
+
+
+def own_host(address: str) -> str | None:
+    """The host that a gateway's address names, None where the service has its own."""
+    parts = urlsplit(address)
+    if parts.scheme.lower() not in SELF_HOSTED:
+        return None
+    if parts.scheme.lower() in _OR_PUBLIC and not parts.path.strip("/") and not parts.query:
+        return None
+    return parts.hostname or ""
+
+
+def masked(channel: str, address: str) -> str:
+    """What may be shown: a mail address as it is, of the others scheme and, for a webhook, host."""
+    if channel == "smtp":
+        return address
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError:
+        return "…"
+    return f"{parts.scheme}://{host}/…" if channel == "webhook" else f"{parts.scheme}://…"
+
+
+def refused(ip: IP, *, private: bool) -> str:
+    """Why this address is not called, or an empty text; ``private`` says whether private networks may be."""
+    plain = ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+    if plain.is_link_local or plain in _METADATA:
+        return f"{plain} is a link-local or metadata address"
+    if plain.is_multicast or plain.is_unspecified or (plain.is_reserved and not plain.is_private):
+        return f"{plain} is no address of one receiver"
+    inside = plain.is_private or plain.is_loopback or (plain.version == 4 and plain in _CARRIER)
+    return f"{plain} is on a private network" if inside and not private else ""
+
+
+async def resolve(host: str, port: int, *, private: bool) -> list[str]:
+    """The addresses of a host, all of them allowed; raises DeliveryError. Connect to these, not to the name again."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise DeliveryError(f"host cannot be looked up: {type(error).__name__}", retry=True) from error
+    listed = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+    for one in listed:
+        if why := refused(ipaddress.ip_address(one), private=private):
+            raise DeliveryError(f"not called: {why}; see CITY_WEBHOOK_PRIVATE", retry=False)
+    return listed
+
+
+def _wrong(remedy: str, remedy_zh: str) -> ContactError:
+    return ContactError("address", f"address: {remedy}", f"address：{remedy_zh}")
