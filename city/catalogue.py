@@ -155,6 +155,15 @@ def handling_limit(
     return usual_limit(nature, incident_class)
 
 
+def handling_limit_of(category: Category) -> Limit:
+    """The time to handle of a category's own class: as its stage limit says, else its old form."""
+    if "handle" in category.limits:
+        return category.limits["handle"]
+    if category.incident_class in category.class_limits:
+        return read_limit(category.class_limits[category.incident_class])
+    return Limit(amount=category.limit_minutes, unit="natural" if category.clock == "natural" else "working")
+
+
 def minutes_of(limit: Limit) -> int:
     """A limit in the old form's minutes; working days count as days of seven working hours."""
     return limit.amount * WORKING_MINUTES_A_DAY if limit.unit == "working_day" else limit.amount

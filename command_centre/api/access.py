@@ -25,6 +25,7 @@ from command_centre.api.services import Pool
 
 Needs = Literal[
     "public",
+    "anyone",
     "loopback",
     "session",
     "viewer",
@@ -46,7 +47,8 @@ ROLES: Mapping[Needs, frozenset[str]] = {
 COOKIE = "city_session"
 _SAFE = {"GET", "HEAD"}
 
-# "session" is any log-in, also one that may only change its password.
+# "session" is any log-in, also one that may only change its password. "anyone" is public too, but who has logged in
+# is known there: citizens and staff report by one way.
 TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/"): "public",
     ("GET", "/wall"): "public",
@@ -93,9 +95,36 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/incidents/{incident_id}/timeline"): "viewer",
     ("POST", "/api/incidents/{incident_id}/{action}"): "worker",  # which of them: workflow.TABLE
     ("GET", "/api/requests"): "worker",
+    ("POST", "/api/reports"): "anyone",
+    ("GET", "/api/reports"): "hotline",
+    ("GET", "/api/reports/{tracking}"): "anyone",
+    ("PATCH", "/api/reports/{tracking}"): "hotline",
+    ("GET", "/api/reports/{tracking}/contact"): "hotline",
+    ("DELETE", "/api/reports/{tracking}/contact"): "anyone",
+    ("POST", "/api/reports/{tracking}/more"): "anyone",
+    ("POST", "/api/reports/{tracking}/rating"): "anyone",
+    ("POST", "/api/reports/{tracking}/reopen"): "anyone",
+    ("POST", "/api/reports/{tracking}/callback"): "hotline",
+    ("POST", "/api/reports/{tracking}/erase"): "supervisor",
+    ("GET", "/api/callbacks"): "hotline",
+    ("POST", "/api/photos"): "worker",
+    ("GET", "/api/photos/{digest}"): "worker",
+    ("GET", "/api/photos/{digest}/small"): "worker",
+    ("POST", "/api/intake/{system}"): "public",  # by its signature
+    ("GET", "/api/intake-systems"): "administrator",
+    ("POST", "/api/intake-systems"): "administrator",
+    ("PATCH", "/api/intake-systems/{code}"): "administrator",
+    ("POST", "/api/intake-systems/{code}/secret"): "administrator",
     ("GET", "/api/units"): "viewer",
     ("POST", "/api/units/{code}/webhook-secret"): "administrator",
     ("GET", "/api/categories"): "viewer",
+    ("GET", "/api/categories.csv"): "viewer",
+    ("POST", "/api/categories/import"): "administrator",
+    ("GET", "/api/categories/{code}"): "viewer",
+    ("DELETE", "/api/categories/{code}"): "administrator",
+    ("POST", "/api/categories/{code}/retire"): "administrator",
+    ("GET", "/api/components"): "viewer",
+    ("GET", "/api/components/{code}"): "viewer",
     ("GET", "/api/rules"): "viewer",
     ("PUT", "/api/rules"): "administrator",
     ("GET", "/api/rules.toml"): "viewer",
@@ -185,7 +214,7 @@ def needed(method: str, path: str) -> Needs:
 class Gate:
     """ASGI middleware: finds out who calls, and lets only those in whom the table names.
 
-    The caller stands in ``request.state.caller`` afterwards, None on public routes.
+    The caller stands in ``request.state.caller`` afterwards, None on public routes and for strangers.
     """
 
     def __init__(self, app: ASGIApp, *, pool: Pool, token: str | None, public_url: str) -> None:
@@ -211,12 +240,14 @@ class Gate:
 
     async def _admit(self, request: Request) -> Caller | None:
         needs = needed(request.method, request.url.path)
-        by_cookie = COOKIE in request.cookies or needs == "public"  # a log-in makes the cookie
+        by_cookie = COOKIE in request.cookies or needs in {"public", "anyone"}  # a log-in makes the cookie
         if request.method not in _SAFE and by_cookie:
             self._same_site(request)
         if needs == "public" or (needs == "loopback" and _from_loopback(request)):
             return None
         caller = await self._caller(request)
+        if needs == "anyone" and "authorization" not in request.headers:
+            return caller if caller is not None and not caller.must_change else None
         if caller is None:
             raise Problem(
                 401,
@@ -224,7 +255,7 @@ class Gate:
                 "请先登录，或使用 API 令牌",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if needs == "session":
+        if needs in {"session", "anyone"}:
             return caller
         if caller.must_change:
             raise Problem(

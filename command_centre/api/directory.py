@@ -1,10 +1,10 @@
-"""Who answers for what: units with their load, and the category catalogue."""
+"""Who answers for what: units with their load."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from city.storage import categories, units
-from command_centre.api.answers import answer, tagged
+from city.storage import units
+from command_centre.api.answers import answer
 from command_centre.api.problem import not_found
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
@@ -44,23 +44,3 @@ def renew_webhook_secret(request: Request, code: str, known: Known) -> Response:
         if secret is None:
             raise not_found("unit", "单位", code)
     return answer({"unit": code, "secret": secret})
-
-
-@router.get("/categories", summary="The category catalogue", operation_id="list_categories")
-def list_categories(request: Request) -> Response:
-    """Dotted codes with class, time limit and clock."""
-    with transaction(request) as connection:
-        known = categories.load_categories(connection)
-    items = [
-        {
-            "code": category.code,
-            "parent": category.parent,
-            "name": category.name,
-            "name_en": category.name_en,
-            "class": category.incident_class,
-            "limit_minutes": category.limit_minutes,
-            "clock": category.clock,
-        }
-        for category in known.values()
-    ]
-    return tagged(request, {"items": items, "next": None})
