@@ -76,6 +76,7 @@ def test_acknowledge_handle_archive_with_the_timeline_to_show_for_it(town: str) 
         "nobody_told",
         "acknowledged",
         "handled",
+        "verified",  # by its sensors, which are back to normal
         "archived",
     ]
     assert timeline[4]["reason"] == "扑灭 put out"
