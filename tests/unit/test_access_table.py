@@ -13,6 +13,10 @@ PUBLIC = {
     ("GET", "/api/wall/map"), ("GET", "/api/stations"),
     ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),
     ("POST", "/api/session"),
+    ("GET", "/open311/v2/discovery.{form}"), ("GET", "/open311/v2/services.{form}"),
+    ("GET", "/open311/v2/services/{code}.{form}"), ("POST", "/open311/v2/requests.{form}"),
+    ("GET", "/open311/v2/requests.{form}"), ("GET", "/open311/v2/requests/{request_id}.{form}"),
+    ("GET", "/open311/v2/tokens/{token}.{form}"),
 }  # fmt: skip
 
 
