@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from city.clocks import Clock, Effect, End, Limits, read_limit
+from city.clocks import Clock, Effect, End
 from city.directory import Directory
 from city.incidents import FINAL, Change, Happening, Incident
 from city.storage import calendar
@@ -101,7 +101,7 @@ async def settle(
             settled.append((incident, ()))
             continue
         before = found.get(incident.id, Standing())
-        limits = limits_of(incident, directory)
+        limits = dispatch.limits_for(incident, directory)
         changed = clocks.apply([one.clock for one in before.kept], effects, incident, limits, directory, now)
         writes += _writes(before, changed, directory)
         after = {one.clock.id: one.clock for one in before.kept} | {
@@ -132,15 +132,6 @@ def _writes(before: Standing, changed: Sequence[Clock], directory: Directory) ->
         else:
             new.append(kept)
     return [*writes.values(), *new]
-
-
-def limits_of(incident: Incident, directory: Directory) -> Limits:
-    """The incident's limits by the responsibility list and the catalogue."""
-    limits_for = getattr(dispatch, "limits_for", None)
-    if limits_for is None:
-        return {"acknowledge": read_limit("5m")}
-    limits: Limits = limits_for(incident, directory)
-    return limits
 
 
 def with_deadline(incident: Incident, after: Sequence[Clock], now: datetime) -> Incident:

@@ -57,6 +57,7 @@ def apply(
             rack.resume()
         else:
             rack.extend(effect)
+    rack.follow()
     before = {clock.id: clock for clock in open_clocks}
     changed = [clock for clock in rack.clocks if clock != before.get(clock.id)]
     return sorted(changed, key=lambda clock: clock.ended_at is None)
@@ -96,7 +97,7 @@ class _Rack:
             due_at=due,
             provisional=_provisional(limit, self.now, due, windows),
         )
-        self.clocks.append(scheduled(clock, self.incident, self.directory))
+        self.clocks.append(clock)
 
     def end(self, effect: End) -> None:
         for index, clock in self._open(effect.stages):
@@ -128,14 +129,13 @@ class _Rack:
             windows = windows_of(clock.unit_id, self.directory)
             left = timedelta(minutes=clock.left_minutes or 0)
             due = max(moved(self.now, left, clock.limit.unit, windows), clock.started_at)
-            going = replace(
+            self.clocks[index] = replace(
                 clock,
                 paused_at=None,
                 left_minutes=None,
                 due_at=due,
                 provisional=_provisional(clock.limit, self.now, due, windows),
             )
-            self.clocks[index] = scheduled(going, self.incident, self.directory)
 
     def extend(self, effect: Extend) -> None:
         for index, clock in self._open((effect.stage,)):
@@ -145,10 +145,15 @@ class _Rack:
                 self.clocks[index] = replace(clock, left_minutes=(clock.left_minutes or 0) + more)
                 continue
             due = deadline(clock.due_at, effect.by, windows)
-            longer = replace(
+            self.clocks[index] = replace(
                 clock, due_at=due, said=0, provisional=_provisional(clock.limit, self.now, due, windows)
             )
-            self.clocks[index] = scheduled(longer, self.incident, self.directory)
+
+    def follow(self) -> None:
+        """The unit that has the incident has its running time, and the ladder is that of its class by now."""
+        for index, clock in self._open():
+            unit_id = self.incident.unit_id if clock.stage in _THE_UNITS else clock.unit_id
+            self.clocks[index] = scheduled(replace(clock, unit_id=unit_id), self.incident, self.directory)
 
     def _open(self, stages: Sequence[Stage] = ()) -> list[tuple[int, Clock]]:
         return [

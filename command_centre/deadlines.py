@@ -1,64 +1,134 @@
-"""Which clocks of an incident have struck: overdue once, urging level by level until acknowledged."""
+"""Which clocks of an incident have struck, and who must hear of it: level by level, each step once.
+
+After an outage the highest step that is due is told; those below it are written down as passed, so that nobody gets
+four messages at once and the timeline still has every step.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from city.clocks import Clock
+from city.directory import Directory
 from city.incidents import Change, Happening, Incident, Tell
+from city.incidents import Purpose as TellPurpose
+from city.urging import Purpose, Told, UrgingStep
+from command_centre import clocks
 
-URGE_LEVELS = 2  # 1 = the unit's own lead, 2 = the lead of the unit above (or again its own)
-_RUNNING = ("filed", "dispatched", "acknowledged")  # handled in time is in time, however late it is archived
+_KINDS: dict[Purpose, str] = {
+    "remind": "reminded",
+    "overdue": "overdue",
+    "urge": "urged",
+    "escalate": "urged",  # ``escalated`` is a person's word: the class rises
+}
+_TELLS: dict[Purpose, TellPurpose] = {
+    "remind": "remind",
+    "overdue": "overdue",
+    "urge": "urge",
+    "escalate": "urge",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Overdue:
-    """Its deadline passed; said once."""
+class Struck:
+    """A clock that spoke: the steps that passed, the last of them told, and the clock afterwards."""
+
+    steps: tuple[UrgingStep, ...]
+    clock: Clock
+    top: bool  # no step is left
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Urge:
-    """Nobody acknowledged for ``level`` times the waiting time."""
-
-    level: int
-
-
-Step = Overdue | Urge
-
-
-def steps(incident: Incident, now: datetime, urge_after: timedelta) -> Sequence[Step]:
-    """What is due at ``now``; after an outage the highest level alone: nobody is urged twice at once."""
-    found: list[Step] = []
-    if incident.state not in _RUNNING:
-        return found
-    if incident.due_at is not None and incident.due_at <= now and incident.overdue_at is None:
-        found.append(Overdue())
-    waiting = incident.awaiting_since
-    if incident.state == "dispatched" and incident.acknowledged_at is None and waiting is not None:
-        level = min(URGE_LEVELS, (now - waiting) // urge_after)
-        if level > incident.urged_level:
-            found.append(Urge(level=level))
-    return found
+def struck(clock: Clock, incident: Incident, directory: Directory, now: datetime) -> Struck | None:
+    """The steps of a running clock that are due at ``now`` and were not told yet; None when there is none."""
+    if clock.ended_at is not None or clock.paused_at is not None:
+        return None
+    steps = clocks.ladder_of(clock, incident, directory)
+    instants = clocks.instants(clock, steps, directory)
+    due = [
+        number
+        for number, instant in enumerate(instants)
+        if number >= clock.said and instant is not None and instant <= now
+    ]
+    if not due:
+        return None
+    after = clocks.scheduled(replace(clock, said=due[-1] + 1), incident, directory)
+    return Struck(steps=tuple(steps[number] for number in due), clock=after, top=after.next_at is None)
 
 
-def take(incident: Incident, found: Sequence[Step], now: datetime, unit_above: int | None) -> Change:
-    """The incident after these steps. ``unit_above`` is the id of its unit's parent, where there is one."""
+def take(incident: Incident, found: Sequence[Struck], directory: Directory, now: datetime) -> Change:
+    """The incident after these clocks struck, with every step on its timeline and the highest of each told."""
     happenings: list[Happening] = []
     tells: list[Tell] = []
-    for step in found:
-        if isinstance(step, Overdue):
-            due = incident.due_at.isoformat() if incident.due_at else None
-            incident = replace(incident, overdue_at=now)
-            happenings.append(Happening(kind="overdue", detail={"due_at": due}))
-            tells.append(Tell(purpose="overdue", to_lead=True))
-        else:
-            incident = replace(incident, urged_at=now, urged_level=step.level)
-            happenings.append(Happening(kind="urged", detail={"level": step.level}))
-            above = unit_above if step.level > 1 else None
-            tells.append(Tell(purpose="urge", to_lead=True, unit_id=above))
-    if incident.unit_id is None:
-        tells = []
+    for one in found:
+        incident = _marked(incident, one, now)
+        for step in one.steps:
+            told = step is one.steps[-1]
+            happenings.append(_happening(one.clock, step, told=told))
+            if told:
+                tells += _tells(one.clock, step, directory)
     return Change(
         incident=replace(incident, version=incident.version + 1),
         happenings=tuple(happenings),
-        tells=tuple(tells),
+        tells=tuple(dict.fromkeys(tells)),
     )
+
+
+def _marked(incident: Incident, one: Struck, now: datetime) -> Incident:
+    """What screens show of it: overdue is its time to handle, urged is the unit that does not acknowledge."""
+    if one.clock.stage == "handle" and one.clock.due_at <= now and incident.overdue_at is None:
+        incident = replace(incident, overdue_at=now)
+    levels = sum(step.purpose in ("urge", "escalate") for step in one.steps)
+    if one.clock.stage == "acknowledge" and levels:
+        incident = replace(incident, urged_at=now, urged_level=incident.urged_level + levels)
+    return incident
+
+
+def _happening(clock: Clock, step: UrgingStep, *, told: bool) -> Happening:
+    return Happening(
+        kind=_KINDS[step.purpose],
+        detail={
+            "stage": clock.stage,
+            "level": step.step,
+            "at": step.at,
+            "due_at": clock.due_at.isoformat(),
+            "clock": clock.id,
+            "to": list(step.tell) if told else [],
+        },
+    )
+
+
+def _tells(clock: Clock, step: UrgingStep, directory: Directory) -> list[Tell]:
+    """Somebody for every name of the step; where there is no unit above, the one below hears of it again."""
+    found = []
+    for told in step.tell:
+        unit_id = _unit(told, clock.unit_id, directory)
+        if unit_id is not None:
+            purpose: TellPurpose = "supervise" if told == "supervisor" else _TELLS[step.purpose]
+            found.append(Tell(purpose=purpose, unit_id=unit_id, to_lead=told != "handler"))
+    return found
+
+
+def _unit(told: Told, unit_id: int | None, directory: Directory) -> int | None:
+    """The unit to tell; nobody's time is the centre's."""
+    centre = clocks.centre_of(directory)
+    unit = directory.units.get(unit_id) if unit_id is not None else None
+    if unit is None:
+        return centre
+    above = directory.unit_by_code(unit.parent) if unit.parent else None
+    if told == "parent_lead":
+        return above.id if above is not None else unit.id
+    if told in ("district", "supervisor"):
+        return centre if centre is not None else _topmost(unit.id, directory)
+    return unit.id
+
+
+def _topmost(unit_id: int, directory: Directory) -> int:
+    """The end of the line above a unit; a circle of parents ends where it began."""
+    seen = {unit_id}
+    while (parent := directory.units[unit_id].parent) is not None:
+        above = directory.unit_by_code(parent)
+        if above is None or above.id in seen:
+            break
+        unit_id = above.id
+        seen.add(unit_id)
+    return unit_id

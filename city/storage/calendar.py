@@ -31,29 +31,36 @@ class Day:
     note: str = ""
 
 
+async def version(connection: Connection) -> int:
+    """The newest version; 0 when there is none yet."""
+    cursor = await connection.execute("SELECT coalesce(max(version), 0) FROM calendar_versions")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def current(connection: Connection) -> tuple[int, Calendar]:
     """The newest version (0: none yet), and the days that stand above what the holiday library knows."""
     cursor = await connection.execute(
         "SELECT version, published FROM calendar_versions ORDER BY version DESC LIMIT 1"
     )
     row = await cursor.fetchone()
-    version, published = (int(row[0]), list(row[1])) if row else (0, [])
+    newest, years = (int(row[0]), list(row[1])) if row else (0, [])
     days: dict[date, bool] = {}
-    for year in published:  # entered by a person, or known to a newer process than this one
+    for year in years:  # entered by a person, or known to a newer process than this one
         if not worktime.is_published(year):
-            days |= worktime.whole_year(year, await _exceptions(connection, version))
-    return version, days | await _entered(connection)
+            days |= worktime.whole_year(year, await _exceptions(connection, newest))
+    return newest, days | await _entered(connection)
 
 
-async def version_days(connection: Connection, version: int) -> Calendar:
+async def version_days(connection: Connection, number: int) -> Calendar:
     """Every day that an earlier version knew; empty for version 0, which was the library alone."""
     cursor = await connection.execute(
-        "SELECT first_year, last_year FROM calendar_versions WHERE version = %s", (version,)
+        "SELECT first_year, last_year FROM calendar_versions WHERE version = %s", (number,)
     )
     row = await cursor.fetchone()
     if row is None:
         return {}
-    exceptions = await _exceptions(connection, version)
+    exceptions = await _exceptions(connection, number)
     days: dict[date, bool] = {}
     for year in range(row[0], row[1] + 1):
         days |= worktime.whole_year(year, exceptions)
@@ -81,9 +88,7 @@ async def published(connection: Connection) -> Sequence[int]:
 async def lock(connection: Connection) -> int:
     """Hold the calendar until the transaction ends; its newest version."""
     await connection.execute("LOCK TABLE calendar_versions IN SHARE ROW EXCLUSIVE MODE")
-    cursor = await connection.execute("SELECT coalesce(max(version), 0) FROM calendar_versions")
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return await version(connection)
 
 
 async def write(
@@ -111,7 +116,7 @@ async def write(
             "INSERT INTO calendar_days (day, working, note) VALUES (%s, %s, %s)",
             [(day.day, day.working, day.note) for day in days],
         )
-    version = await _new_version(connection, actor, reason, now)
+    made = await _new_version(connection, actor, reason, now)
     await connection.execute(
         "INSERT INTO audit (at, actor, action, object, reason, detail)"
         " VALUES (%s, %s, 'calendar.changed', %s, %s, %s)",
@@ -122,7 +127,7 @@ async def write(
             reason,
             Jsonb(
                 {
-                    "version": version,
+                    "version": made,
                     "complete": complete,
                     "before": _listed(*before),
                     "after": _listed(complete, days),
@@ -130,7 +135,7 @@ async def write(
             ),
         ),
     )
-    return version
+    return made
 
 
 async def note_library(connection: Connection, now: datetime) -> int | None:
@@ -157,7 +162,7 @@ def _library_years(now: datetime) -> set[int]:
 
 
 async def _new_version(connection: Connection, actor: str, reason: str, now: datetime) -> int:
-    version = await lock(connection) + 1
+    number = await lock(connection) + 1
     cursor = await connection.execute("SELECT year FROM calendar_years WHERE complete")
     complete = {int(row[0]) for row in await cursor.fetchall()}
     known = set(await published(connection)) - await _once_complete(connection)
@@ -174,9 +179,9 @@ async def _new_version(connection: Connection, actor: str, reason: str, now: dat
         INSERT INTO calendar_versions (version, made_at, actor, reason, first_year, last_year, published, exceptions)
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
         """,
-        (version, now, actor, reason, first, last, years, Jsonb(exceptions)),
+        (number, now, actor, reason, first, last, years, Jsonb(exceptions)),
     )
-    return version
+    return number
 
 
 async def _once_complete(connection: Connection) -> set[int]:
@@ -203,9 +208,9 @@ async def _entered(connection: Connection) -> dict[date, bool]:
     return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
-async def _exceptions(connection: Connection, version: int) -> dict[date, bool]:
+async def _exceptions(connection: Connection, number: int) -> dict[date, bool]:
     cursor = await connection.execute(
-        "SELECT exceptions FROM calendar_versions WHERE version = %s", (version,)
+        "SELECT exceptions FROM calendar_versions WHERE version = %s", (number,)
     )
     row = await cursor.fetchone()
     return {date.fromisoformat(day): working for day, working in (row[0] if row else {}).items()}

@@ -70,9 +70,10 @@ async def save(connection: Connection, clocks: Sequence[Kept]) -> None:
         if old:
             await cursor.executemany(
                 """
-                UPDATE incident_clocks SET "limit" = %(limit)s, due_at = %(due_at)s, paused_at = %(paused_at)s,
-                    left_minutes = %(left_minutes)s, ended_at = %(ended_at)s, outcome = %(outcome)s,
-                    provisional = %(provisional)s, said = %(said)s, next_at = %(next_at)s, calendar = %(calendar)s
+                UPDATE incident_clocks SET unit_id = %(unit_id)s, "limit" = %(limit)s, due_at = %(due_at)s,
+                    paused_at = %(paused_at)s, left_minutes = %(left_minutes)s, ended_at = %(ended_at)s,
+                    outcome = %(outcome)s, provisional = %(provisional)s, said = %(said)s, next_at = %(next_at)s,
+                    calendar = %(calendar)s
                 WHERE id = %(id)s
                 """,
                 [_row(one) for one in old],
@@ -128,6 +129,20 @@ async def lock_elsewhere(connection: Connection, version: int, limit: int) -> li
             (version, limit),
         )
         return list({incident.id: incident for incident in await cursor.fetchall()}.values())
+
+
+async def look_again(connection: Connection, now: datetime) -> None:
+    """Have the sweep look at every running clock: the ladder has other steps from now on."""
+    await connection.execute(
+        "LOCK TABLE incident_clocks IN EXCLUSIVE MODE"
+    )  # row by row it could stand in a circle
+    await connection.execute(
+        """
+        UPDATE incident_clocks SET next_at = %s
+        WHERE ended_at IS NULL AND paused_at IS NULL AND (next_at IS NULL OR next_at > %s)
+        """,
+        (now, now),
+    )
 
 
 # ── what people read ─────────────────────────────────────────────────────────────────────────────────
