@@ -22,6 +22,7 @@ from city.storage import components as stored_components
 from city.storage import devices as stored_devices
 from city.storage import district as stored
 from city.storage import responsibility_files as stored_responsibilities
+from city.storage import rosters as stored_rosters
 from city.storage import rules as stored_rules
 from city.storage import stations as stored_stations
 from city.storage import units as stored_units
@@ -34,7 +35,7 @@ ParseRules = Callable[[str, str], list[tuple[str, dict[str, object]]]]  # text, 
 CheckRules = Callable[[Connection[TupleRow], Sequence[str]], tuple[list[str], list[str]]]
 
 BUILT_IN = "built-in:"  # stands before the source of a rule that came with the product
-_READER = b"3"  # part of the digest: raise it when the same files are to be read differently
+_READER = b"4"  # part of the digest: raise it when the same files are to be read differently
 _LARGEST_FILE = 256 * 1024 * 1024  # bytes
 
 
@@ -166,6 +167,8 @@ _NAMES = (
     "stations.csv",
     "station_series.csv",
     "units.csv",
+    "shifts.csv",
+    "roster.csv",
     "responsibilities.csv",
     "components.csv",
 )
@@ -331,6 +334,7 @@ def _write(
     sources = stored_stations.write_upstreams(connection, files.stations)
     sources += stored_stations.write_series(connection, files.station_series)
     units = stored_units.write_units(connection, files.units)
+    kept_rosters = stored_rosters.write_rosters(connection, files.rosters)
     stored_responsibilities.lock(connection)
     listed = stored_responsibilities.planned(connection, files.responsibilities, over_people=False)
     stored_responsibilities.carry_out(connection, listed, actor="import", reason="responsibilities.csv")
@@ -363,7 +367,7 @@ def _write(
         rules_kept=list(rules.kept),
         components_changed=components[0],
         components_removed=components[1],
-        warnings=said + _said_of_rules(rules) + checked,
+        warnings=said + _said_of_rosters(kept_rosters) + _said_of_rules(rules) + checked,
     )
 
 
@@ -385,6 +389,10 @@ def _write_categories(
     ]
     gone = stored_categories.retire_unlisted(connection, [*own, *(entry.code for entry in built_in)])
     return said + [f"category {code}: in no file any more: retired, kept for what names it" for code in gone]
+
+
+def _said_of_rosters(kept: Sequence[str]) -> list[str]:
+    return [f"roster of {code}: a person changed it here; the file's is left out" for code in kept]
 
 
 def _said_of_rules(rules: stored_rules.FileRules) -> list[str]:

@@ -182,6 +182,11 @@ def _check_units(files: DistrictFiles, faults: Faults) -> None:
             faults.value(
                 f"units.csv {unit.code}", "parent", unit.parent, _nearest(unit.parent, codes - {unit.code})
             )
+        if unit.fallback is not None and unit.fallback not in codes:
+            remedy = _nearest(unit.fallback, codes - {unit.code})
+            faults.value(f"units.csv {unit.code}", "fallback", unit.fallback, remedy)
+    for code in files.rosters.keys() - codes:
+        faults.value("shifts.csv or roster.csv", "unit", code, _nearest(code, codes))
 
 
 def _check_responsibilities(files: DistrictFiles, categories: Collection[str], faults: Faults) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import cast, get_args
 from zoneinfo import ZoneInfo
 
 from city import catalogue_reading
@@ -17,14 +17,18 @@ from city.components import STATES, Component, ComponentState
 from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
 from city.responsibility_files import ListedResponsibility, parse_responsibilities
+from city.roster_files import parse_rosters
+from city.rosters import Roster
 from city.stations import KINDS as STATION_KINDS
 from city.stations import SERIES_ROLES, Levels, SeriesRole
-from city.units import Category, Unit
+from city.units import Category, Tier, Unit
+from city.worktime import HoursError, read_hours
 
 # From the outside in; others are nets of line departments.
 LAYERS = ("district", "street", "community", "cell")
 CLASSES = ("A", "B", "C")
 CLOCKS = ("natural", "working")
+TIERS: tuple[Tier, ...] = get_args(Tier)
 _POLYGONS = {"Polygon": 1, "MultiPolygon": 2}
 LONGEST_TRAVEL_MIN = 30 * 24 * 60  # minutes; no river of a district takes longer
 
@@ -118,6 +122,7 @@ class DistrictFiles:
     stations: list[ListedStation] = field(default_factory=list)
     station_series: list[ListedSeries] = field(default_factory=list)
     units: list[Unit] = field(default_factory=list)
+    rosters: Mapping[str, Roster] = field(default_factory=dict)
     responsibilities: list[ListedResponsibility] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
     rules: list[tuple[str, str]] = field(default_factory=list)
@@ -140,6 +145,9 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
     files.stations = parse_stations(texts.get("stations.csv", ""), faults)
     files.station_series = parse_station_series(texts.get("station_series.csv", ""), faults)
     files.units = parse_units(texts.get("units.csv", ""), faults)
+    files.rosters = parse_rosters(
+        texts.get("shifts.csv", ""), texts.get("roster.csv", ""), _zone(files.info), faults
+    )
     files.responsibilities = parse_responsibilities(
         texts.get("responsibilities.csv", ""), faults, _zone(files.info)
     )
@@ -541,6 +549,12 @@ def parse_units(text: str, faults: Faults) -> list[Unit]:
         "email",
         "lead_email",
         "webhook_url",
+        "tier",
+        "capacity",
+        "fallback",
+        "hours",
+        "lon",
+        "lat",
     )
     seen: set[str] = set()
     units = []
@@ -552,6 +566,14 @@ def parse_units(text: str, faults: Faults) -> list[Unit]:
                 row.fault(column, "write an address such as duty@example.org")
         if row.text("webhook_url") and not re.fullmatch(r"https?://[^\s/]+\S*", row.text("webhook_url")):
             row.fault("webhook_url", "write an address that starts with https:// or http://")
+        if bool(row.text("lon")) != bool(row.text("lat")):
+            row.fault("lat" if row.text("lon") else "lon", "give both lon and lat, or neither")
+        if row.text("fallback") and row.text("fallback") == code:
+            row.fault("fallback", "name another unit: nobody stands in for itself")
+        try:
+            read_hours(row.text("hours"))
+        except HoursError:
+            row.fault("hours", "write windows of one day in order, such as 09:00-12:00,14:00-18:00")
         units.append(
             Unit(
                 code=code,
@@ -565,6 +587,12 @@ def parse_units(text: str, faults: Faults) -> list[Unit]:
                 email=row.text("email"),
                 lead_email=row.text("lead_email"),
                 webhook_url=row.text("webhook_url"),
+                tier=cast(Tier, row.one_of("tier", TIERS) or "district"),
+                capacity=row.whole("capacity", 1),
+                fallback=row.text("fallback") or None,
+                hours=row.text("hours"),
+                longitude=row.number("lon", -180, 180),
+                latitude=row.number("lat", -90, 90),
             )
         )
     return units

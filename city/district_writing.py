@@ -17,9 +17,9 @@ from city.catalogue_reading import written as catalogue_written
 from city.devices import Kind, Metric
 from city.district_files import DistrictInfo
 from city.errors import CityError
-from city.storage import areas, categories, components, devices, district, rules, stations, units
+from city.storage import areas, categories, components, devices, district, rosters, rules, stations, units
 from city.storage import responsibility_files as stored_responsibilities
-from city.units import Category, Unit
+from city.units import Category
 
 Texts = dict[str, str]
 WriteRules = Callable[[Iterable[tuple[str, Mapping[str, object]]]], str]  # (id, definition) -> a rule file
@@ -54,6 +54,7 @@ def texts(
         "stations.csv": _stations(connection),
         "station_series.csv": _station_series(connection),
         "units.csv": _units(connection),
+        **_rosters(connection),
         "responsibilities.csv": _responsibilities(connection, {area.id: area for area in drawn}),
         "components.csv": _components(connection),
     }
@@ -149,9 +150,32 @@ def _station_series(connection: Connection[TupleRow]) -> str:
     return _csv(_SERIES.split(), (dataclasses.astuple(line)[1:] for line in lines)) if lines else ""
 
 
+_UNITS = "code name name_en kind parent lead phone lead_phone email lead_email webhook_url"
+_UNITS += " tier capacity fallback hours lon lat"
+
+
 def _units(connection: Connection[TupleRow]) -> str:
-    header = tuple(column.name for column in dataclasses.fields(Unit))[1:]
-    return _csv(header, (dataclasses.astuple(unit)[1:] for unit in units.load_units(connection).values()))
+    known = units.load_units(connection).values()
+    return _csv(_UNITS.split(), (dataclasses.astuple(unit)[1:] for unit in known))
+
+
+def _rosters(connection: Connection[TupleRow]) -> Texts:
+    """People who log in here stand by their name alone: accounts are no part of a district's files."""
+    listed = rosters.listed_rosters(connection)
+    shifts = [
+        (code, shift.name, shift.days, f"{shift.begins:%H:%M}", f"{shift.ends:%H:%M}")
+        for code, roster in listed.items()
+        for shift in roster.shifts
+    ]
+    people = [
+        (code, one.person, one.phone, one.begins.isoformat(" "), one.ends.isoformat(" "))
+        for code, roster in listed.items()
+        for one in roster.people
+    ]
+    return {
+        "shifts.csv": _csv(("unit", "name", "days", "from", "to"), shifts) if shifts else "",
+        "roster.csv": _csv(("unit", "person", "phone", "from", "to"), people) if people else "",
+    }
 
 
 def _responsibilities(connection: Connection[TupleRow], by_id: Mapping[int, Area]) -> str:

@@ -151,49 +151,56 @@ async def replace(
 # ── written by an import ─────────────────────────────────────────────────────────────────────────────
 
 
-def write_rosters(connection: Connection[TupleRow], listed: Mapping[str, Roster]) -> int:
-    """Make the rosters of the units named (by code) those listed, others stay; returns how many changed."""
-    changed = 0
-    for code, roster in sorted(listed.items()):
-        changed += _write_roster(connection, code, roster)
-    return changed
+def write_rosters(connection: Connection[TupleRow], listed: Mapping[str, Roster]) -> list[str]:
+    """Make the rosters of the units named (by code) those listed; others stay.
+
+    Returns the units whose roster a person changed here: that one stays, whatever the file says.
+    """
+    known = {
+        code: (number, changed_by)
+        for code, number, changed_by in connection.execute(
+            "SELECT u.code, u.id, coalesce(r.changed_by, 'import')"
+            " FROM units u LEFT JOIN rosters r ON r.unit_id = u.id WHERE u.active"
+        )
+    }
+    stands = listed_rosters(connection)
+    differ = [
+        code for code, roster in listed.items() if code in known and not _same(stands.get(code), roster)
+    ]
+    ours = [code for code in differ if known[code][1] == "import"]
+    ids = [known[code][0] for code in ours]
+    connection.execute("DELETE FROM shifts WHERE unit_id = ANY(%s)", (ids,))
+    connection.execute(
+        "DELETE FROM roster WHERE unit_id = ANY(%s)", (ids,)
+    )  # before any: people change units
+    for number, code in zip(ids, ours, strict=True):
+        _insert(connection, number, listed[code])
+    return sorted(set(differ) - set(ours))
 
 
-def _write_roster(connection: Connection[TupleRow], code: str, roster: Roster) -> bool:
-    row = connection.execute("SELECT id FROM units WHERE code = %s AND active", (code,)).fetchone()
-    if row is None:
-        return False
-    wanted = (
-        [(shift.name, shift.days, shift.begins, shift.ends) for shift in roster.shifts],
-        [(one.person, one.phone, one.begins, one.ends) for one in roster.people],
-    )
-    stands = (
-        connection.execute(
-            "SELECT name, days, begins, ends FROM shifts WHERE unit_id = %s ORDER BY id", row
-        ).fetchall(),
-        connection.execute(
-            "SELECT person, phone, begins, ends FROM roster WHERE unit_id = %s ORDER BY id", row
-        ).fetchall(),
-    )
-    if stands == wanted:
-        return False
-    connection.execute("DELETE FROM shifts WHERE unit_id = %s", row)
-    connection.execute("DELETE FROM roster WHERE unit_id = %s", row)
+def _same(one: Roster | None, other: Roster) -> bool:
+    if one is None:
+        return not other.shifts and not other.people
+    return list(one.shifts) == list(other.shifts) and [
+        (person.person, person.phone, person.begins, person.ends) for person in one.people
+    ] == [(person.person, person.phone, person.begins, person.ends) for person in other.people]
+
+
+def _insert(connection: Connection[TupleRow], unit_id: int, roster: Roster) -> None:
     cursor = connection.cursor()
     cursor.executemany(
         "INSERT INTO shifts (unit_id, name, days, begins, ends) VALUES (%s, %s, %s, %s, %s)",
-        [(*row, *shift) for shift in wanted[0]],
+        [(unit_id, shift.name, shift.days, shift.begins, shift.ends) for shift in roster.shifts],
     )
     cursor.executemany(
         "INSERT INTO roster (unit_id, person, phone, begins, ends) VALUES (%s, %s, %s, %s, %s)",
-        [(*row, *person) for person in wanted[1]],
+        [(unit_id, one.person, one.phone, one.begins, one.ends) for one in roster.people],
     )
     cursor.execute(
         "INSERT INTO rosters AS known (unit_id, version, changed_at, changed_by) VALUES (%s, 1, now(), 'import')"
-        " ON CONFLICT (unit_id) DO UPDATE SET version = known.version + 1, changed_at = now(), changed_by = 'import'",
-        row,
+        " ON CONFLICT (unit_id) DO UPDATE SET version = known.version + 1, changed_at = now()",
+        (unit_id,),
     )
-    return True
 
 
 def listed_rosters(connection: Connection[TupleRow]) -> dict[str, Roster]:

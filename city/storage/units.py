@@ -8,13 +8,20 @@ from psycopg.rows import TupleRow, class_row
 
 from city.units import Unit, UnitLoad
 
+# What a district's file says of a unit, beside its code.
+_LISTED = (
+    "name", "name_en", "kind", "parent", "lead", "phone", "lead_phone", "email", "lead_email", "webhook_url",
+    "tier", "capacity", "fallback", "hours", "longitude", "latitude",
+)  # fmt: skip
+
 
 def load_units(connection: Connection[TupleRow]) -> dict[int, Unit]:
     """Every active unit by its id."""
     cursor = connection.cursor(row_factory=class_row(Unit))
     cursor.execute(
         "SELECT id, code, name, name_en, kind, parent, lead, phone, lead_phone, email, lead_email,"
-        " webhook_url FROM units WHERE active ORDER BY code"
+        " webhook_url, tier, capacity, fallback, hours, longitude, latitude"
+        " FROM units WHERE active ORDER BY code"
     )
     return {unit.id: unit for unit in cursor}
 
@@ -54,36 +61,22 @@ def write_units(connection: Connection[TupleRow], units: Sequence[Unit]) -> tupl
     A unit that is called over the network gets a secret to sign with, made here and kept.
     """
     cursor = connection.cursor()
+    columns = ", ".join(_LISTED)
+    kept = ", ".join(f"{column} = excluded.{column}" for column in _LISTED)
+    stands, wanted = (", ".join(f"{of}.{column}" for column in _LISTED) for of in ("known", "excluded"))
+    values = ", ".join(f"%({column})s" for column in _LISTED)
     cursor.executemany(
-        """INSERT INTO units AS known (code, name, name_en, kind, parent, lead, phone, lead_phone, email,
-               lead_email, webhook_url, webhook_secret)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-           ON CONFLICT (code) DO UPDATE SET name = excluded.name, name_en = excluded.name_en,
-               kind = excluded.kind, parent = excluded.parent, lead = excluded.lead, phone = excluded.phone,
-               lead_phone = excluded.lead_phone, email = excluded.email, lead_email = excluded.lead_email,
-               webhook_url = excluded.webhook_url, active = true,
+        f"""INSERT INTO units AS known (code, {columns}, webhook_secret) VALUES (%(code)s, {values}, %(secret)s)
+           ON CONFLICT (code) DO UPDATE SET {kept}, active = true,
                webhook_secret = CASE WHEN known.webhook_secret = '' THEN excluded.webhook_secret
                                      ELSE known.webhook_secret END
-           WHERE NOT known.active OR (known.name, known.name_en, known.kind, known.parent, known.lead,
-                   known.phone, known.lead_phone, known.email, known.lead_email, known.webhook_url)
-               IS DISTINCT FROM (excluded.name, excluded.name_en, excluded.kind, excluded.parent,
-                   excluded.lead, excluded.phone, excluded.lead_phone, excluded.email, excluded.lead_email,
-                   excluded.webhook_url)""",
+           WHERE NOT known.active OR ({stands}) IS DISTINCT FROM ({wanted})""".encode(),  # noqa: S608  # columns named above, no values
         [
-            (
-                unit.code,
-                unit.name,
-                unit.name_en,
-                unit.kind,
-                unit.parent,
-                unit.lead,
-                unit.phone,
-                unit.lead_phone,
-                unit.email,
-                unit.lead_email,
-                unit.webhook_url,
-                secrets.token_urlsafe(32) if unit.webhook_url else "",
-            )
+            {
+                "code": unit.code,
+                "secret": secrets.token_urlsafe(32) if unit.webhook_url else "",
+                **{column: getattr(unit, column) for column in _LISTED},
+            }
             for unit in units
         ],
     )
