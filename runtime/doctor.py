@@ -25,10 +25,10 @@ from rich.markup import escape
 from city import district, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
-from city.storage import database, incidents, migrate
-from city.storage.changes import open_connection
+from city.storage import database, migrate
+from command_centre import anchoring
 from rules.definitions import to_rows
-from runtime import connections, data_dir, embedded_broker, embedded_postgres, ports
+from runtime import audit, connections, data_dir, embedded_broker, embedded_postgres, ports
 
 State = Literal["ok", "warn", "fail"]
 MARKS: dict[State, str] = {"ok": "[green]✓[/green]", "warn": "[yellow]![/yellow]", "fail": "[red]✗[/red]"}
@@ -190,30 +190,22 @@ def _database(chosen: Settings) -> Finding:
 
 
 def _timelines(chosen: Settings) -> Finding:
-    """Every incident's chained events, hashed again; a second for a few hundred incidents."""
+    """The newest timelines and some by lot, hashed again, and all of them against their anchors."""
     url = chosen.database_url or connections.running(chosen)
     if url is None or migrate.missing(url):
         return Finding(check="timelines", state="ok", text="not looked at: no database that is up to date")
     with database.translated():
-        broken = asyncio.run(_broken_chains(url))
-    if not broken:
-        return Finding(check="timelines", state="ok", text="every incident's events are as they were written")
-    number, seq = broken[0]
-    more = f", and {len(broken) - 1} more incidents" if len(broken) > 1 else ""
+        report = asyncio.run(audit.examined(url, chosen.data_dir / anchoring.FILE, quick=True))
+    if not report.broken:
+        text = f"{report.incidents} looked at, as they were written; {report.anchors} anchors agree"
+        return Finding(check="timelines", state="ok", text=text)
+    more = f", and {len(report.broken) - 1} more" if len(report.broken) > 1 else ""
     return Finding(
         check="timelines",
         state="fail",
-        text=f"incident {number} is not as it was written from event {seq} on{more}",
-        remedy="somebody changed the tables by hand: compare with a backup (docs/incidents.md)",
+        text=f"{audit.described(report.broken[0])}{more}",
+        remedy="somebody changed the tables by hand: `city audit verify` names all, compare with a backup",
     )
-
-
-async def _broken_chains(url: str) -> list[tuple[str, int]]:
-    """(number of the incident, first event that is not as it was written), the oldest first."""
-    async with await open_connection(url, "city doctor", autocommit=True) as connection:
-        broken = await incidents.verify_all(connection)
-        named = [(await incidents.get(connection, incident), seq) for incident, seq in broken.items()]
-        return [(shown["number"], seq) for shown, seq in named if shown is not None]
 
 
 def _broker(chosen: Settings) -> Finding:

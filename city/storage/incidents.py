@@ -14,7 +14,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from city.incidents import GENESIS, Event, Happening, Incident, link, text_digest, verify
+from city.incidents import GENESIS, Event, Happening, Incident, link, text_digest
+from city.storage import chains
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -436,48 +437,8 @@ async def events(connection: Connection, incident_id: int) -> list[Event]:
 
 
 async def verify_all(connection: Connection) -> dict[int, int]:
-    """By incident: the first seq of its timeline that is not as it was written. Empty means all are sound.
-
-    Holds no lock: an incident written meanwhile is read again before it is called broken.
-    """
+    """By incident: the first seq of its timeline that is not as it was written. Empty means all are sound."""
     broken: dict[int, int] = {}
-    cursor = await connection.execute("SELECT id FROM incidents ORDER BY id")
-    for (incident_id,) in await cursor.fetchall():
-        bad = await _verify_one(connection, incident_id)
-        if bad is not None:
-            bad = await _verify_one(connection, incident_id)
-        if bad is not None:
-            broken[incident_id] = bad
+    async for proved in chains.prove(connection, await chains.incident_ids(connection)):
+        broken |= {one.incident_id: one.seq for one in proved.broken if one.incident_id is not None}
     return broken
-
-
-async def _verify_one(connection: Connection, incident_id: int) -> int | None:
-    cursor = await connection.execute(
-        """
-        SELECT i.head, coalesce(jsonb_agg(e.seq ORDER BY e.seq) FILTER (WHERE e.seq IS NOT NULL), '[]')
-        FROM incidents i LEFT JOIN incident_events e ON e.incident_id = i.id WHERE i.id = %s GROUP BY i.id
-        """,
-        (incident_id,),
-    )
-    row = await cursor.fetchone()
-    if row is None:
-        return None
-    stored = [event for event in await events(connection, incident_id) if event.seq <= len(row[1])]
-    bad = verify(stored, row[0])
-    return bad if bad is not None else await _verify_texts(connection, incident_id)
-
-
-async def _verify_texts(connection: Connection, incident_id: int) -> int | None:
-    """A text that is there must be the one that was typed; an erased one is no fault."""
-    cursor = await connection.execute(
-        """
-        SELECT t.seq, t.salt, t.text, e.detail ->> 'text' FROM incident_texts t
-        JOIN incident_events e ON e.incident_id = t.incident_id AND e.seq = t.seq
-        WHERE t.incident_id = %s ORDER BY t.seq
-        """,
-        (incident_id,),
-    )
-    for seq, salt, text, digest in await cursor.fetchall():
-        if text_digest(salt, text) != digest:
-            return int(seq)
-    return None
