@@ -18,7 +18,15 @@ from city.errors import CityError
 from city.settings import Settings
 from city.storage import migrate
 from city.storage.database import DatabaseError, connection_arguments
-from command_centre import alarm_life_loop, deadlines_loop, orders_loop, outbox, triage_loop, upkeep
+from command_centre import (
+    alarm_life_loop,
+    anchoring,
+    deadlines_loop,
+    orders_loop,
+    outbox,
+    triage_loop,
+    upkeep,
+)
 from command_centre.api.app import create
 from command_centre.api.screen.hub import Hub
 from command_centre.api.screen.sender import ScreenProtocol
@@ -116,6 +124,7 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
             ("screens look", hub.look),
             ("triage", _of(triage_loop.run, settings)),
             ("outbox", _of(outbox.run, settings)),
+            ("anchors", _of(anchoring.run, settings)),
             ("deadlines", _of(deadlines_loop.run, settings)),
             ("orders", _of(orders_loop.run, settings)),
             ("alarm life", _of(alarm_life_loop.run, settings)),
