@@ -51,6 +51,16 @@ _PASSED_OVER = """
     GROUP BY incident_id
 """
 
+_MATTER = """
+    SELECT i.number, i.state, i.category, i.area_id, i.base_class, i.nature, i.source, i.unit_id, i.exercise,
+           coalesce(i.longitude, place.longitude) AS longitude, coalesce(i.latitude, place.latitude) AS latitude
+    FROM incidents i
+    LEFT JOIN LATERAL (
+        SELECT d.longitude, d.latitude FROM alarms a JOIN devices d ON d.id = a.device_id
+        WHERE a.incident_id = i.id AND d.longitude IS NOT NULL ORDER BY a.id LIMIT 1) place ON true
+    WHERE i.id = %s
+"""
+
 log = structlog.get_logger(__name__)
 
 
@@ -107,6 +117,16 @@ async def passed_over(connection: Connection, incident_ids: Collection[int]) -> 
     """By incident: the units that were granted to return it; it is not sent to them again by itself."""
     rows = await (await connection.execute(_PASSED_OVER, (list(incident_ids),))).fetchall()
     return {incident_id: frozenset(unit_ids) for incident_id, unit_ids in rows}
+
+
+async def matter(connection: Connection, incident_id: int) -> Row | None:
+    """What an incident is about, read without its lock: number, state, category, area_id, base_class, nature, source.
+
+    Its position is its own, or else that of its first alarm's device.
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_MATTER, (incident_id,))
+        return await cursor.fetchone()
 
 
 async def _district(connection: Connection, default_zone: ZoneInfo) -> tuple[str, ZoneInfo]:

@@ -94,26 +94,6 @@ async def user_ids(connection: Asynchronous, names: Sequence[str]) -> Mapping[st
     return dict(await rows.fetchall())
 
 
-async def clashing(connection: Asynchronous, unit_id: int, one: OnDuty) -> OnDuty | None:
-    """Where another unit's roster has this person at the same time."""
-    async with connection.cursor(row_factory=class_row(OnDuty)) as cursor:
-        await cursor.execute(
-            _PEOPLE + " WHERE r.unit_id <> %(unit)s AND r.begins < %(ends)s AND r.ends > %(begins)s"
-            " AND r.user_id IS NOT DISTINCT FROM %(user)s"
-            " AND (%(user)s::int IS NOT NULL OR (r.person = %(person)s AND r.phone = %(phone)s))"
-            " ORDER BY r.begins LIMIT 1",
-            {
-                "unit": unit_id,
-                "begins": one.begins,
-                "ends": one.ends,
-                "user": one.user_id,
-                "person": one.person,
-                "phone": one.phone,
-            },
-        )
-        return await cursor.fetchone()
-
-
 async def replace(
     connection: Asynchronous, unit_id: int, roster: Roster, *, since: datetime, actor: str, now: datetime
 ) -> int:

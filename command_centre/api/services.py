@@ -13,6 +13,7 @@ from city.settings import Settings
 from city.storage.database import translated
 from command_centre.api.screen.hub import Hub
 from command_centre.backtest_jobs import Jobs
+from command_centre.known_directory import KnownDirectory
 
 Pool = ConnectionPool[Connection[Any]]
 AsyncPool = AsyncConnectionPool[AsyncConnection[Any]]
@@ -39,6 +40,12 @@ class Services:
 def services(request: Request) -> Services:
     """A dependency of routes."""
     found: Services = request.app.state.services
+    return found
+
+
+def known_directory(request: Request) -> KnownDirectory:
+    """The directory of dispatch as this process keeps it. Ask it before a transaction writes: it remembers."""
+    found: KnownDirectory = request.app.state.directory
     return found
 
 
