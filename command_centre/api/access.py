@@ -115,7 +115,11 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/intake-systems"): "administrator",
     ("PATCH", "/api/intake-systems/{code}"): "administrator",
     ("POST", "/api/intake-systems/{code}/secret"): "administrator",
+    ("GET", "/api/incidents/{incident_id}/suggestion"): "worker",
     ("GET", "/api/units"): "viewer",
+    ("GET", "/api/units/{code}/roster"): "worker",  # names and telephones of people
+    ("PUT", "/api/units/{code}/roster"): "dispatcher",
+    ("GET", "/api/duty"): "worker",
     ("POST", "/api/units/{code}/webhook-secret"): "administrator",
     ("GET", "/api/categories"): "viewer",
     ("GET", "/api/categories.csv"): "viewer",
