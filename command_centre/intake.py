@@ -30,10 +30,11 @@ from city.storage import directory as stored_directory
 from command_centre import dispatch, report_checks, reporting
 from command_centre.notices import after_change, received
 from command_centre.recording import store
-from command_centre.report_checks import wrong
+from command_centre.report_checks import by_staff, wrong
 from command_centre.triage import TELL_AGAIN_AFTER
 
 __all__ = ["Contact", "NewReport", "Registered", "after_change", "place", "register"]
+_OWN_ROUNDS = ("patrol", "community", "grid")
 _log = structlog.get_logger(__name__)
 Connection = AsyncConnection[Any]
 
@@ -195,8 +196,8 @@ async def _candidates(
 
 
 def _awaited(report: NewReport) -> bool:
-    """Whether somebody waits for an answer; a grid worker's own finding needs none."""
-    return not report.actor.startswith("user:") or report.contact is not None
+    """Whether somebody waits for an answer; what staff found on their own rounds needs none."""
+    return report.contact is not None or not (by_staff(report.actor) and report.channel in _OWN_ROUNDS)
 
 
 def _joining(standing: Incident, case: _Case, now: datetime) -> Change:

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 
 from city.areas import Geometry
+from city.incidents import Incident
 from city.reports import Contact, NewReport, Place, Report, tracking_digest
 
 Connection = AsyncConnection[Any]
@@ -111,22 +112,41 @@ async def _one(connection: Connection, where: str, values: Sequence[object]) -> 
         return await cursor.fetchone()
 
 
-async def root(connection: Connection, incident_id: int) -> int:
-    """The incident at the end of all merges; a merged one has no state of its own to show."""
+async def standing(connection: Connection, incident_id: int) -> Incident | None:
+    """The incident at the end of all merges, as far as a reporter's view of it goes; not locked."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """
+            WITH RECURSIVE way AS (
+                SELECT id, merged_into, 1 AS depth FROM incidents WHERE id = %s
+                UNION ALL
+                SELECT i.id, i.merged_into, way.depth + 1 FROM way JOIN incidents i ON i.id = way.merged_into
+                WHERE way.depth < 100
+            )
+            SELECT i.id, i.number, i.state, i.class AS incident_class, i.base_class, i.category, i.title, i.area_id,
+                   i.unit_id, i.reason, i.nature, i.steps, i.reported, i.dispatched_at, i.arrived_at,
+                   i.acknowledged_at, i.handled_at, i.verified_at, i.fed_back_at, i.due_at, i.opened_at,
+                   i.closed_at, i.exercise, i.version
+            FROM way JOIN incidents i USING (id) ORDER BY way.depth DESC LIMIT 1
+            """,
+            (incident_id,),
+        )
+        row = await cursor.fetchone()
+    return Incident(**row) if row else None
+
+
+async def answered(connection: Connection, incident_id: int) -> tuple[datetime, str] | None:
+    """When the reporter was last answered (反馈), and in which words."""
     cursor = await connection.execute(
         """
-        WITH RECURSIVE way AS (
-            SELECT id, merged_into, 1 AS depth FROM incidents WHERE id = %s
-            UNION ALL
-            SELECT i.id, i.merged_into, way.depth + 1 FROM way JOIN incidents i ON i.id = way.merged_into
-            WHERE way.depth < 100
-        )
-        SELECT id FROM way ORDER BY depth DESC LIMIT 1
+        SELECT e.at, coalesce(t.text, '') FROM incident_events e
+        LEFT JOIN incident_texts t ON t.incident_id = e.incident_id AND t.seq = e.seq
+        WHERE e.incident_id = %s AND e.kind = 'fed_back' ORDER BY e.seq DESC LIMIT 1
         """,
         (incident_id,),
     )
     row = await cursor.fetchone()
-    return int(row[0]) if row else incident_id
+    return (row[0], row[1]) if row else None
 
 
 async def following(connection: Connection, incident_id: int) -> list[Row]:
@@ -163,6 +183,15 @@ async def filed_at(connection: Connection, incident_id: int) -> datetime | None:
     )
     row = await cursor.fetchone()
     return row[0] if row else None
+
+
+async def category_names(connection: Connection, code: str) -> tuple[str, str] | None:
+    """Chinese and English; None for one that is not in the catalogue."""
+    cursor = await connection.execute(
+        "SELECT name, coalesce(nullif(name_en, ''), name) FROM categories WHERE code = %s", (code,)
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None
 
 
 # ── where ────────────────────────────────────────────────────────────────────────────────────────────
@@ -217,12 +246,17 @@ async def contact(connection: Connection, report_id: int) -> Contact | None:
         return await cursor.fetchone()
 
 
+async def forget_contact(connection: Connection, report_id: int) -> None:
+    """Nobody knows any more who it was."""
+    await connection.execute("DELETE FROM report_contacts WHERE report_id = %s", (report_id,))
+
+
 async def erase(connection: Connection, report_id: int, at: datetime) -> None:
     """Take away everything a reporter said of themselves: contact, address, texts here and on the timeline.
 
     The chain stays whole: it holds only salted digests of texts (docs/incidents.md).
     """
-    await connection.execute("DELETE FROM report_contacts WHERE report_id = %s", (report_id,))
+    await forget_contact(connection, report_id)
     await connection.execute("UPDATE report_additions SET text = '' WHERE report_id = %s", (report_id,))
     await connection.execute("UPDATE report_ratings SET comment = '' WHERE report_id = %s", (report_id,))
     await connection.execute("UPDATE report_callbacks SET words = '' WHERE report_id = %s", (report_id,))
