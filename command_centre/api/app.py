@@ -1,5 +1,7 @@
 """The HTTP side put together: routers, the gate before them, problems for every failure."""
 
+from datetime import timedelta
+
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
@@ -14,26 +16,33 @@ from command_centre.api import (
     device_rules,
     devices,
     directory,
+    dispatch,
     docs,
     drills,
     flood,
     health,
     incidents,
+    intake,
     open311,
     orders_below,
     pages,
+    photos,
     problem,
     quarantine,
+    reports,
     requests,
+    rosters,
     rules,
     session,
     stations,
+    tracking,
     users,
 )
 from command_centre.api.access import Gate
 from command_centre.api.headers import Headers
 from command_centre.api.screen import socket
 from command_centre.api.services import Services
+from command_centre.known_directory import KnownDirectory
 
 ROUTERS = (
     health.router,
@@ -49,8 +58,14 @@ ROUTERS = (
     orders_below.router,
     open311.router,
     open311.keys_router,
+    reports.router,
+    tracking.router,
+    photos.router,
+    intake.router,
     drills.router,
     directory.router,
+    dispatch.router,
+    rosters.router,
     catalogue.router,
     rules.router,
     backtest.router,
@@ -97,5 +112,8 @@ def create(services: Services) -> ASGIApp:
     app = routes()
     app.state.services = services
     app.state.door = session.Door()
+    app.state.directory = KnownDirectory(
+        services.settings.zone, timedelta(minutes=services.settings.urge_after_minutes)
+    )
     gate = Gate(app, pool=services.pool, token=services.token, public_url=services.settings.public_url)
     return Headers(GZipMiddleware(gate, minimum_size=2048))
