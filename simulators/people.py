@@ -56,6 +56,11 @@ _DUTIES = (
     ("environment.greening", "U-GREEN", None),
     ("public", "U-POLICE", "U-PS"),
     ("public.street_vendor", "U-URBAN", "U-ST"),
+    ("housing", "U-URBAN", "U-PM"),
+    ("traffic", "U-POLICE", "U-PS"),
+    ("community", "U-CENTRE", "U-ST"),
+    ("safety", "U-CENTRE", "U-ST"),
+    ("market", "U-URBAN", "U-ST"),
     ("device", "U-MAINT", None),
     ("system", "U-IT", None),
 )
