@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from city.areas import cell_of_points, invalid_outlines
 from city.district_files import LAYERS, DistrictFiles, DrawnArea, ListedDevice, ListedStation, names_of
 from city.district_source import Faults
+from city.responsibility_files import ListedResponsibility
 from city.stations import KINDS as STATION_KINDS
 from city.units import Category
 
@@ -190,11 +191,27 @@ def _check_units(files: DistrictFiles, faults: Faults) -> None:
 
 
 def _check_responsibilities(files: DistrictFiles, categories: Collection[str], faults: Faults) -> None:
-    units = {unit.code for unit in files.units}
-    areas = {(area.layer, area.code) for area in files.areas}
+    check_responsibilities(
+        files.responsibilities,
+        faults,
+        units={unit.code for unit in files.units},
+        areas={(area.layer, area.code) for area in files.areas},
+        categories=categories,
+    )
+
+
+def check_responsibilities(
+    lines: Iterable[ListedResponsibility],
+    faults: Faults,
+    *,
+    units: Collection[str],
+    areas: Collection[tuple[str, str]],
+    categories: Collection[str],
+) -> None:
+    """Note every unit, area and category that is not among those given; a prefix of a category will do."""
     prefixes = {code.rsplit(".", depth)[0] for code in categories for depth in range(code.count(".") + 1)}
-    for line in files.responsibilities:
-        if line.category and line.category not in prefixes | set(categories):
+    for line in lines:
+        if line.category and line.category not in prefixes:
             faults.value(line.where, "category", line.category, _nearest(line.category, categories))
         for column, code in [("unit", line.unit), *(("co_units", code) for code in line.co_units)]:
             if code and code not in units:

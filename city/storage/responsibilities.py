@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from city.clocks import read_limits, write_limits
+from city.directory import Place
 from city.errors import CityError
+from city.storage.database import CHANNEL
 from city.units import Responsibility
 
 Connection = AsyncConnection[Any]
@@ -61,6 +63,11 @@ async def speak(connection: Connection, actor: str, reason: str, incident_id: in
         " set_config('city.incident', %s, true)",
         (actor, reason, "" if incident_id is None else str(incident_id)),
     )
+
+
+async def wake(connection: Connection) -> None:
+    """At commit, whoever dispatches looks at the unassigned lane again."""
+    await connection.execute(f"NOTIFY {CHANNEL}")
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────
@@ -152,6 +159,13 @@ async def unit_codes(connection: Connection) -> dict[int, tuple[str, bool]]:
     """Code and whether it works, of every unit there ever was."""
     cursor = await connection.execute("SELECT id, code, active FROM units")
     return {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
+
+
+async def places(connection: Connection) -> list[Place]:
+    """Every place there ever was, also those without cells, which dispatch does not know."""
+    async with connection.cursor(row_factory=class_row(Place)) as cursor:
+        await cursor.execute("SELECT id AS area_id, layer, code, name, name_en FROM areas ORDER BY id")
+        return await cursor.fetchall()
 
 
 async def areas_of(connection: Connection, code: str, layer: str | None) -> list[tuple[int, str]]:

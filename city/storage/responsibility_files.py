@@ -44,6 +44,11 @@ def units(connection: Connection[TupleRow]) -> dict[int, str]:
     return dict(connection.execute("SELECT id, code FROM units WHERE active").fetchall())
 
 
+def unit_codes(connection: Connection[TupleRow]) -> dict[int, str]:
+    """Codes of all units there ever were by their ids."""
+    return dict(connection.execute("SELECT id, code FROM units").fetchall())
+
+
 def planned(
     connection: Connection[TupleRow], listed: Sequence[ListedResponsibility], *, over_people: bool
 ) -> Plan:
@@ -51,7 +56,7 @@ def planned(
 
     Without ``over_people`` what a person begun or ended stays as the person left it.
     """
-    now = _now(connection)
+    at = now(connection)
     area_ids = {key: number for number, key in areas(connection).items()}
     unit_ids = {code: number for number, code in units(connection).items()}
     wanted = [
@@ -62,12 +67,10 @@ def planned(
         )
         for line in listed
     ]
-    present = _entries(connection, "WHERE r.valid_to IS NULL OR r.valid_to > %s ORDER BY r.id", (now,))
+    present = _entries(connection, "WHERE r.valid_to IS NULL OR r.valid_to > %s ORDER BY r.id", (at,))
     if over_people:
-        return plan(wanted, present, now)
-    return plan(
-        wanted, present, now, persons=_persons(connection, now), ended_by_people=_ended(connection, now)
-    )
+        return plan(wanted, present, at)
+    return plan(wanted, present, at, persons=_persons(connection, at), ended_by_people=_ended(connection, at))
 
 
 def carry_out(connection: Connection[TupleRow], done: Plan, *, actor: str, reason: str) -> None:
@@ -86,28 +89,29 @@ def carry_out(connection: Connection[TupleRow], done: Plan, *, actor: str, reaso
     )
 
 
-def _now(connection: Connection[TupleRow]) -> datetime:
+def now(connection: Connection[TupleRow]) -> datetime:
+    """The database's instant for this transaction, which ends and begins entries."""
     (row,) = connection.execute("SELECT now()").fetchall()
     return cast("datetime", row[0]).astimezone(UTC)
 
 
-def _persons(connection: Connection[TupleRow], now: datetime) -> set[tuple[str, int | None]]:
+def _persons(connection: Connection[TupleRow], at: datetime) -> set[tuple[str, int | None]]:
     rows = connection.execute(
         "SELECT category, area_id FROM responsibilities WHERE (valid_to IS NULL OR valid_to > %s)"
         " AND (begun_by <> ALL (%s) OR ended_by <> ALL (%s))",
-        (now, FILE_ACTORS, FILE_ACTORS),
+        (at, FILE_ACTORS, FILE_ACTORS),
     )
     return {(row[0], row[1]) for row in rows}
 
 
-def _ended(connection: Connection[TupleRow], now: datetime) -> list[Responsibility]:
+def _ended(connection: Connection[TupleRow], at: datetime) -> list[Responsibility]:
     """Entries of a file that a person ended, where no file has begun another since."""
     return _entries(
         connection,
         """WHERE r.valid_to <= %s AND r.begun_by = ANY (%s) AND r.ended_by <> ALL (%s) AND NOT EXISTS (
             SELECT FROM responsibilities later WHERE later.category = r.category AND later.id > r.id
                 AND later.area_id IS NOT DISTINCT FROM r.area_id AND later.begun_by = ANY (%s))""",
-        (now, FILE_ACTORS, FILE_ACTORS, FILE_ACTORS),
+        (at, FILE_ACTORS, FILE_ACTORS, FILE_ACTORS),
     )
 
 
