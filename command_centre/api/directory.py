@@ -26,6 +26,12 @@ def list_units(request: Request) -> Response:
             "parent": load.unit.parent,
             "phone": load.unit.phone,
             "open_incidents": load.open_incidents,
+            "tier": load.unit.tier,
+            "capacity": load.unit.capacity,
+            "fallback": load.unit.fallback,
+            "hours": load.unit.hours,
+            "lon": load.unit.longitude,
+            "lat": load.unit.latitude,
         }
         for load in loads
     ]
