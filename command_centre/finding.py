@@ -13,6 +13,7 @@ from city.storage import nearness as stored
 from command_centre import matching
 from command_centre.matching import Known, Reason, Score, Told
 from command_centre.triage import JOIN_WINDOW
+from command_centre.workflow import DONE
 
 Connection = AsyncConnection[Any]
 LOOKED_BACK = timedelta(hours=72)  # alarms and merged incidents; open incidents are found however old
@@ -105,12 +106,14 @@ def _rank(found: Candidate) -> tuple[bool, float, int]:
 
 
 def _candidate(row: Mapping[str, Any], score: Score) -> Candidate:
+    """What is handled already is never certain: a new report may say that it is not."""
+    done = row["state"] in DONE
     return Candidate(
         incident_id=row["id"],
         number=row["number"],
         score=score.value,
-        certain=score.certain,
-        reasons=score.reasons,
+        certain=score.certain and not done,
+        reasons=(*score.reasons, ("已处置完毕", "handled already")) if done else score.reasons,
     )
 
 

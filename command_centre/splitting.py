@@ -60,6 +60,12 @@ async def split(
         )
         if incident.state != "merged":
             return await _picked_out(connection, settings, incident, fields, actor, reason.strip(), now)
+        if fields.get("alarms") or fields.get("reports"):
+            raise invalid(
+                "alarms",
+                "被合并的事件整体拆出，请勿指定报警",
+                "a merged incident is split off as a whole; leave alarms and reports out",
+            )
         if any(locked[one].merged_into != other for one, other in pairwise(way)):
             raise conflict("刚被他人改动，请重试", "somebody moved it just now: try again", of=incident)
         if locked[way[-1]].closed_at is not None:

@@ -51,7 +51,7 @@ _CANDIDATES = "".join(
         _IN_BOX,
         """)
     )
-    SELECT r.id, r.number, r.category AS root_category, r.exercise, i.id AS sign, i.category, i.area_id,
+    SELECT r.id, r.number, r.state, i.id AS sign, i.category, i.area_id,
            i.longitude, i.latitude, i.opened_at,
            coalesce(said.texts, '{}') AS texts, greatest(i.opened_at, said.last_at) AS last_at
     FROM found
@@ -89,7 +89,7 @@ async def signs_near(
 ) -> list[Row]:
     """Open incidents around a cell or in a box (west, south, east, north), and what was merged into them.
 
-    One row for each ``sign``: what was opened there, with its root's ``id``, ``number`` and category, its texts, and
+    One row for each ``sign``: what was opened there, with its root's ``id``, ``number`` and ``state``, its texts, and
     when somebody last reported to it. ``top`` is the top-level category; None = any, only since then.
     """
     west, south, east, north = box or (None, None, None, None)
