@@ -172,7 +172,7 @@ def _check_archive(content: bytes, name: str) -> None:
             "its XML declares a document type or entities; save it anew",
         )
         raise SheetError(zh, f"{name}: {en}") from error
-    except (zipfile.BadZipFile, SafeXml.ParseError, NotImplementedError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, SafeXml.ParseError, RuntimeError, EOFError, OSError) as error:
         raise _damaged(name) from error
 
 

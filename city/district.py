@@ -315,14 +315,7 @@ def _write(
     neighbours: list[tuple[str, str]],
     check_rules: CheckRules | None,
 ) -> ImportReport:
-    own_metrics = {metric.code for metric in files.metrics}
-    own_kinds = {kind.code for kind in files.kinds}
-    stored_devices.upsert_kinds(
-        connection,
-        [metric for metric in defaults.metrics if metric.code not in own_metrics] + files.metrics,
-        [kind for kind in defaults.kinds if kind.code not in own_kinds] + files.kinds,
-        overwrite=True,
-    )
+    _write_kinds(connection, files, defaults)
     said = _write_categories(connection, files, defaults)
     by_code = district_checks.layers_by_code(files.areas)
     parents = [district_checks.parent_key(area, by_code, files.info.code) for area in files.areas]
@@ -368,6 +361,17 @@ def _write(
         components_changed=components[0],
         components_removed=components[1],
         warnings=said + _said_of_rosters(kept_rosters) + _said_of_rules(rules) + checked,
+    )
+
+
+def _write_kinds(connection: Connection[TupleRow], files: DistrictFiles, defaults: _Defaults) -> None:
+    own_metrics = {metric.code for metric in files.metrics}
+    own_kinds = {kind.code for kind in files.kinds}
+    stored_devices.upsert_kinds(
+        connection,
+        [metric for metric in defaults.metrics if metric.code not in own_metrics] + files.metrics,
+        [kind for kind in defaults.kinds if kind.code not in own_kinds] + files.kinds,
+        overwrite=True,
     )
 
 
