@@ -5,7 +5,6 @@ the table's lock, so that two processes that start together make one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -14,21 +13,13 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from city import worktime
+from city.calendar_year import Day
 from city.incidents import SYSTEM
 from city.worktime import Calendar
 
 Connection = AsyncConnection[Any]
 
 YEARS_BACK, YEARS_AHEAD = 2, 5  # open deadlines lie between; the rest is read from the holiday library
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Day:
-    """A day that somebody decided; ``note`` says what it is."""
-
-    day: date
-    working: bool
-    note: str = ""
 
 
 async def version(connection: Connection) -> int:
@@ -83,6 +74,16 @@ async def published(connection: Connection) -> Sequence[int]:
     cursor = await connection.execute("SELECT published FROM calendar_versions ORDER BY version DESC LIMIT 1")
     row = await cursor.fetchone()
     return list(row[0]) if row else []
+
+
+async def waiting(connection: Connection) -> int:
+    """How many open clocks still rest on an older version than the newest."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM incident_clocks WHERE ended_at IS NULL"
+        " AND calendar < (SELECT coalesce(max(version), 0) FROM calendar_versions)"
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 async def lock(connection: Connection) -> int:

@@ -47,6 +47,13 @@ async def of(connection: Connection, incident_id: int) -> list[Clock]:
     return [kept.clock for kept in found.get(incident_id, [])]
 
 
+async def owner(connection: Connection, incident_id: int) -> Incident | None:
+    """The incident whose clocks are looked at, not locked; None when there is none."""
+    async with connection.cursor(row_factory=class_row(Incident)) as cursor:
+        await cursor.execute(_INCIDENT + " WHERE i.id = %s", (incident_id,))
+        return await cursor.fetchone()
+
+
 async def _rows(connection: Connection, where: str, *parameters: object) -> list[Row]:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_CLOCK + where, parameters)
