@@ -142,7 +142,7 @@ async def today(
     now = datetime.now(UTC)
     settings = services(request).settings
     async with async_transaction(request) as connection:
-        worker_id = _own(known)
+        worker_id: int | None = _own(known)
         if worker is not None:
             _only_leaders(known)
             worker_id = await patrol.person(connection, worker)
