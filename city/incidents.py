@@ -7,7 +7,7 @@ incident, so that neither a changed, a removed nor a cut-off event goes unseen (
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -91,6 +91,7 @@ class Incident:
     held_state: State | None = None  # where it goes on after a suspension
     extensions: int = 0
     reworks: int = 0
+    returned_by: Sequence[int] = ()  # units that gave it back: the list passes them over
     supervised_at: datetime | None = None
     waived_by: str | None = None  # the approver who answers for archiving past a guard
     merged_into: int | None = None

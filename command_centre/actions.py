@@ -174,8 +174,11 @@ async def _wish(
         )
     unit, co_units, found = _unit(known, fields.get("unit")), _co_units(known, fields), None
     if action == "dispatch" and unit is None and incident.unit_id is None:
-        found = dispatch.decide(dispatch.matter_of(incident), known, now)
-        unit = found.unit
+        matter = dispatch.matter_of(incident, frozenset(incident.returned_by))
+        found = dispatch.decide(matter, known, now)
+        unit = found.unit or found.suggestion
+        if co_units is None and found.co_units:
+            co_units = tuple(known.units[one] for one in found.co_units if one in known.active)
     if action in ("take", "approve") and unit is None:
         unit = _asked_unit(known, facts, person)
     return Act(

@@ -41,23 +41,25 @@ def ask(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change | R
     refused = _may_ask(incident, act, facts, wish, now)
     if refused is not None:
         return refused
+    asking = incident.unit_id if act.role in _CENTRE else act.unit_id
+    to = act.unit if wish in ("transfer", "dispute") else None
     request = Request(
         incident_id=incident.id,
         ask=wish,
-        unit_id=incident.unit_id if act.role in _CENTRE else act.unit_id,
+        unit_id=asking,
         asked_by=act.actor,
         asked_at=now,
-        to_unit_id=act.unit.id if act.unit is not None else None,
-        limit=str(act.limit) if act.limit is not None else "",
+        to_unit_id=to.id if to is not None and to.id != asking else None,
+        limit=str(act.limit) if act.limit is not None and wish in ("extend", "suspend") else "",
     )
     if act.role in _GRANTS[wish]:
         return _GRANT[wish](incident, act, request, now)
     detail: dict[str, object] = {"ask": wish, "limit": request.limit}
-    if act.unit is not None:
-        detail["to"] = act.unit.code
+    if to is not None:
+        detail["to"] = to.code
     tells = [Tell(purpose="asked")]
-    if wish == "transfer" and act.unit is not None:
-        tells.append(Tell(purpose="asked", unit_id=act.unit.id))
+    if wish == "transfer" and to is not None:
+        tells.append(Tell(purpose="asked", unit_id=to.id))
     return change(
         incident,
         act,
@@ -145,6 +147,7 @@ def _grant_return(incident: Incident, act: Act, request: Request, now: datetime)
         incident,
         state="returned",
         unit_id=None,
+        returned_by=(*incident.returned_by, *(() if incident.unit_id is None else (incident.unit_id,))),
         acknowledged_at=None,
         acknowledged_by=None,
         arrived_at=None,

@@ -27,7 +27,7 @@ _INCIDENT = """
            i.overdue_at, i.closed_at, i.exercise, i.version, i.last_seq, i.head, i.nature, i.event_level, i.steps,
            i.longitude, i.latitude, i.reported, i.collected_by, i.dispatched_at, i.arrived_at, i.handled_at,
            i.handled_by, i.verified_at, i.verified_by, i.fed_back_at, i.held_state, i.extensions, i.reworks,
-           i.supervised_at, i.waived_by, i.merged_into, i.parent_id
+           i.returned_by, i.supervised_at, i.waived_by, i.merged_into, i.parent_id
     FROM incidents i
 """
 _NEAR = """
@@ -205,7 +205,7 @@ async def save(connection: Connection, incidents: Sequence[Incident]) -> None:
                 dispatched_at = %(dispatched_at)s, arrived_at = %(arrived_at)s, handled_at = %(handled_at)s,
                 handled_by = %(handled_by)s, verified_at = %(verified_at)s, verified_by = %(verified_by)s,
                 fed_back_at = %(fed_back_at)s, held_state = %(held_state)s, extensions = %(extensions)s,
-                reworks = %(reworks)s, supervised_at = %(supervised_at)s, waived_by = %(waived_by)s,
+                reworks = %(reworks)s, returned_by = %(returned_by)s, supervised_at = %(supervised_at)s, waived_by = %(waived_by)s,
                 merged_into = %(merged_into)s, parent_id = %(parent_id)s
             WHERE id = %(id)s
             """,
@@ -214,7 +214,8 @@ async def save(connection: Connection, incidents: Sequence[Incident]) -> None:
 
 
 def _row(incident: Incident) -> Row:
-    return {name: getattr(incident, name) for name in Incident.__dataclass_fields__}
+    row: Row = {name: getattr(incident, name) for name in Incident.__dataclass_fields__}
+    return row | {"returned_by": list(incident.returned_by)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from city.clocks import Clock
 from city.incidents import FINAL, State
 from city.storage import clocks, incidents
-from command_centre import actions, workflow
+from command_centre import actions, merging, workflow
 from command_centre.api import once, paging
 from command_centre.api.access import Caller
 from command_centre.api.answers import answer
@@ -25,7 +25,12 @@ router = APIRouter(prefix="/api/incidents", tags=["incidents"])
 
 STATES: tuple[str, ...] = get_args(State)
 OPEN_STATES = tuple(state for state in STATES if state not in FINAL)
-_OF_TWO: dict[str, Any] = {}
+_OF_TWO = {
+    "merge": merging.merge,
+    "split": merging.split,
+    "link": merging.link,
+    "unlink": merging.unlink,
+}
 
 
 class NewIncident(BaseModel):
@@ -58,9 +63,11 @@ class Act(BaseModel):
     limit: str | None = Field(None, max_length=10, description="extend, suspend: how long, 30m, 4wh, 3wd")
     request: int | None = Field(None, description="approve, refuse, withdraw: which of several")
     amend: bool = Field(False, description="rule: the responsibility list says so from now on")
+    co_unit: bool | None = Field(None, description="merge: the other's unit handles beside the lead")
     into: int | None = Field(None, description="merge: the incident that stays")
     parent: int | None = Field(None, description="link: the large event it belongs to")
     alarms: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
+    reports: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
 
 
 @router.get("", summary="Incidents", operation_id="list_incidents")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from city.clocks import End, Extend, Limit, Pause, Resume, Start
 from city.incidents import FINAL, UNOWNED, Change, Incident, Request, State
 from city.units import Unit
+from command_centre import workflow_drawn
 from command_centre.accounts import Role
 from command_centre.acting import apply
 from command_centre.workflow import LANE, MOVES, TABLE, Act, Facts, Refused, allowed
@@ -503,3 +504,12 @@ def test_the_database_knows_the_same_moves() -> None:
 
 def test_the_lane_is_who_nobody_has() -> None:
     assert set(LANE) == UNOWNED
+
+
+def test_the_page_for_people_says_what_the_table_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "workflow.md").read_text(encoding="utf-8")
+    drawn = page[page.index("<!-- drawn -->\n") + len("<!-- drawn -->\n") : page.index("<!-- end -->")]
+    assert drawn == workflow_drawn.page(), (
+        "run python -m command_centre.workflow_drawn and put it into the page"
+    )
+    assert set(workflow_drawn.STATES) == set(STATES)

@@ -72,6 +72,7 @@ ALTER TABLE incidents
     ADD COLUMN held_state text,
     ADD COLUMN extensions integer NOT NULL DEFAULT 0,
     ADD COLUMN reworks integer NOT NULL DEFAULT 0,
+    ADD COLUMN returned_by integer[] NOT NULL DEFAULT '{}', -- units that gave it back: the list passes them over
     ADD COLUMN supervised_at timestamptz,
     ADD COLUMN waived_by text,
     ADD COLUMN merged_into bigint REFERENCES incidents (id),
