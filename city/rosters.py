@@ -97,10 +97,14 @@ def on_duty(duty: Duty | None, at: datetime, calendar: Calendar, zone: ZoneInfo)
 
 def begins_again(duty: Duty, at: datetime, calendar: Calendar, zone: ZoneInfo) -> datetime | None:
     """When somebody is there next, after ``at`` and within two weeks; None = not by then."""
-    edges = {begin for begin, _ in _shifts(duty, at, at + 14 * _DAY, calendar, zone)}
-    edges |= {edge for period in duty.periods for edge in period}
-    later = sorted(edge for edge in edges if at < edge <= at + 14 * _DAY)
-    return next((edge for edge in later if on_duty(duty, edge, calendar, zone)), None)
+    for day in range(14):  # day by day: the answer is usually tomorrow
+        start, end = at + day * _DAY, at + (day + 1) * _DAY
+        edges = {begin for begin, _ in _shifts(duty, start, end, calendar, zone)}
+        edges |= {edge for period in duty.periods for edge in period}
+        for edge in sorted(edge for edge in edges if start < edge <= end):
+            if on_duty(duty, edge, calendar, zone):
+                return edge
+    return None
 
 
 def gaps(duty: Duty, start: datetime, end: datetime, calendar: Calendar, zone: ZoneInfo) -> list[Period]:

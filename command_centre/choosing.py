@@ -113,6 +113,17 @@ def obstacle(
     return None
 
 
+def _can(unit: Unit, matter: Matter, directory: Directory, now: datetime, urgent: bool) -> bool:
+    """Whether there is no obstacle, without the words for it, which cost a look at the days to come."""
+    full = unit.capacity is not None and directory.open_work.get(unit.id, 0) >= unit.capacity
+    return (
+        unit.id in directory.active
+        and unit.id not in matter.passed_over
+        and (urgent or not full)
+        and directory.on_duty(unit.id, now)
+    )
+
+
 def kilometres(one: tuple[float, float], other: tuple[float, float]) -> float:
     """Along a great circle, between two pairs of longitude and latitude in degrees."""
     (lon, lat), (other_lon, other_lat) = one, other
@@ -198,10 +209,12 @@ def _nearest(
         return None
     sisters.sort(key=lambda found: (found[0], found[1].id))
     for number, (distance, one) in enumerate(sisters):
-        why = obstacle(one, matter, directory, now, urgent=urgent)
-        if why is not None:
-            if number < _MOST_SISTERS_SAID:
+        if number < _MOST_SISTERS_SAID:
+            why = obstacle(one, matter, directory, now, urgent=urgent)
+            if why is not None:
                 _reject(choice, one, why)
+                continue
+        elif not _can(one, matter, directory, now, urgent):
             continue
         far = f"{distance:.1f}"
         nearest = (
