@@ -54,7 +54,7 @@ async def incident_ids(
     elif newest is not None:
         cursor = await connection.execute(
             "SELECT id FROM ((SELECT id FROM incidents ORDER BY id DESC LIMIT %s)"
-            " UNION (SELECT id FROM incidents ORDER BY random() LIMIT %s)) some ORDER BY id",
+            " UNION (SELECT id FROM incidents ORDER BY random() LIMIT %s)) looked_at ORDER BY id",
             (newest, drawn),
         )
     else:
@@ -84,12 +84,12 @@ async def missing(connection: Connection) -> list[Broken]:
     ]
     cursor = await connection.execute(
         """
-        SELECT to_char(n.day, 'YYYYMMDD') || '-' || to_char(s.number, 'FM0000999999')
-        FROM incident_numbers n CROSS JOIN LATERAL generate_series(1, n.last) s (number)
-        WHERE (SELECT count(*) FROM incidents i WHERE i.number >= to_char(n.day, 'YYYYMMDD') || '-'
-                   AND i.number < to_char(n.day, 'YYYYMMDD') || '.') < n.last
-          AND NOT EXISTS (SELECT FROM incidents i
-                          WHERE i.number = to_char(n.day, 'YYYYMMDD') || '-' || to_char(s.number, 'FM0000999999'))
+        WITH had AS (SELECT left(number, 9) AS day, count(*) AS counted FROM incidents GROUP BY 1),
+             given AS (SELECT to_char(day, 'YYYYMMDD') || '-' AS day, last FROM incident_numbers)
+        SELECT g.day || lpad(s.number::text, greatest(4, length(s.number::text)), '0')
+        FROM given g LEFT JOIN had h USING (day) CROSS JOIN LATERAL generate_series(1, g.last) s (number)
+        WHERE coalesce(h.counted, 0) < g.last
+          AND NOT EXISTS (SELECT FROM incidents i WHERE i.number = g.day || lpad(s.number::text, greatest(4, length(s.number::text)), '0'))
         ORDER BY 1 LIMIT 1000
         """
     )
