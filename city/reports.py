@@ -8,7 +8,7 @@ tells of any wrong character and of any two that changed places.
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -41,18 +41,22 @@ class Contact:
     told_by: ToldBy = "none"
     call_back: bool = False
 
+    def dialled(self) -> "Contact":
+        """With the telephone number as it is dialled, so that one number is found however it was written."""
+        return replace(self, phone="".join(part for part in self.phone if part in "+0123456789"))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewReport:
     """A report as it came in. ``cell`` is a code; positions are WGS 84 degrees; ``photos`` are their digests.
 
-    ``category`` None = the reporter did not say. ``external_id`` is the sender's own number: the same one from
-    the same sender and channel is the same report. ``actor`` is citizen, user:<id> or system:<code>.
+    ``category`` and ``nature`` None = the reporter did not say. ``external_id`` is the sender's own number: the
+    same one from the same sender and channel is the same report. ``actor`` is citizen, user:<id> or system:<code>.
     """
 
     channel: Channel
     category: str | None = None
-    nature: Nature = "complaint"
+    nature: Nature | None = None
     text: str
     cell: str | None = None
     longitude: float | None = None
@@ -72,7 +76,8 @@ class NewReport:
 class Registered:
     """What became of a report: ``joined`` an incident that stood already, or opened one.
 
-    ``tracking`` is as it is stored; people read it ``spoken``. ``incident_id`` None = put right on the spot. ``repeated``: the sender's number was known, nothing was done.
+    ``tracking`` is as it is stored; people read it ``spoken``. ``incident_id`` None = put right on the spot.
+    ``repeated``: the sender's number was known, nothing was done.
     """
 
     report_id: int

@@ -5,7 +5,7 @@ its own and names what it may belong to, for a dispatcher to merge. Whoever repo
 on, through every merge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 
 from city.areas import cell_of_points
 from city.directory import Directory
-from city.incidents import FINAL, Change, Happening, Incident, Tell
+from city.incidents import FINAL, Change, Happening, Incident, Nature, Tell
 from city.reports import (
     Contact,
     NewReport,
@@ -27,13 +27,15 @@ from city.reports import (
 from city.settings import Settings
 from city.storage import alarms, fusions, incidents, photos, reports
 from city.storage import directory as stored_directory
-from command_centre import dispatch, report_checks, reporting
-from command_centre.notices import after_change, received
+from command_centre import dispatch, finding, report_checks, reporting
+from command_centre.finding import Candidate
+from command_centre.notices import received
 from command_centre.recording import store
 from command_centre.report_checks import by_staff, wrong
 from command_centre.triage import TELL_AGAIN_AFTER
 
-__all__ = ["Contact", "NewReport", "Registered", "after_change", "place", "register"]
+__all__ = ["Contact", "NewReport", "Registered", "place", "register"]
+_MOST_LIKELY = 5  # other incidents named for a dispatcher to look at
 _OWN_ROUNDS = ("patrol", "community", "grid")
 _log = structlog.get_logger(__name__)
 Connection = AsyncConnection[Any]
@@ -74,6 +76,11 @@ async def register(
             return _again(known)
     directory = await stored_directory.load(connection, settings.zone)
     report_checks.check(report, directory)
+    report = replace(
+        report,
+        nature=report.nature or _nature(report, directory),
+        contact=report.contact.dialled() if report.contact else None,
+    )
     if missing := await photos.unknown(connection, report.photos):
         raise wrong("photos", "有照片未上传", f"photo {missing[0].hex()} was not uploaded")
     area_id, where = await place(connection, report)
@@ -146,6 +153,11 @@ async def place(connection: Connection, report: NewReport) -> tuple[int | None, 
     return coded, "inside" if coded is not None else "outside"
 
 
+def _nature(report: NewReport, directory: Directory) -> Nature:
+    known = directory.category(report.category or "")
+    return known.nature if known else "complaint"
+
+
 def _dispatched_by(report: NewReport, directory: Directory, settings: Settings) -> str:
     if report.category is not None:
         return report.category
@@ -175,24 +187,24 @@ async def _into_incident(
     fused = await reporting.join_open(connection, directory, told, now, mail=mail)
     if fused is not None:
         return fused, True
-    certain, uncertain = await _candidates(connection, case, now)
-    for incident_id in certain:
-        standing = await incidents.lock(connection, incident_id)
-        if standing is not None and standing.state not in FINAL and standing.exercise == case.report.exercise:
-            change = _joining(standing, case, now)
+    likely = await finding.candidates(
+        connection,
+        category=case.report.category,
+        cell_id=case.area_id,
+        longitude=case.report.longitude,
+        latitude=case.report.latitude,
+        text=case.report.text,
+        at=now,
+        exercise=case.report.exercise,
+    )
+    for candidate in likely:
+        standing = await incidents.lock(connection, candidate.incident_id) if candidate.certain else None
+        if standing is not None and standing.state not in FINAL:
+            change = _joining(standing, case, candidate, now)
             (stored,) = await store(connection, directory, [change], now, mail=mail)
             return stored, True
-    (stored,) = await store(
-        connection, directory, [_opening(directory, case, uncertain, now)], now, mail=mail
-    )
+    (stored,) = await store(connection, directory, [_opening(directory, case, likely, now)], now, mail=mail)
     return stored, False
-
-
-async def _candidates(
-    connection: Connection, case: _Case, now: datetime
-) -> tuple[Sequence[int], Sequence[Mapping[str, object]]]:
-    """Ids of open incidents it certainly belongs to, best first; and what else a dispatcher should look at."""
-    return (), ()
 
 
 def _awaited(report: NewReport) -> bool:
@@ -200,7 +212,7 @@ def _awaited(report: NewReport) -> bool:
     return report.contact is not None or not (by_staff(report.actor) and report.channel in _OWN_ROUNDS)
 
 
-def _joining(standing: Incident, case: _Case, now: datetime) -> Change:
+def _joining(standing: Incident, case: _Case, candidate: Candidate, now: datetime) -> Change:
     """The report on the incident's timeline; its unit hears of it, at most every two minutes."""
     told_again = standing.unit_id is not None and (
         standing.told_at is None or now - standing.told_at >= TELL_AGAIN_AFTER
@@ -214,43 +226,50 @@ def _joining(standing: Incident, case: _Case, now: datetime) -> Change:
     said = Happening(
         kind="reported",
         actor=case.report.actor,
-        detail={**case.detail(), "told_again": told_again},
+        detail={**case.detail(), "told_again": told_again, **_reasons(candidate)},
         text=case.report.text,
     )
     return Change(incident=incident, happenings=(said,), tells=(Tell(purpose="again"),) if told_again else ())
 
 
-def _opening(
-    directory: Directory, case: _Case, uncertain: Sequence[Mapping[str, object]], now: datetime
-) -> Change:
+def _reasons(candidate: Candidate) -> dict[str, object]:
+    """Why it is, or may be, the same matter; a score as text, since chains hold no fractions."""
+    return {
+        "score": f"{candidate.score:.2f}",
+        "why": "；".join(zh for zh, _ in candidate.reasons),
+        "why_en": "; ".join(en for _, en in candidate.reasons),
+    }
+
+
+def _opening(directory: Directory, case: _Case, likely: Sequence[Candidate], now: datetime) -> Change:
     report = case.report
-    matter = dispatch.Matter(category=case.category, cell_id=case.area_id)
+    matter = dispatch.Matter(
+        category=case.category,
+        cell_id=case.area_id,
+        nature=report.nature,
+        source="report",
+        longitude=report.longitude,
+        latitude=report.latitude,
+    )
     known = directory.category(case.category)
     detail = case.detail()
-    if uncertain:
-        detail["may_belong_to"] = list(uncertain)
+    if likely:
+        detail["may_belong_to"] = [
+            {"incident": one.incident_id, "number": one.number, **_reasons(one)}
+            for one in likely[:_MOST_LIKELY]
+        ]
     has_position = report.longitude is not None and report.latitude is not None
     change = dispatch.opening(
         matter,
         dispatch.decide(matter, directory, now),
         now,
         actor=report.actor,
-        source="person",
+        source="report",
         title=known.name if known else case.category,
         detail=detail,
         text=report.text,
         exercise=report.exercise,
+        registered=True,
         position=(report.longitude or 0.0, report.latitude or 0.0) if has_position else None,
     )
-    opened = change.incident
-    incident = replace(
-        opened,
-        state="registered" if opened.unit_id is None else opened.state,
-        source="report",
-        nature=report.nature,
-        reported=_awaited(report),
-        collected_by=report.actor,
-        longitude=report.longitude,
-        latitude=report.latitude,
-    )
-    return replace(change, incident=incident)
+    return replace(change, incident=replace(change.incident, reported=_awaited(report)))

@@ -11,7 +11,7 @@ from city.directory import Directory
 from city.incidents import Change, Happening, Incident
 from city.storage import alarms, changes, contacts, incidents, notifications, requests
 from city.storage.notifications import NewNotification
-from command_centre import clock_keeping
+from command_centre import clock_keeping, notices
 from command_centre.notify import telling
 
 Connection = AsyncConnection[Any]
@@ -63,6 +63,7 @@ async def store(
         ],
     )
     await notifications.enqueue(connection, orders, now)
+    await notices.after_changes(connection, current, now)
     for incident, change in zip(current, decided, strict=True):
         if change.alarms_acknowledged_by is not None:
             await alarms.acknowledge_of_incident(connection, incident.id, change.alarms_acknowledged_by, now)

@@ -149,25 +149,30 @@ async def answered(connection: Connection, incident_id: int) -> tuple[datetime, 
     return (row[0], row[1]) if row else None
 
 
-async def following(connection: Connection, incident_id: int) -> list[Row]:
-    """Who waits for an answer about an incident, or about one that was merged into it, and how they are told.
+async def following(connection: Connection, incident_ids: Sequence[int]) -> list[Row]:
+    """Who waits for news of these incidents, or of ones merged into them, and how they are told.
 
-    Report, tracking, language, received_at, told_by, phone, email; never for a screen.
+    ``incident`` (that of the ids), id, tracking, language, told_by, phone, email, and ``told``: the state they were
+    told of last, None = of none. Never for a screen.
     """
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             """
             WITH RECURSIVE merged AS (
-                SELECT id, 1 AS depth FROM incidents WHERE id = %s
+                SELECT id, id AS top, 1 AS depth FROM incidents WHERE id = ANY(%s)
                 UNION ALL
-                SELECT i.id, merged.depth + 1 FROM merged JOIN incidents i ON i.merged_into = merged.id
+                SELECT i.id, merged.top, merged.depth + 1 FROM merged JOIN incidents i ON i.merged_into = merged.id
                 WHERE merged.depth < 100
             )
-            SELECT r.id, r.tracking, r.language, r.received_at, c.told_by, c.phone, c.email
-            FROM reports r JOIN report_contacts c ON c.report_id = r.id
-            WHERE r.incident_id IN (SELECT id FROM merged) AND c.told_by <> 'none' ORDER BY r.id
+            SELECT merged.top AS incident, r.id, r.tracking, r.language, c.told_by, c.phone, c.email, said.step AS told
+            FROM merged JOIN reports r ON r.incident_id = merged.id
+            JOIN report_contacts c ON c.report_id = r.id AND c.told_by <> 'none'
+            LEFT JOIN LATERAL (
+                SELECT n.step FROM report_notices n WHERE n.report_id = r.id ORDER BY n.id DESC LIMIT 1
+            ) said ON true
+            ORDER BY r.id
             """,
-            (incident_id,),
+            (list(incident_ids),),
         )
         return await cursor.fetchall()
 

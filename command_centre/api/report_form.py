@@ -58,7 +58,7 @@ class ReportBody(BaseModel):
 
     text: str = Field(min_length=1, max_length=MOST_TEXT, description="what is the matter")
     category: str | None = Field(None, max_length=100, description="a code of the catalogue, if known")
-    nature: Nature = "complaint"
+    nature: Nature | None = Field(None, description="left out: as the category says, else a complaint")
     cell: str | None = Field(
         None, max_length=100, description="a code of /api/cells, as a QR code carries it"
     )
