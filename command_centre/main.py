@@ -134,7 +134,7 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
         ):
             supervision.start(name, work)
         try:
-            await _http(create(services), listener, stop)
+            await _http(create(services), settings, listener, stop)
         finally:
             stop.set()
             await services.backtests.close()
@@ -147,7 +147,7 @@ def _of(
     return lambda stop: run_loop(settings.database_url, settings, stop)
 
 
-async def _http(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _http(app: ASGIApp, settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
     server = _Server(
         uvicorn.Config(
             app,
@@ -159,6 +159,7 @@ async def _http(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> N
             ws_max_size=4096,  # screens say nothing but acknowledgements
             timeout_graceful_shutdown=1,
             server_header=False,
+            forwarded_allow_ips=settings.trusted_proxies,  # whose word counts for who is asking
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
