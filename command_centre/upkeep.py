@@ -12,9 +12,10 @@ import structlog
 from psycopg import AsyncConnection
 
 from city.settings import Settings
-from city.storage import alarms, maintenance
+from city.storage import alarms, maintenance, reports
 from city.storage.changes import open_connection
 from city.storage.series import SUSPECT
+from command_centre import photos
 from command_centre.waking import rest
 
 SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that it listens
@@ -39,6 +40,8 @@ KEPT: Mapping[str, timedelta] = {
     "sessions": timedelta(0),  # by their own end
     "forecast_runs": timedelta(days=14),  # what they were worth stays in forecast_scores
     "forecast_scores": timedelta(days=400),
+    "report_rates": timedelta(0),  # by their own end
+    "report_refusals": timedelta(days=400),
 }
 AS_OBSERVATIONS = ("detections", "observation_revisions", "rollups")
 
@@ -61,6 +64,8 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
                 cleaned = now
                 await clean(connection, now, settings.retention_days, stop)
                 await roll_up(connection, now, stop)
+                await photos.clean(connection, settings.photo_folder, now)
+                await reports.forget_contacts(connection, now - timedelta(days=settings.contact_days), BITE)
             await rest(stop)
 
 

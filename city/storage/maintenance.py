@@ -26,6 +26,8 @@ _AGED: dict[str, LiteralString] = {
     "rollups": "bucket",
     "forecast_runs": "issued_at",
     "forecast_scores": "day",
+    "report_rates": "full_at",
+    "report_refusals": "hour",
 }
 
 
