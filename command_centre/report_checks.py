@@ -32,7 +32,7 @@ def check(report: NewReport, directory: Directory) -> None:
         raise wrong(
             "channel", "渠道代码为小写字母、数字和下划线", "lower case letters, digits and underscores"
         )
-    if report.nature not in get_args(Nature):
+    if report.nature is not None and report.nature not in get_args(Nature):
         known = ", ".join(get_args(Nature))
         raise wrong("nature", f"可用：{known}", f"use one of {known}")
     category(report.category, directory, citizen=report.actor == CITIZEN)
