@@ -15,7 +15,7 @@ _LEAVES = """
     SELECT c.code, c.name, c.name_en, coalesce(g.name, c.name) AS "group", coalesce(g.name_en, c.name_en) AS group_en
     FROM categories c LEFT JOIN categories g ON g.code = split_part(c.code, '.', 1)
     WHERE c.active AND NOT split_part(c.code, '.', 1) = ANY(%(technical)s)
-      AND NOT EXISTS (SELECT FROM categories below WHERE below.parent = c.code AND below.active)
+      AND NOT EXISTS (SELECT FROM categories b WHERE b.active AND starts_with(b.code, c.code || '.'))
       AND (%(code)s::text IS NULL OR c.code = %(code)s)
     ORDER BY c.code
 """
@@ -144,6 +144,13 @@ async def _requests(
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_REQUESTS, asked)
         return await cursor.fetchall()
+
+
+async def of_report(connection: Connection, report_id: int) -> str | None:
+    """The public number of a report that was filed before; None for any other."""
+    cursor = await connection.execute("SELECT id FROM open311_requests WHERE report_id = %s", (report_id,))
+    row = await cursor.fetchone()
+    return str(row[0]) if row else None
 
 
 async def by_tracking(connection: Connection, tracking_digest: bytes) -> str | None:

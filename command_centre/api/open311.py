@@ -1,10 +1,9 @@
 """Open311 GeoReport v2 under /open311/v2, in JSON and XML, with its own form of errors; and the keys to file with."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from city.errors import CityError
 from city.storage import open311
 from command_centre import photos
+from command_centre.api import once, turnstile
 from command_centre.api.answers import answer
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.services import async_transaction, services
@@ -27,7 +27,6 @@ BASE = "/open311/v2"
 CHANGED = datetime(2026, 11, 22, tzinfo=UTC)  # when these endpoints last changed
 MOST_FIELDS = 100
 MOST_PHOTOS = 5
-_log = structlog.get_logger(__name__)
 
 
 class GeoReportRoute(APIRoute):
@@ -42,18 +41,20 @@ class GeoReportRoute(APIRoute):
                     raise GeoReportError(400, "the format must be .json or .xml")
                 return await inner(request)
             except GeoReportError as error:
-                return _refused(request, error.status, error.faults)
+                return await _refused(request, error.status, error.faults)
             except Problem as problem:
                 fault = f"{problem.detail} / {problem.detail_zh}" if problem.detail_zh else problem.detail
-                return _refused(request, _status(problem.status), [fault], problem.headers)
+                return await _refused(request, _status(problem.status), [fault], problem.headers)
             except RequestValidationError as error:
-                return _refused(request, 400, [str(fault.get("msg", "")) for fault in error.errors()[:20]])
+                return await _refused(
+                    request, 400, [str(fault.get("msg", "")) for fault in error.errors()[:20]]
+                )
             except HTTPException as error:
-                return _refused(request, _status(error.status_code), [str(error.detail)])
+                return await _refused(request, _status(error.status_code), [str(error.detail)])
             except CityError as error:
                 if getattr(error, "retry", None) is not None:
                     raise  # the database's own troubles are answered where all of them are
-                return _refused(request, 400, [str(error)])
+                return await _refused(request, 400, [str(error)])
 
         return handler
 
@@ -62,17 +63,17 @@ router = APIRouter(prefix=BASE, tags=["open311"], route_class=GeoReportRoute)
 keys_router = APIRouter(prefix="/api/open311/keys", tags=["open311"])
 
 
-def _refused(
-    request: Request, status: int, faults: object, headers: dict[str, str] | None = None
+async def _refused(
+    request: Request, status: int, faults: Sequence[str], headers: Mapping[str, str] | None = None
 ) -> Response:
     form = request.path_params.get("form", "")
-    listed = [str(fault) for fault in faults] if isinstance(faults, list | tuple) else [str(faults)]
-    rows = georeport.error_rows(status, listed)
-    body, media_type = writing.write("errors", rows, form if form in writing.FORMATS else "xml")
-    if status == 429:
-        headers = {"Retry-After": "60"} | (headers or {})
-    _log.info("open311 refused", status=status, path=request.url.path, faults=len(listed))
-    return Response(body, status, headers, media_type)
+    body, media_type = writing.write(
+        "errors", georeport.error_rows(status, faults), form if form in writing.FORMATS else "xml"
+    )
+    if status < 500:
+        await turnstile.count(request, f"open311_{status}")
+    retry = {"Retry-After": "60"} if status == 429 else {}
+    return Response(body, status, retry | dict(headers or {}), media_type)
 
 
 def _status(status: int) -> int:
@@ -128,7 +129,7 @@ async def get_service(request: Request, code: str, form: str, jurisdiction_id: s
         }
     },
 )
-async def file_request(request: Request, form: str) -> Response:
+async def file_request(request: Request, form: str, key: once.Key = None) -> Response:
     """Form fields of GeoReport v2; `api_key` may stand in the query too. Photos go in `media` of multipart."""
     settings = services(request).settings
     now = datetime.now(UTC)
@@ -139,13 +140,16 @@ async def file_request(request: Request, form: str) -> Response:
         fields = dict(items)
         async with async_transaction(request) as connection:  # nothing is decoded for somebody without a key
             await filing.key_holder(connection, fields.get("api_key", ""))
+        filed = georeport.filed(items)
+        await turnstile.admit_contact(request, filing.contact(filed))
         taken = [await _taken(upload) for upload in uploads]
         async with async_transaction(request) as connection:
             key_id = await filing.key_holder(connection, fields.get("api_key", ""))
             await filing.jurisdiction(connection, fields.get("jurisdiction_id", ""), settings.zone)
-            filed = georeport.filed(items)
             digests = await filing.keep(connection, settings, taken, key_id, now)
-            row = await filing.file(connection, settings, filed, key_id, digests, now)
+            row = await filing.file(
+                connection, settings, filed, key_id, digests, now, sent_as=(key or "")[:100]
+            )
     return _written("service_requests", [row], form, 201)
 
 
@@ -178,9 +182,15 @@ async def get_request(request: Request, request_id: str, form: str, jurisdiction
 @router.get("/tokens/{token}.{form}", summary="A request by its token", operation_id="open311_token")
 async def get_token(request: Request, token: str, form: str, jurisdiction_id: str = "") -> Response:
     """Numbers are given at once here; the tracking number serves as token."""
-    async with async_transaction(request) as connection:
-        await filing.jurisdiction(connection, jurisdiction_id, services(request).settings.zone)
-        return _written("service_requests", await filing.of_token(connection, token), form)
+    await turnstile.may_guess(request)
+    try:
+        async with async_transaction(request) as connection:
+            await filing.jurisdiction(connection, jurisdiction_id, services(request).settings.zone)
+            rows = await filing.of_token(connection, token)
+    except GeoReportError:
+        await turnstile.guessed(request)
+        raise
+    return _written("service_requests", rows, form)
 
 
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────

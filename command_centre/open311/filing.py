@@ -72,8 +72,13 @@ async def file(
     key_id: int,
     digests: tuple[bytes, ...],
     now: datetime,
+    *,
+    sent_as: str = "",
 ) -> Row:
-    """Register the request in the caller's transaction; raises GeoReportError, then nothing is stored."""
+    """Register the request in the caller's transaction; raises GeoReportError, then nothing is stored.
+
+    ``sent_as`` is the sender's own number of it (Idempotency-Key): a retry is answered with what is there already.
+    """
     if not await open311.services(connection, georeport.TECHNICAL, filed.service_code):
         raise _no_service(filed.service_code, 400)
     if await open311.filed_since(connection, key_id, now - timedelta(minutes=1)) >= MOST_A_MINUTE:
@@ -89,14 +94,18 @@ async def file(
         latitude=filed.latitude,
         address=filed.address,
         component=filed.component,
-        contact=_contact(filed),
+        contact=contact(filed),
         photos=digests,
         actor=_actor(key_id),
+        external_id=sent_as,
     )
     try:
         registered = await intake.register(connection, settings, report, now=now)
     except ActionError as error:
         raise refusal(error) from error
+    known = await open311.of_report(connection, registered.report_id) if registered.repeated else None
+    if known is not None:
+        return georeport.filed_row(known, registered.tracking, filed.account_id)
     request_id = str(secrets.randbelow(9 * 10**11) + 10**11)
     await open311.insert(
         connection,
@@ -167,7 +176,8 @@ def _stored(row: Mapping[str, Any]) -> Stored:
     return Stored(**row)
 
 
-def _contact(filed: Filed) -> Contact | None:
+def contact(filed: Filed) -> Contact | None:
+    """Who reported; None for nobody in particular."""
     if not (filed.name or filed.phone or filed.email):
         return None
     return Contact(
