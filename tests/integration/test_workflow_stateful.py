@@ -24,7 +24,7 @@ from city.storage.changes import open_connection
 from command_centre import deadlines_loop, merging
 from command_centre.actions import ActionError, act, open_by_person
 from command_centre.known_directory import KnownDirectory
-from command_centre.workflow import MOVES, TABLE
+from command_centre.workflow import MOVES, TABLE, allowed
 from tests.integration.small_town import NOW, build, clear_alarm, raise_alarm, rows
 from tests.servers.postgres import PostgresServer
 
@@ -132,6 +132,35 @@ class Loop(RuleBasedStateMachine):
             clear_alarm(self.town.url, self.alarm, self.now)
 
     @rule(
+        picks=st.lists(st.sampled_from(range(9973)), min_size=1, max_size=6),
+        unit=st.sampled_from([None, "fire-hq", "fire-east"]),
+        limit=st.sampled_from(["30m", "4wh", "2wd"]),
+    )
+    def people_do_what_the_buttons_offer(self, picks: list[int], unit: str | None, limit: str) -> None:
+        for pick in picks:
+            row = self._rows()[pick % 2]
+            offers = [
+                (person, action)
+                for person in PEOPLE
+                for action in self._offered(row, person)
+                if action not in ("void", "merge", "comment", "escalate", "supervise")  # left to chance
+            ]
+            if offers:
+                person, action = offers[pick % len(offers)]
+                self.somebody_tries(pick % 2, person, action, unit, limit, mute=False)
+
+    def _offered(self, row: dict[str, Any], person: tuple[str, str, str | None]) -> tuple[str, ...]:
+        return allowed(
+            row["state"],
+            person[1],
+            incident_class=row["class"],
+            acknowledged=row["acknowledged_at"] is not None,
+            mine=person[2] is not None and self.town.units[person[2]] == row["unit_id"],
+            waiting=[one["ask"] for one in row["requests"] or [] if one["state"] == "open"],
+            steps=row["steps"],
+        )
+
+    @rule(
         which=st.integers(0, 1),
         person=st.sampled_from(PEOPLE),
         action=st.sampled_from(sorted(TABLE)),
@@ -139,7 +168,7 @@ class Loop(RuleBasedStateMachine):
         limit=st.sampled_from(["30m", "4wh", "2wd"]),
         mute=st.booleans(),
     )
-    def somebody_acts(
+    def somebody_tries(
         self,
         which: int,
         person: tuple[str, str, str | None],
