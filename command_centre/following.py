@@ -34,9 +34,11 @@ async def view(connection: Connection, report: Report) -> dict[str, Any]:
     incident = await _behind(connection, report)
     filed_at = await reports.filed_at(connection, incident.id) if incident else None
     where = progress.bar(report.received_at, incident, filed_at)
-    told = await reports.answered(connection, incident.id) if incident and incident.fed_back_at else None
+    told = (
+        await report_voices.answered(connection, incident.id) if incident and incident.fed_back_at else None
+    )
     rating = await report_voices.rating(connection, report.id)
-    category = await reports.category_names(
+    category = await report_lists.category_names(
         connection, incident.category if incident else report.category or ""
     )
     return {
@@ -60,7 +62,8 @@ async def view(connection: Connection, report: Report) -> dict[str, Any]:
             }
             for step in where.steps
         ],
-        "due_at": incident.due_at if incident and incident.closed_at is None else None,
+        # Of a matter that others reported first the deadline tells since when it is known.
+        "due_at": incident.due_at if incident and incident.closed_at is None and not report.joined else None,
         "answer": {"at": max(told[0], report.received_at), "text": told[1]} if told else None,
         "rating": rating,
         "reopened_at": report.reopened_at,

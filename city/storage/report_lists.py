@@ -95,3 +95,12 @@ async def correct(
         """,
         (category, nature, address, report_id),
     )
+
+
+async def category_names(connection: Connection, code: str) -> tuple[str, str] | None:
+    """Chinese and English; None for one that is not in the catalogue."""
+    cursor = await connection.execute(
+        "SELECT name, coalesce(nullif(name_en, ''), name) FROM categories WHERE code = %s", (code,)
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None

@@ -154,3 +154,17 @@ async def notices(connection: Connection, report_id: int) -> list[Row]:
             "SELECT step, at, channel FROM report_notices WHERE report_id = %s ORDER BY id", (report_id,)
         )
         return await cursor.fetchall()
+
+
+async def answered(connection: Connection, incident_id: int) -> tuple[datetime, str] | None:
+    """When the reporter was last answered (反馈), and in which words."""
+    cursor = await connection.execute(
+        """
+        SELECT e.at, coalesce(t.text, '') FROM incident_events e
+        LEFT JOIN incident_texts t ON t.incident_id = e.incident_id AND t.seq = e.seq
+        WHERE e.incident_id = %s AND e.kind = 'fed_back' ORDER BY e.seq DESC LIMIT 1
+        """,
+        (incident_id,),
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else None

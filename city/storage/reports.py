@@ -14,6 +14,7 @@ from psycopg.rows import class_row, dict_row
 from city.areas import Geometry
 from city.incidents import Incident
 from city.reports import Contact, NewReport, Place, Report, tracking_digest
+from city.storage import notifications
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -135,20 +136,6 @@ async def standing(connection: Connection, incident_id: int) -> Incident | None:
     return Incident(**row) if row else None
 
 
-async def answered(connection: Connection, incident_id: int) -> tuple[datetime, str] | None:
-    """When the reporter was last answered (反馈), and in which words."""
-    cursor = await connection.execute(
-        """
-        SELECT e.at, coalesce(t.text, '') FROM incident_events e
-        LEFT JOIN incident_texts t ON t.incident_id = e.incident_id AND t.seq = e.seq
-        WHERE e.incident_id = %s AND e.kind = 'fed_back' ORDER BY e.seq DESC LIMIT 1
-        """,
-        (incident_id,),
-    )
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row else None
-
-
 async def following(connection: Connection, incident_ids: Sequence[int]) -> list[Row]:
     """Who waits for news of these incidents, or of ones merged into them, and how they are told.
 
@@ -188,15 +175,6 @@ async def filed_at(connection: Connection, incident_id: int) -> datetime | None:
     )
     row = await cursor.fetchone()
     return row[0] if row else None
-
-
-async def category_names(connection: Connection, code: str) -> tuple[str, str] | None:
-    """Chinese and English; None for one that is not in the catalogue."""
-    cursor = await connection.execute(
-        "SELECT name, coalesce(nullif(name_en, ''), name) FROM categories WHERE code = %s", (code,)
-    )
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row else None
 
 
 # ── where ────────────────────────────────────────────────────────────────────────────────────────────
@@ -252,8 +230,9 @@ async def contact(connection: Connection, report_id: int) -> Contact | None:
 
 
 async def forget_contact(connection: Connection, report_id: int) -> None:
-    """Nobody knows any more who it was."""
+    """Nobody knows any more who it was; what waits to be sent is not sent."""
     await connection.execute("DELETE FROM report_contacts WHERE report_id = %s", (report_id,))
+    await notifications.forget_report(connection, report_id)
 
 
 async def erase(connection: Connection, report_id: int, at: datetime) -> None:

@@ -86,7 +86,7 @@ async def import_report(
         latitude=body.latitude,
         address=body.address,
         component=body.component,
-        contact=body.contact.noun(),
+        contact=body.contact.noun(mail=bool(settings.smtp_url)),
         photos=tuple(digest_of(one) for one in body.photos),
         actor=f"system:{system}",
         language=body.language,

@@ -43,11 +43,11 @@ class ReportContact(BaseModel):
     )
     call_back: bool = Field(False, description="somebody telephones when it is done")
 
-    def noun(self) -> Contact | None:
-        """None when nothing was given."""
+    def noun(self, *, mail: bool) -> Contact | None:
+        """None when nothing was given; ``mail`` says whether a mail server is there to tell by."""
         if not (self.name or self.phone or self.email):
             return None
-        told_by: ToldBy = self.told_by or ("email" if self.email else "none")
+        told_by: ToldBy = self.told_by or ("email" if self.email and mail else "none")
         return Contact(
             name=self.name, phone=self.phone, email=self.email, told_by=told_by, call_back=self.call_back
         )

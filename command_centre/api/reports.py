@@ -5,26 +5,24 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Request
 from psycopg import AsyncConnection
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from starlette.responses import Response
 
-from city.incidents import AUTOMATION, Nature
+from city.incidents import AUTOMATION
 from city.reports import CITIZEN, NewReport, Registered, Report, read_tracking, spoken
-from city.storage import directory, report_lists, reports
-from command_centre import following, intake, photos, progress, report_checks
-from command_centre.api import paging, turnstile
+from city.storage import reports
+from command_centre import intake, photos, progress
+from command_centre.api import turnstile
 from command_centre.api.access import ROLES, Caller
-from command_centre.api.answers import answer
-from command_centre.api.once import Key, once, tag, version
-from command_centre.api.problem import Problem, field_problem, not_found
+from command_centre.api.once import Key, once
+from command_centre.api.problem import field_problem, not_found
 from command_centre.api.refusals import refusable
-from command_centre.api.report_form import FORMS, Read, ReportBody, ReportContact, read
+from command_centre.api.report_form import FORMS, Read, ReportBody, read
 from command_centre.api.services import async_transaction, services
-from command_centre.api.session import Known
 
 router = APIRouter(prefix="/api/reports", tags=["reports"])
 
@@ -89,7 +87,7 @@ async def create_report(request: Request, key: Key = None) -> Response:
     body = given.as_body(ReportBody)
     if not body.keep_without_photos:
         given.raise_refused()
-    report = _new_report(body, known)
+    report = _new_report(body, known, mail=bool(services(request).settings.smtp_url))
     if known is None:
         await turnstile.admit_contact(request, report.contact)
     actor = known.actor if known else CITIZEN
@@ -150,7 +148,7 @@ def usable_key(key: str | None) -> None:
         )
 
 
-def _new_report(body: ReportBody, known: Caller | None) -> NewReport:
+def _new_report(body: ReportBody, known: Caller | None, *, mail: bool) -> NewReport:
     """Raises Problem for what only staff may say."""
     if known is None:
         for field in STAFF_FIELDS:
@@ -169,7 +167,7 @@ def _new_report(body: ReportBody, known: Caller | None) -> NewReport:
         latitude=body.latitude,
         address=body.address,
         component=body.component,
-        contact=body.contact.noun(),
+        contact=body.contact.noun(mail=mail),
         photos=tuple(digest_of(one) for one in body.photos),
         actor=known.actor if known else CITIZEN,
         language=body.language,
@@ -198,9 +196,6 @@ def digest_of(written: str) -> bytes:
     return digest
 
 
-# ── what the hotline sees ────────────────────────────────────────────────────────────────────────────
-
-
 @asynccontextmanager
 async def of_tracking(
     request: Request, written: str, *, lock: bool = False
@@ -218,143 +213,3 @@ async def of_tracking(
     if stranger:
         await turnstile.guessed(request)
     raise not_found("report", "此编号的反映", written[:40])
-
-
-class Correction(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    category: str | None = Field(None, max_length=100)
-    nature: Nature | None = None
-    address: str | None = Field(None, max_length=200)
-    contact: ReportContact | None = Field(None, description="replaces what was given")
-
-
-class Erasure(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(min_length=1, max_length=500)
-
-
-@router.get("", summary="Reports", operation_id="list_reports")
-async def list_reports(
-    request: Request,
-    state: Annotated[
-        Literal["registered", "open", "closed", "fixed_on_spot"] | None, Query(description="left out: all")
-    ] = None,
-    channel: Annotated[str | None, Query(max_length=32)] = None,
-    q: Annotated[
-        str | None,
-        Query(
-            max_length=100,
-            description="words of text or address; or a whole tracking, telephone or component number",
-        ),
-    ] = None,
-    limit: paging.Limit = 100,
-    cursor: paging.Cursor = None,
-) -> Response:
-    """Newest first; who reported is asked for one by one, see `contact`."""
-    before = paging.read(cursor, tuple[int])
-    words = (q or "").strip()
-    async with async_transaction(request) as connection:
-        rows = await report_lists.page(
-            connection,
-            state=state,
-            channel=channel,
-            words=words,
-            tracking=read_tracking(words) if words else None,
-            before=before[0] if before else None,
-            limit=limit + 1,
-        )
-    return answer(paging.page([_shown(row) for row in rows], limit, lambda row: [row["id"]]))
-
-
-@router.patch("/{tracking}", summary="Correct a report", operation_id="correct_report")
-async def correct(
-    request: Request,
-    tracking: str,
-    body: Correction,
-    known: Known,
-    if_match: Annotated[str | None, Header(max_length=64)] = None,
-) -> Response:
-    """Category, nature and address until it is accepted; the contact as long as it is kept."""
-    settings = services(request).settings
-    async with of_tracking(request, tracking, lock=True) as (connection, report):
-        wanted = version(if_match)
-        if wanted is not None and wanted != report.version:
-            raise Problem(
-                412,
-                f"the report is at version {report.version}, not {wanted}: read it again",
-                f"反映已被他人修改（版本{report.version}），请刷新",
-            )
-        if body.category or body.nature or body.address is not None:
-            catalogue = await directory.load(connection, settings.zone)
-            await refusable(_checked(body, catalogue))
-            await refusable(
-                following.correct(
-                    connection,
-                    settings,
-                    report,
-                    category=body.category,
-                    nature=body.nature,
-                    address=body.address,
-                    actor=known.actor,
-                    now=datetime.now(UTC),
-                )
-            )
-        if body.contact is not None:
-            await refusable(_put_contact(connection, report, body.contact, known.actor))
-        row = await report_lists.listed(connection, report.id)
-    return answer(_shown(row or {}), headers={"ETag": tag(row["version"] if row else 0)})
-
-
-async def _checked(body: Correction, catalogue: Any) -> None:
-    report_checks.category(body.category, catalogue, citizen=False)
-
-
-async def _put_contact(connection: Connection, report: Report, given: ReportContact, actor: str) -> None:
-    contact = given.noun()
-    if contact is not None:
-        report_checks.contact(contact)
-        await reports.put_contact(connection, report.id, contact)
-    await reports.record(connection, actor=actor, action="report.contact_changed", report_id=report.id)
-
-
-@router.get("/{tracking}/contact", summary="Who reported", operation_id="report_contact")
-async def contact(request: Request, tracking: str, known: Known) -> Response:
-    """Name, telephone, mail; that you looked is on the record."""
-    async with of_tracking(request, tracking) as (connection, report):
-        found = await reports.contact(connection, report.id)
-        await reports.record(connection, actor=known.actor, action="report.contact_read", report_id=report.id)
-    return answer({"contact": found})
-
-
-@router.delete(
-    "/{tracking}/contact", status_code=204, summary="Forget who reported", operation_id="forget_contact"
-)
-async def forget(request: Request, tracking: str) -> Response:
-    """By whoever holds the tracking number, or by staff. Nobody is told or called any more."""
-    known = staff(request)
-    if known is None:
-        await turnstile.admit(request)
-    async with of_tracking(request, tracking, lock=True) as (connection, report):
-        await reports.forget_contact(connection, report.id)
-        actor = known.actor if known else CITIZEN
-        await reports.record(connection, actor=actor, action="report.contact_erased", report_id=report.id)
-    return Response(status_code=204)
-
-
-@router.post(
-    "/{tracking}/erase", status_code=204, summary="Erase what a reporter said", operation_id="erase_report"
-)
-async def erase(request: Request, tracking: str, body: Erasure, known: Known) -> Response:
-    """Contact, address, every text here and on the timeline. That there was a report, and the chain, stay."""
-    async with of_tracking(request, tracking, lock=True) as (connection, report):
-        await reports.erase(connection, report.id, datetime.now(UTC))
-        await reports.record(
-            connection, actor=known.actor, action="report.erased", report_id=report.id, reason=body.reason
-        )
-    return Response(status_code=204)
-
-
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "tracking": spoken(str(row["tracking"]))}

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import psycopg
@@ -23,6 +25,7 @@ class Centre:
         self._listener = listen("127.0.0.1", 0)
         self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.screens = self.base.replace("http", "ws") + "/ws/screen"
+        self.folder = TemporaryDirectory()  # what it keeps outside the database
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
@@ -53,6 +56,7 @@ class Centre:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(timeout=20)
         assert not self._thread.is_alive()
+        self.folder.cleanup()
 
     def execute(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         """Straight into the database, committed."""
@@ -61,7 +65,7 @@ class Centre:
             return cursor.fetchall() if cursor.description else []
 
     def _run(self) -> None:
-        settings = Settings(database_url=self.url, _env_file=None)
+        settings = Settings(database_url=self.url, data_dir=Path(self.folder.name), _env_file=None)
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(serve(settings, TOKEN, self._listener, self._stop))
