@@ -86,10 +86,10 @@ async def missing(connection: Connection) -> list[Broken]:
         """
         WITH had AS (SELECT left(number, 9) AS day, count(*) AS counted FROM incidents GROUP BY 1),
              given AS (SELECT to_char(day, 'YYYYMMDD') || '-' AS day, last FROM incident_numbers)
-        SELECT g.day || lpad(s.number::text, greatest(4, length(s.number::text)), '0')
-        FROM given g LEFT JOIN had h USING (day) CROSS JOIN LATERAL generate_series(1, g.last) s (number)
-        WHERE coalesce(h.counted, 0) < g.last
-          AND NOT EXISTS (SELECT FROM incidents i WHERE i.number = g.day || lpad(s.number::text, greatest(4, length(s.number::text)), '0'))
+        SELECT s.number FROM given g LEFT JOIN had h USING (day)
+            CROSS JOIN LATERAL (SELECT g.day || lpad(n::text, greatest(4, length(n::text)), '0')
+                                FROM generate_series(1, g.last) n) s (number)
+        WHERE coalesce(h.counted, 0) < g.last AND NOT EXISTS (SELECT FROM incidents i WHERE i.number = s.number)
         ORDER BY 1 LIMIT 1000
         """
     )

@@ -30,6 +30,10 @@ _WAITING = """
     SELECT (SELECT count(*) FROM alarms WHERE triage = 'new' AND page_after <= now()) AS alarms_untriaged,
            (SELECT count(*) FROM notifications WHERE state = 'waiting') AS notifications_waiting
 """
+_MESSAGES = """
+    SELECT channel, state, count(*) AS counted FROM notifications
+    WHERE state IN ('waiting', 'folded') OR created_at > now() - interval '1 day' GROUP BY channel, state
+"""
 
 
 async def _rows(connection: Connection, query: str) -> list[Row]:
@@ -56,4 +60,5 @@ async def figures(connection: Connection) -> dict[str, list[Row]]:
         "open": await _rows(connection, _OPEN),
         "standing": await _rows(connection, _STANDING),
         "waiting": await _rows(connection, _WAITING),
+        "messages": await _rows(connection, _MESSAGES),
     }

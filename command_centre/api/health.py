@@ -101,7 +101,12 @@ class _Figures:
             GaugeMetricFamily(f"city_{name}", name.replace("_", " "), value)
             for name, value in self._figures["waiting"][0].items()
         ]
-        return [refused, opened, lane, standing, *waiting]
+        messages = GaugeMetricFamily(
+            "city_notifications", "messages waiting, and of the last day", labels=["channel", "state"]
+        )
+        for row in self._figures["messages"]:
+            messages.add_metric([row["channel"], row["state"]], row["counted"])
+        return [refused, opened, lane, standing, messages, *waiting]
 
     def _of_centre(self) -> list[Metric]:
         hub = self._here.hub

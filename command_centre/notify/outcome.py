@@ -27,10 +27,10 @@ async def sent(connection: Connection, message: Claimed, status: str, words: str
         went = await notifications.settle_folded(
             connection, message.id, state="sent", receipt=words, last_error=None
         )
-        await _note(connection, _of_each(message, "receipt", went, detail), now)
+        await note(connection, _of_each(message, "receipt", went, detail), now)
     elif message.incident_id is not None:
         said = Happening(kind="receipt", detail=_detail(message, message.purpose) | detail)
-        await _note(connection, {message.incident_id: [said]}, now)
+        await note(connection, {message.incident_id: [said]}, now)
 
 
 async def failed(
@@ -68,7 +68,7 @@ async def failed(
             detail |= await _instead(connection, message, one["id"], now, zone=zone, mail=mail)
         if one["incident_id"] is not None:
             notes.setdefault(one["incident_id"], []).append(Happening(kind=kind, detail=detail))
-    await _note(connection, notes, now)
+    await note(connection, notes, now)
 
 
 async def _instead(
@@ -130,7 +130,7 @@ def _of_each(
     return notes
 
 
-async def _note(connection: Connection, notes: Said, now: datetime) -> None:
+async def note(connection: Connection, notes: Said, now: datetime) -> None:
     """Append to the timelines; the incidents' versions stay, since nothing a person edits has changed.
 
     Locks incidents by id, as everybody does.

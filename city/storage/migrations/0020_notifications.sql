@@ -65,6 +65,7 @@ UPDATE notifications SET began_at = created_at;
 CREATE INDEX notifications_folded ON notifications (folded_into) WHERE folded_into IS NOT NULL;
 CREATE INDEX notifications_storm ON notifications (receiver, attempted_at) WHERE fold OR purpose = 'digest';
 CREATE INDEX notifications_failed ON notifications (id) WHERE state = 'failed';
+CREATE INDEX notifications_by_time ON notifications (created_at);
 
 -- ── anchors ───────────────────────────────────────────────────────────────────────────────────────────
 -- Once an hour one digest over every head that moved. It also goes into a file and, where told to, to another
