@@ -130,6 +130,14 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("PUT", "/api/units/{code}/roster"): "dispatcher",
     ("GET", "/api/duty"): "worker",
     ("POST", "/api/units/{code}/webhook-secret"): "administrator",
+    ("GET", "/api/units/{code}/contacts"): "worker",  # a handler: of the own unit
+    ("PUT", "/api/units/{code}/contacts"): "worker",  # administrators, and handlers of that unit
+    ("POST", "/api/units/{code}/contacts/test"): "worker",  # as PUT
+    ("GET", "/api/me/contacts"): "viewer",
+    ("PUT", "/api/me/contacts"): "viewer",
+    ("POST", "/api/me/contacts/test"): "viewer",
+    ("GET", "/api/notifications"): "dispatcher",
+    ("POST", "/api/notifications/{notification_id}/resend"): "dispatcher",
     ("GET", "/api/categories"): "viewer",
     ("GET", "/api/categories.csv"): "viewer",
     ("POST", "/api/categories/import"): "administrator",
