@@ -25,7 +25,9 @@ MOST_TEXT = 4000  # characters of a description, by the specification
 MOST_SHORT = 500  # of any other value
 STATUSES = ("open", "closed")
 _ATTRIBUTE = re.compile(r"attribute\[([^\[\]]{1,60})\](\[\])?")
-_CONTACT_LIKE = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+|(?<![\w.])\+?\d(?:[ -]?\d){6,17}[\dXx]?(?!\w)")
+_CONTACT_LIKE = re.compile(
+    r"[\w.+-]+@[\w-]+\.[\w.-]+|(?<![\w.])(?!\d{4}-\d\d?-\d\d?\b)\+?\d(?:[ -]?\d){6,17}[\dXx]?(?!\w)"
+)
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))?")
 
 # What is told of a state: a person's words, nothing of who works on it.

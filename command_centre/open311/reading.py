@@ -92,4 +92,4 @@ def _texts(value: object) -> object:
         return [_texts(part) for part in value]
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if value != "" else None
+    return (value.strip() or None) if isinstance(value, str) else value
