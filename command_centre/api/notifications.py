@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request
 from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from city.contacts import Channel, ContactError
@@ -200,9 +201,9 @@ async def _put(
             headers={"ETag": wishes.tag(before)},
         )
     try:
-        after = wishes.wanted(
-            [one.model_dump() for one in body.items], before, unit=owner.unit, user=owner.user
-        )
+        items = [one.model_dump() for one in body.items]
+        # In a thread: the first look at a gateway's address loads all of apprise's plugins, a second or two.
+        after = await run_in_threadpool(wishes.wanted, items, before, unit=owner.unit, user=owner.user)
     except ContactError as error:
         raise Problem(
             422, str(error), error.zh, errors=[{"field": error.field, "remedy": str(error)}]

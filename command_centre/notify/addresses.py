@@ -92,10 +92,10 @@ def masked(channel: str, address: str) -> str:
 
 def refused(ip: IP, *, private: bool) -> str:
     """Why this address is not called, or an empty text; ``private`` says whether private networks may be."""
-    plain = ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+    plain = ip.ipv4_mapped or ip.sixtofour or ip if isinstance(ip, ipaddress.IPv6Address) else ip
     if plain.is_link_local or plain in _METADATA:
         return f"{plain} is a link-local or metadata address"
-    if plain.is_multicast or plain.is_unspecified or (plain.is_reserved and not plain.is_private):
+    if plain.is_multicast or plain.is_unspecified or (plain.is_reserved and not plain.is_loopback):
         return f"{plain} is no address of one receiver"
     inside = plain.is_private or plain.is_loopback or (plain.version == 4 and plain in _CARRIER)
     return f"{plain} is on a private network" if inside and not private else ""
