@@ -91,7 +91,7 @@ def plan(
     alive_below = _alive_below(after)
     rows, write = [], []
     for line in reading.lines:
-        faults = (*line.faults, *_misplaced(line, after))
+        faults = (*line.faults, *_misplaced(line, after, known))
         if line.category.code in known and not line.category.active and known[line.category.code].active:
             faults += _held(line.row, line.category, usage, alive_below)
         fate = _fate(line, known.get(line.category.code), faults)
@@ -130,10 +130,12 @@ def _alive_below(after: Mapping[str, Category]) -> dict[str, int]:
     return counts
 
 
-def _misplaced(line: Line, after: Mapping[str, Category]) -> tuple[CellFault, ...]:
+def _misplaced(
+    line: Line, after: Mapping[str, Category], known: Mapping[str, Category]
+) -> tuple[CellFault, ...]:
     above = parent_of(line.category.code)
-    if above is None or line.faults:
-        return ()
+    if above is None or line.faults or (above not in after and line.category.code in known):
+        return ()  # what stands there without a parent from of old may be edited all the same
     if above not in after:
         return (
             CellFault(
