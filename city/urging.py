@@ -8,7 +8,7 @@ of work. What holds for one event level or class stands above what holds for all
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -64,6 +64,7 @@ class UrgingStep:
     tell: tuple[Told, ...]
 
 
+@lru_cache(maxsize=256)
 def read_moment(written: str) -> Moment:
     """``0``, ``-20%``, ``+60m``, ``+1wd``; raises UrgingError."""
     if written == "0":
@@ -85,34 +86,38 @@ def read_moment(written: str) -> Moment:
     )
 
 
-Ladder = Sequence[UrgingStep]
 Key = tuple[int, str, Stage]
 
 
-def steps_of(ladder: Ladder, event_level: int, incident_class: str, stage: Stage) -> Ladder:
-    """The steps that hold for such an incident's clock, in order: the most particular set, as a whole."""
-    sets = _sets(tuple(ladder))
-    keys: Sequence[Key] = (
-        (event_level, incident_class, stage),
-        (event_level, "", stage),
-        (0, incident_class, stage),
-        (0, "", stage),
-    )
-    return next((sets[key] for key in keys if key in sets), ())
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """All steps of a district."""
+
+    steps: tuple[UrgingStep, ...]
+    _sets: Mapping[Key, tuple[UrgingStep, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the sets: every clock that moves looks one up."""
+        found: dict[Key, list[UrgingStep]] = defaultdict(list)
+        for step in sorted(self.steps, key=lambda one: one.step):
+            found[step.event_level, step.incident_class, step.stage].append(step)
+        object.__setattr__(self, "_sets", {key: tuple(steps) for key, steps in found.items()})
+
+    def of(self, event_level: int, incident_class: str, stage: Stage) -> tuple[UrgingStep, ...]:
+        """The steps that hold for such an incident's clock, in order: the most particular set, as a whole."""
+        keys: Sequence[Key] = (
+            (event_level, incident_class, stage),
+            (event_level, "", stage),
+            (0, incident_class, stage),
+            (0, "", stage),
+        )
+        return next((self._sets[key] for key in keys if key in self._sets), ())
 
 
-@lru_cache(maxsize=8)
-def _sets(ladder: tuple[UrgingStep, ...]) -> Mapping[Key, Ladder]:
-    found: dict[Key, list[UrgingStep]] = defaultdict(list)
-    for step in sorted(ladder, key=lambda one: one.step):
-        found[step.event_level, step.incident_class, step.stage].append(step)
-    return {key: tuple(steps) for key, steps in found.items()}
-
-
-def check(ladder: Ladder) -> None:
+def check(steps: Sequence[UrgingStep]) -> None:
     """Raises UrgingError for the first step that could not be climbed."""
     seen: dict[Key, UrgingStep] = {}
-    for number, step in enumerate(ladder):
+    for number, step in enumerate(steps):
         where = f"items.{number}"
         _check_words(where, step)
         key = step.event_level, step.incident_class, step.stage
@@ -194,7 +199,7 @@ def _steps(
 
 
 # What a new district begins with; the migration that makes the table writes the same.
-DEFAULT: Ladder = (
+_BUILT_IN: tuple[UrgingStep, ...] = (
     *_steps(
         "acknowledge",
         ("0", "urge", ("unit_lead",)),
@@ -238,3 +243,4 @@ DEFAULT: Ladder = (
         )
     ),
 )
+DEFAULT = Ladder(_BUILT_IN)

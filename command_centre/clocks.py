@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from city.clocks import Clock, Effect, End, Extend, Limit, Limits, Pause, Resume, Stage, Start
 from city.directory import Directory
 from city.incidents import Incident
-from city.urging import Ladder, Moment, read_moment, steps_of
+from city.urging import Moment, UrgingStep, read_moment
 from city.worktime import (
     WORK_HOURS,
     Calendar,
@@ -211,12 +211,12 @@ def _provisional(limit: Limit, start: datetime, due: datetime, windows: Windows)
 # ── the ladder ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def ladder_of(clock: Clock, incident: Incident, directory: Directory) -> Ladder:
+def ladder_of(clock: Clock, incident: Incident, directory: Directory) -> Sequence[UrgingStep]:
     """The steps that this clock climbs, in order."""
-    return steps_of(directory.urging, incident.event_level, incident.incident_class, clock.stage)
+    return directory.urging.of(incident.event_level, incident.incident_class, clock.stage)
 
 
-def instants(clock: Clock, steps: Ladder, directory: Directory) -> list[datetime | None]:
+def instants(clock: Clock, steps: Sequence[UrgingStep], directory: Directory) -> list[datetime | None]:
     """When each step is due, never before the one below it; None is a step that lies before the clock's start."""
     windows = windows_of(clock.unit_id, directory)
     found: list[datetime | None] = []
@@ -245,8 +245,12 @@ def scheduled(clock: Clock, incident: Incident, directory: Directory) -> Clock:
     if clock.ended_at is not None or clock.paused_at is not None:
         return replace(clock, next_at=None)
     steps = ladder_of(clock, incident, directory)
-    later = [instant for instant in instants(clock, steps, directory)[clock.said :] if instant is not None]
-    return replace(clock, next_at=later[0] if later else None)
+    return replace(clock, next_at=first_after(clock.said, instants(clock, steps, directory)))
+
+
+def first_after(said: int, instants_of: Sequence[datetime | None]) -> datetime | None:
+    """The instant of the first step that was not told and is to come."""
+    return next((instant for instant in instants_of[said:] if instant is not None), None)
 
 
 # ── another calendar ─────────────────────────────────────────────────────────────────────────────────

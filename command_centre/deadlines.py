@@ -51,7 +51,8 @@ def struck(clock: Clock, incident: Incident, directory: Directory, now: datetime
     ]
     if not due:
         return None
-    after = clocks.scheduled(replace(clock, said=due[-1] + 1), incident, directory)
+    said = due[-1] + 1
+    after = replace(clock, said=said, next_at=clocks.first_after(said, instants))
     return Struck(steps=tuple(steps[number] for number in due), clock=after, top=after.next_at is None)
 
 

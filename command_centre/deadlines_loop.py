@@ -23,7 +23,7 @@ from command_centre.lane import Lane
 from command_centre.recording import store
 from command_centre.waking import rest
 
-BATCH = 50
+BATCH = 250  # in one transaction; a larger one would keep people waiting who want one of its incidents
 LOOK_AGAIN = timedelta(minutes=1)  # at clocks that a process with an older calendar began a moment too late
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,7 @@ async def ladder(connection: Connection) -> Ladder:
             "SELECT event_level, class AS incident_class, stage, step, at, purpose, tell FROM urging_steps"
             " ORDER BY stage, event_level, class, step"
         )
-        return tuple(await cursor.fetchall())
+        return Ladder(tuple(await cursor.fetchall()))
 
 
 def _step(**columns: Any) -> UrgingStep:
@@ -52,7 +52,7 @@ async def replace_all(
     await connection.execute(
         "INSERT INTO audit (at, actor, action, object, reason, detail)"
         " VALUES (%s, %s, 'urging.changed', 'urging', %s, %s)",
-        (now, actor, reason, Jsonb({"before": _listed(before), "after": _listed(steps)})),
+        (now, actor, reason, Jsonb({"before": _listed(before.steps), "after": _listed(steps)})),
     )
 
 

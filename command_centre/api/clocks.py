@@ -95,7 +95,7 @@ class GivenLadder(BaseModel):
 async def get_urging(request: Request) -> Response:
     """All steps; what names an event level or class holds instead of what names none."""
     async with async_transaction(request) as connection:
-        return _ladder(await urging.ladder(connection))
+        return _ladder((await urging.ladder(connection)).steps)
 
 
 @router.put("/urging", summary="Change who hears of deadlines", operation_id="put_urging")
@@ -119,11 +119,11 @@ async def put_urging(
     now = datetime.now(UTC)
     async with async_transaction(request) as connection:
         await urging.lock(connection)
-        if if_match not in (None, "*", _tag(_listed(await urging.ladder(connection)))):
+        if if_match not in (None, "*", _tag(_listed((await urging.ladder(connection)).steps))):
             raise Problem(412, "the ladder is another by now: read it again", "催办规则已被修改，请重新读取")
         await clocks.look_again(connection, now)
         await urging.replace_all(connection, steps, actor=known.actor, reason=body.reason.strip(), now=now)
-        return _ladder(await urging.ladder(connection))
+        return _ladder((await urging.ladder(connection)).steps)
 
 
 def _step(given: GivenStep) -> UrgingStep:

@@ -26,6 +26,7 @@ from city.clocks import (
 from city.directory import Directory
 from city.incidents import Incident
 from city.units import Unit
+from city.urging import DEFAULT, Ladder
 from command_centre import clocks
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -246,9 +247,11 @@ def test_shares_of_working_days_run_in_working_time() -> None:
 
 def test_a_step_that_would_lie_before_the_start_is_left_out() -> None:
     where = directory(
-        urging=(
-            replace(directory().urging[0], at="-60m", purpose="remind"),
-            replace(directory().urging[1], at="0"),
+        urging=Ladder(
+            (
+                replace(DEFAULT.steps[0], at="-60m", purpose="remind"),
+                replace(DEFAULT.steps[1], at="0"),
+            )
         )
     )
     clock = begun("acknowledge")

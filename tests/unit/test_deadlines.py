@@ -13,7 +13,7 @@ from city.clocks import Clock, Limits, Pause, Start, read_limit
 from city.directory import Directory
 from city.incidents import Incident, Tell
 from city.units import Unit
-from city.urging import DEFAULT, UrgingError, UrgingStep, check, read_moment, steps_of
+from city.urging import DEFAULT, Ladder, UrgingError, UrgingStep, check, read_moment
 from command_centre import clocks
 from command_centre.deadlines import struck, take
 
@@ -173,7 +173,7 @@ def test_however_often_and_in_whatever_order_it_is_looked_at_each_step_is_taken_
 
 
 def test_the_built_in_ladder_can_be_climbed() -> None:
-    check(DEFAULT)
+    check(DEFAULT.steps)
 
 
 def test_the_most_particular_steps_hold_as_a_whole() -> None:
@@ -186,11 +186,11 @@ def test_the_most_particular_steps_hold_as_a_whole() -> None:
         purpose="overdue",
         tell=("supervisor",),
     )
-    ladder = (*DEFAULT, only)
-    assert steps_of(ladder, 1, "A", "handle") == (only,)
-    assert len(steps_of(ladder, 1, "B", "handle")) == 4
-    assert steps_of(ladder, 3, "A", "handle") == steps_of(DEFAULT, 4, "C", "handle")
-    assert steps_of((), 1, "A", "handle") == ()
+    ladder = Ladder((*DEFAULT.steps, only))
+    assert ladder.of(1, "A", "handle") == (only,)
+    assert len(ladder.of(1, "B", "handle")) == 4
+    assert ladder.of(3, "A", "handle") == DEFAULT.of(4, "C", "handle")
+    assert Ladder(()).of(1, "A", "handle") == ()
 
 
 @pytest.mark.parametrize("written", ["", "5", "50%", "-0%", "+5x", "-20 %", "+0m", "0%", "now"])
