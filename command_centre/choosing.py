@@ -57,7 +57,7 @@ def choose(
         if chosen is not None:
             choice.unit, choice.entry = chosen, entry
             return choice
-    return choice
+    return _full_but_there(choice, entries, matter, directory, now)
 
 
 def first_choice(
@@ -181,6 +181,29 @@ def _stands_in_for(unit_id: int, entry: Responsibility, category: str, directory
         return True
     sisters = bool(unit.kind) and (other.kind, other.tier) == (unit.kind, unit.tier)
     return sisters and directory.wants_nearest(category)
+
+
+def _full_but_there(
+    choice: Choice,
+    entries: Sequence[Responsibility],
+    matter: Matter,
+    directory: Directory,
+    now: datetime,
+) -> Choice:
+    """When everybody is full, the list's own unit has it: work is shifted to others, never left to nobody."""
+    for entry in entries:
+        unit = directory.units.get(entry.unit_id)
+        if unit is not None and _can(unit, matter, directory, now, urgent=True):
+            choice.unit, choice.entry = unit, entry
+            choice.alternatives = [other for other in choice.alternatives if other.unit.id != unit.id]
+            choice.notes.append(
+                (
+                    f"无人可替补，仍派{unit.name}",
+                    f"nobody can stand in: {_en(unit)} has it all the same",
+                )
+            )
+            break
+    return choice
 
 
 def _nearest(

@@ -60,12 +60,25 @@ def generate(
         _write_rows(draft / "devices.csv", register.devices)
         _write_rows(draft / "stations.csv", register.stations)
         _write_rows(draft / "station_series.csv", register.series)
-        _write_rows(draft / "units.csv", people.units(streets))
+        _write_rows(draft / "units.csv", people.units(streets, _middles(ground, streets)))
+        _write_rows(draft / "shifts.csv", people.shifts(streets))
+        _write_rows(draft / "roster.csv", people.roster(streets))
         _write_rows(draft / "responsibilities.csv", people.responsibilities(street_codes))
         os.replace(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _middles(ground: list[Cell], streets: int) -> list[Point]:
+    """The middle of each street: the centre of the cell that lies nearest to the mean of all."""
+    middles = []
+    for street in range(streets):
+        centres = np.array([cell.centre for cell in ground if cell.street == street])
+        away = np.hypot(*(centres - centres.mean(axis=0)).T)
+        longitude, latitude = centres[int(away.argmin())]
+        middles.append((float(longitude), float(latitude)))
+    return middles
 
 
 def _cell_codes(ground: list[Cell]) -> list[str]:

@@ -1,9 +1,10 @@
 """The forty units of the demonstration district and who answers for what where (职责清单).
 
-Street names go in; rows of ``units.csv`` and ``responsibilities.csv`` come out. Numbers cannot be dialled and
-addresses cannot be delivered to (RFC 2606's ``.invalid``).
+Street names go in; rows of ``units.csv``, ``shifts.csv``, ``roster.csv`` and ``responsibilities.csv`` come out.
+Numbers cannot be dialled and addresses cannot be delivered to (RFC 2606's ``.invalid``).
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from simulators import names
@@ -66,8 +67,38 @@ _DUTIES = (
 )
 
 
-def units(streets: int) -> list[Row]:
-    """Sixteen units of the district and four in each street: forty for six streets."""
+# Who stands in: units that keep office hours, and those that can be full. A street's own is named without its number.
+_FALLBACKS = {
+    "U-RESERVOIR": "U-FLOOD",
+    "U-DRAIN": "U-MUNICIPAL",
+    "U-URBAN": "U-CENTRE",
+    "U-ENV": "U-CENTRE",
+    "U-CLEAN": "U-ENV",
+    "U-GREEN": "U-ENV",
+    "U-MAINT": "U-IT",
+    "U-ST": "U-CENTRE",
+    "U-FS": "U-FIRE",
+    "U-PS": "U-POLICE",
+    "U-PM": "U-ST",
+}
+_CAPACITIES = {"U-FS": 12, "U-PS": 30, "U-PM": 25, "U-ST": 40, "U-DRAIN": 60, "U-CLEAN": 60, "U-GREEN": 40}
+# code prefix, name, days, from, to: the rest is there day and night
+_SHIFTS = (
+    ("U-GREEN", "白班", "working", "08:30", "18:00"),
+    ("U-ENV", "白班", "working", "08:30", "18:00"),
+    ("U-ENV", "节假日值班", "off", "09:00", "17:00"),
+    ("U-CLEAN", "早班", "all", "05:00", "13:00"),
+    ("U-CLEAN", "晚班", "all", "13:00", "21:00"),
+    ("U-PM", "白班", "all", "08:00", "20:00"),
+    ("U-PM", "夜班", "12345", "20:00", "08:00"),
+)
+
+
+def units(streets: int, middles: Sequence[tuple[float, float]] = ()) -> list[Row]:
+    """Sixteen units of the district and four in each street: forty for six streets.
+
+    ``middles`` are longitude and latitude of each street's middle, where its units have their base.
+    """
     rows = [
         _unit(i, code, (name, name_en), kind, "U-CENTRE")
         for i, (code, name, name_en, kind) in enumerate(_DISTRICT_UNITS)
@@ -80,7 +111,44 @@ def units(streets: int) -> list[Row]:
             above = f"{parent}-{street + 1:02d}" if parent == "U-ST" else parent
             code = f"{prefix}-{street + 1:02d}"
             rows.append(_unit(len(rows), code, (place + suffix, f"{place_en} {suffix_en}"), kind, above))
+            if middles:
+                rows[-1]["lon"], rows[-1]["lat"] = (f"{degrees:.5f}" for degrees in middles[street])
     return rows
+
+
+def shifts(streets: int) -> list[Row]:
+    """Of the units that are not there day and night."""
+    return [
+        {"unit": code, "name": name, "days": days, "from": begins, "to": ends}
+        for prefix, name, days, begins, ends in _SHIFTS
+        for code in _codes(prefix, streets)
+    ]
+
+
+def roster(streets: int) -> list[Row]:
+    """Two people for each unit with shifts, for years: the demonstration has no one to carry a list on."""
+    rows: list[Row] = []
+    for prefix in dict.fromkeys(entry[0] for entry in _SHIFTS):
+        for code in _codes(prefix, streets):
+            for half in ("一", "二"):
+                surname, _ = names.SURNAMES[len(rows) % len(names.SURNAMES)]
+                rows.append(
+                    {
+                        "unit": code,
+                        "person": f"{surname}值班员{half}",
+                        "phone": f"000-5552-{len(rows) + 1:04d}",
+                        "from": "2026-01-01 00:00",
+                        "to": "2036-01-01 00:00",
+                    }
+                )
+    return rows
+
+
+def _codes(prefix: str, streets: int) -> list[str]:
+    """The unit itself, or that of each street."""
+    if any(prefix == entry[0] for entry in _STREET_UNITS):
+        return [f"{prefix}-{street + 1:02d}" for street in range(streets)]
+    return [prefix]
 
 
 def responsibilities(street_codes: list[str]) -> list[Row]:
@@ -96,6 +164,10 @@ def responsibilities(street_codes: list[str]) -> list[Row]:
 
 def _unit(number: int, code: str, named: tuple[str, str], kind: str, parent: str) -> Row:
     surname, _ = names.SURNAMES[number % len(names.SURNAMES)]
+    prefix, _, street = code.rpartition("-") if code[-1].isdigit() else (code, "", "")
+    fallback = _FALLBACKS.get(prefix, "")
+    if fallback == "U-ST":
+        fallback = f"{fallback}-{street}"
     mailbox = code.removeprefix("U-").lower()
     return {
         "code": code,
@@ -109,6 +181,12 @@ def _unit(number: int, code: str, named: tuple[str, str], kind: str, parent: str
         "email": f"{mailbox}@district.invalid",
         "lead_email": f"{mailbox}-lead@district.invalid",
         "webhook_url": "",
+        "tier": "street" if street else "district",
+        "capacity": str(_CAPACITIES.get(prefix, "")),
+        "fallback": fallback,
+        "hours": "",
+        "lon": "",
+        "lat": "",
     }
 
 

@@ -131,6 +131,17 @@ def test_a_full_unit_is_relieved_and_counted_in_the_reason() -> None:
     assert "Unit 1 has 5 open of 5" in decision.reason_en
 
 
+def test_when_everybody_is_full_the_lists_own_unit_has_it() -> None:
+    units = {1: {"fallback": "u2", "capacity": 5}, 2: {"capacity": 1}}
+    known = town(entry("facility", None, 1), units=units, work={1: 9, 2: 1})
+    decision = decide(BIN, known, FRIDAY_NIGHT)
+    assert decision.unit is not None
+    assert decision.unit.code == "u1"
+    assert "在办9件，已达上限5件" in decision.reason
+    assert decision.reason_en.endswith("nobody can stand in: Unit 1 has it all the same")
+    assert [other.unit.code for other in decision.alternatives] == ["u2"]
+
+
 def test_no_workload_keeps_class_a_away() -> None:
     known = town(
         entry("fire", None, 1), units={1: {"fallback": "u2", "capacity": 1}}, work={1: 90}, away=(2,)
@@ -432,12 +443,12 @@ def test_whoever_is_sent_can_go_or_it_is_class_a(
     decision = decide(matter, known, FRIDAY_NIGHT)
     named: set[int] = {number for number, _ in listed}
     if decision.unit is None:
-        assert category == "facility" or named <= returned
+        assert named <= returned | (away if category == "facility" else frozenset())
     else:
         assert decision.unit.id not in returned
         if category == "facility":
             assert decision.unit.id not in away
-            assert not _full(decision.unit, work)
+            assert decision.unit.id in named or not _full(decision.unit, work)
         else:
             assert decision.unit.id in named or decision.unit.id not in away
         assert decision.unit.id not in decision.co_units

@@ -206,6 +206,23 @@ def test_units_are_fictitious_and_hang_together(folder: Path) -> None:
     assert owners - {""} <= units.keys()
 
 
+def test_stand_ins_and_rosters_name_units_and_end_somewhere(folder: Path) -> None:
+    units = {row["code"]: row for row in rows(folder / "units.csv")}
+    for first in units:
+        seen, code = {first}, units[first]["fallback"]
+        while code:
+            assert code not in seen, f"{code} stands in for itself"
+            seen.add(code)
+            code = units[code]["fallback"]
+    assert {row["unit"] for row in rows(folder / "shifts.csv")} <= units.keys()
+    assert {row["unit"] for row in rows(folder / "roster.csv")} == {
+        row["unit"] for row in rows(folder / "shifts.csv")
+    }
+    stations = [row for row in units.values() if row["code"].startswith("U-FS-")]
+    assert len({(row["lon"], row["lat"]) for row in stations}) == 6
+    assert {row["tier"] for row in stations} == {"street"}
+
+
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "devices.csv").write_text("mine")
     with pytest.raises(FileExistsError, match="choose an empty folder"):
