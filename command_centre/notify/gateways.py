@@ -8,9 +8,8 @@ so its log is off.
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
-
-import apprise
 
 from city.contacts import ContactError
 from command_centre.notify import addresses
@@ -18,12 +17,6 @@ from command_centre.notify.delivery import DeliveryError, Receipt
 
 AT_ONCE = 8
 LONGEST_S = 20.0
-_ASSET = apprise.AppriseAsset(
-    app_id="City",
-    app_desc="City command centre",
-    secure_logging=True,
-    storage_mode=apprise.PersistentStoreMode.MEMORY,
-)
 logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
 
 
@@ -68,14 +61,14 @@ class Gateways:
 
 def usable(address: str) -> bool:
     """Whether apprise can read it; it says no more than that."""
-    return apprise.Apprise.instantiate(address, asset=_ASSET) is not None
+    return _gateway(address) is not None
 
 
 def _notify(address: str, title: str, text: str) -> None:
     """In a thread of its own."""
     scheme = urlsplit(address).scheme
     try:
-        gateway = apprise.Apprise.instantiate(address, asset=_ASSET)
+        gateway = _gateway(address)
         taken = gateway is not None and bool(gateway.notify(body=text, title=title))
     except Exception as error:  # a plugin's own mistake, whose text may hold the address
         raise DeliveryError(f"{scheme}: {type(error).__name__}", retry=True) from None
@@ -83,3 +76,16 @@ def _notify(address: str, title: str, text: str) -> None:
         raise DeliveryError(f"{scheme}: the address cannot be read; correct the contact", retry=False)
     if not taken:
         raise DeliveryError(f"{scheme}: not taken by the service", retry=True)
+
+
+def _gateway(address: str) -> Any:
+    """apprise's own object, or None for an address it cannot read; nothing of it is kept on the disk."""
+    import apprise  # noqa: PLC0415  # most of a second, which a centre without such addresses need not spend
+
+    asset = apprise.AppriseAsset(
+        app_id="City",
+        app_desc="City command centre",
+        secure_logging=True,
+        storage_mode=apprise.PersistentStoreMode.MEMORY,
+    )
+    return apprise.Apprise.instantiate(address, asset=asset)
