@@ -2,12 +2,13 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from city.areas import cell_of_points, invalid_outlines
 from city.district_files import LAYERS, DistrictFiles, DrawnArea, ListedDevice, ListedStation, names_of
 from city.district_source import Faults
-from city.responsibility_files import ListedResponsibility
+from city.responsibility_circles import by_lead, circle
+from city.responsibility_files import ListedResponsibility, resolved
 from city.stations import KINDS as STATION_KINDS
 from city.units import Category
 
@@ -198,6 +199,55 @@ def _check_responsibilities(files: DistrictFiles, categories: Collection[str], f
         areas={(area.layer, area.code) for area in files.areas},
         categories=categories,
     )
+    if len(faults) == 0:
+        _check_circles(files, faults)
+
+
+def _check_circles(files: DistrictFiles, faults: Faults) -> None:
+    """Co-handlers who go round, by the places as the file draws them."""
+    units = {unit.code: number for number, unit in enumerate(files.units)}
+    numbers = {(area.layer, area.code): number for number, area in enumerate(files.areas)}
+    within = _ways_up(files, numbers)
+    listed = [
+        (line, resolved(line, area_id=_number_of(line, numbers), units=units))
+        for line in files.responsibilities
+    ]
+    led = by_lead(entry for _, entry in listed)
+
+    def share(one: int | None, other: int | None) -> bool:
+        return one is None or other is None or one in within[other] or other in within[one]
+
+    codes = {number: code for code, number in units.items()}
+    told: set[frozenset[int]] = set()
+    for line, entry in listed:
+        chain = circle(entry, led, share) if entry.co_unit_ids else ()
+        key = frozenset(id(one) for one in chain)
+        if chain and key not in told:
+            told.add(key)
+            around = " -> ".join(codes[one.unit_id] for one in (*chain, entry))
+            faults.value(
+                line.where, "co_units", ";".join(line.co_units), f"they go round ({around}); take one out"
+            )
+
+
+def _number_of(line: ListedResponsibility, numbers: Mapping[tuple[str, str], int]) -> int | None:
+    return numbers[line.area_layer, line.area] if line.area_layer and line.area else None
+
+
+def _ways_up(files: DistrictFiles, numbers: Mapping[tuple[str, str], int]) -> dict[int, set[int]]:
+    """For each area itself and those around it; parents were checked before."""
+    by_code = layers_by_code(files.areas)
+    above = [parent_key(area, by_code, files.info.code) for area in files.areas]
+    ways = {}
+    for number in range(len(files.areas)):
+        way: set[int] = set()
+        at: int | None = number
+        while at is not None and at not in way:
+            way.add(at)
+            key = above[at]
+            at = numbers.get(key) if key is not None else None
+        ways[number] = way
+    return ways
 
 
 def check_responsibilities(

@@ -5,17 +5,17 @@ unit closes or a category leaves the catalogue, and is then found by ``findings`
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from city.directory import Directory
-from city.responsibilities import Period, above, period, periods_overlap
+from city.responsibilities import above, period, periods_overlap
+from city.responsibility_circles import Share, by_lead, circle
 from city.units import Responsibility, Unit
 from command_centre.responsibility_coverage import Ground, ground, idle
 
-LONGEST_CIRCLE = 6  # units; a longer chain of co-handlers is looked at no further
 Kind = Literal[
     "never_wins",
     "general_only",
@@ -63,47 +63,16 @@ def circle_of(
 ) -> tuple[Responsibility, ...]:
     """The entries that lead back from a co-handler of this one to its lead unit, itself first; () if none do.
 
-    A circle is one matter in one place: A leads and B helps, B leads and A helps. So all of its entries are for one
-    category, share a cell, and hold at one time.
+    Places share ground when they share a cell.
     """
-    land = ground(directory.places)
-    return _circle(entry, _by_lead(others), land)
+    return circle(entry, by_lead(others), _sharing(ground(directory.places)))
 
 
-def _circle(
-    entry: Responsibility, by_lead: Mapping[tuple[str, int], Sequence[Responsibility]], land: Ground
-) -> tuple[Responsibility, ...]:
-    ahead: list[tuple[tuple[Responsibility, ...], Period]] = [((entry,), period(entry))]
-    while ahead:
-        chain, held = ahead.pop()
-        for helper in chain[-1].co_unit_ids:
-            if helper == entry.unit_id and len(chain) > 1:
-                return chain
-            for other in by_lead.get((entry.category, helper), ()):
-                if other in chain or len(chain) == LONGEST_CIRCLE:
-                    continue
-                if periods_overlap(held, period(other)) and all(_share(one, other, land) for one in chain):
-                    ahead.append(((*chain, other), _both(held, period(other))))
-    return ()
+def _sharing(land: Ground) -> Share:
+    def share(one: int | None, other: int | None) -> bool:
+        return one == other or bool(land.of(one) & land.of(other))
 
-
-def _by_lead(entries: Iterable[Responsibility]) -> dict[tuple[str, int], list[Responsibility]]:
-    found: defaultdict[tuple[str, int], list[Responsibility]] = defaultdict(list)
-    for entry in entries:
-        found[entry.category, entry.unit_id].append(entry)
-    return dict(found)
-
-
-def _share(one: Responsibility, other: Responsibility, land: Ground) -> bool:
-    if one.area_id == other.area_id or one.area_id is None or other.area_id is None:
-        return True
-    return bool(land.of(one.area_id) & land.of(other.area_id))
-
-
-def _both(one: Period, other: Period) -> Period:
-    starts = [start for start in (one[0], other[0]) if start is not None]
-    ends = [end for end in (one[1], other[1]) if end is not None]
-    return max(starts, default=None), min(ends, default=None)
+    return share
 
 
 # ── findings ─────────────────────────────────────────────────────────────────────────────────────────
@@ -148,10 +117,10 @@ def _two_leads(entries: Iterable[Responsibility]) -> Iterator[Finding]:
 
 
 def _circles(directory: Directory, entries: Sequence[Responsibility]) -> Iterator[Finding]:
-    land, by_lead = ground(directory.places), _by_lead(entries)
+    share, led = _sharing(ground(directory.places)), by_lead(entries)
     told: set[frozenset[int]] = set()
     for entry in entries:
-        chain = _circle(entry, by_lead, land) if entry.co_unit_ids else ()
+        chain = circle(entry, led, share) if entry.co_unit_ids else ()
         key = frozenset(one.id for one in chain)
         if chain and key not in told:
             told.add(key)

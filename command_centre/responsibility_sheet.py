@@ -1,6 +1,7 @@
 """The whole responsibility list as one file that a person edits and sends back: checked, shown, then written."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -102,11 +103,10 @@ def _raise(faults: Faults) -> None:
 def _check_circles(connection: Db, directory: Directory, done: Plan, now: datetime) -> None:
     """The list as it would be, with numbers of its own for the new entries."""
     ended = {entry.id for entry in done.end}
+    new = [replace(entry, id=-number) for number, entry in enumerate(done.begin, 1)]
     kept = [entry for entry in stored.living(connection, now) if entry.id not in ended]
     circles = [
-        found
-        for found in findings(directory, [*kept, *done.begin], now)
-        if found.kind == "circular_co_handling"
+        found for found in findings(directory, [*kept, *new], now) if found.kind == "circular_co_handling"
     ]
     if circles:
         raise SheetError(

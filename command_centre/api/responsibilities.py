@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from psycopg import AsyncConnection
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -30,6 +30,7 @@ router = APIRouter(prefix="/api/responsibilities", tags=["responsibilities"])
 IfMatch = Annotated[str | None, Header(max_length=64, description="ETag of the entry")]
 Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S", description="why; kept for good")]
 Reason = Annotated[str, Query(min_length=1, max_length=2000, pattern=r"\S", description="why; kept for good")]
+EntryId = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Code = Annotated[str, Field(min_length=1, max_length=128)]
 Limits = Annotated[
     dict[Stage, Annotated[str, Field(max_length=12)]],
@@ -109,7 +110,7 @@ router.include_router(responsibility_reports.router)
 
 
 @router.get("/{entry_id:int}", summary="One entry of the list", operation_id="get_responsibility")
-async def get_responsibility(request: Request, entry_id: int) -> Response:
+async def get_responsibility(request: Request, entry_id: EntryId) -> Response:
     """Its ETag is what `PATCH` and `DELETE` want in `If-Match`."""
     async with async_transaction(request) as connection:
         shown = await _one(connection, entry_id)
@@ -122,7 +123,7 @@ async def get_responsibility(request: Request, entry_id: int) -> Response:
     operation_id="responsibility_history",
 )
 async def entry_history(
-    request: Request, entry_id: int, limit: paging.Limit = 200, cursor: paging.Cursor = None
+    request: Request, entry_id: EntryId, limit: paging.Limit = 200, cursor: paging.Cursor = None
 ) -> Response:
     """Newest first: of this entry, and of those before and after it for the same category and place."""
     return await _history(request, entry_id, limit, cursor)
@@ -160,7 +161,7 @@ async def begin_responsibility(request: Request, body: NewEntry, known: Known, k
 
 @router.patch("/{entry_id:int}", summary="Change an entry", operation_id="change_responsibility")
 async def change_responsibility(
-    request: Request, entry_id: int, body: Changes, known: Known, if_match: IfMatch = None
+    request: Request, entry_id: EntryId, body: Changes, known: Known, if_match: IfMatch = None
 ) -> Response:
     """What is named is changed. An entry in force is ended and its successor answered, which begins at that instant
     (`valid_from`, else now); one that has not begun is written over."""
@@ -189,7 +190,7 @@ async def change_responsibility(
 @router.delete("/{entry_id:int}", summary="End an entry", operation_id="end_responsibility")
 async def end_responsibility(
     request: Request,
-    entry_id: int,
+    entry_id: EntryId,
     known: Known,
     reason: Reason,
     at: Annotated[AwareDatetime | None, Query(description="left out = now")] = None,
@@ -277,7 +278,7 @@ async def _directory(request: Request, connection: AsyncConnection[Any], now: da
 
 
 async def _one(connection: AsyncConnection[Any], entry_id: int) -> dict[str, Any]:
-    row = await stored.shown(connection, entry_id) if entry_id < 2**31 else None
+    row = await stored.shown(connection, entry_id)
     if row is None:
         raise not_found("entry of the responsibility list", "职责清单条目", entry_id)
     return _shown(row, datetime.now(UTC))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -365,6 +366,19 @@ def test_who_read_an_older_version_is_told(api: httpx.Client) -> None:
     problem(api.delete(address, params={"reason": "撤"}, headers=first), 412)
     problem(api.get("/api/responsibilities/999999"), 404)
     problem(api.delete("/api/responsibilities/999999", params={"reason": "撤"}), 404)
+
+
+def test_of_two_people_at_once_one_is_told_who_leads(api: httpx.Client) -> None:
+    bodies = [
+        {"category": "noise", "unit": unit, "area": "c09", "reason": "同时"} for unit in ("ua", "ub")
+    ] * 2
+    with ThreadPoolExecutor(4) as people:
+        answers = list(people.map(lambda body: api.post("/api/responsibilities", json=body), bodies))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    made = next(answer.json() for answer in answers if answer.status_code == 201)
+    refused = next(answer for answer in answers if answer.status_code == 409)
+    assert f"{made['unit']} leads" in problem(refused, 409)["detail"]
+    assert str(made["id"]) in refused.json()["detail_zh"]
 
 
 def test_the_same_post_twice_is_done_once(api: httpx.Client) -> None:

@@ -302,6 +302,14 @@ def test_files_as_spreadsheets_write_them() -> None:
             ["responsibilities.csv line 3", "one lead unit", "line 2"],
         ),
         ({"responsibilities_csv": "category,unit,class\nfire,U1,D\n"}, ["class = 'D'", "A, B, C"]),
+        ({"responsibilities_csv": "category,unit,co_units\nfire,U1,U2;U9\n"}, ["co_units = 'U9'"]),
+        (
+            {
+                "responsibilities_csv": "category,area_layer,area,unit,co_units\n"
+                "fire,street,S1,U1,U2\nfire,cell,C1,U2,U1\n"
+            },
+            ["responsibilities.csv line 2", "co_units = 'U2'", "U1 -> U2 -> U1"],
+        ),
         ({"responsibilities_csv": "category,unit,limit_minutes\nfire,U1,0\n"}, ["limit_minutes = '0'"]),
         ({"areas_geojson": "{"}, ["areas.geojson", "is not JSON"]),
         ({"areas_geojson": "[]"}, ["areas.geojson", "FeatureCollection"]),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from city.directory import Place
 from city.responsibilities import ResponsibilityList, above, contradiction, in_force, periods_overlap
 from city.units import Responsibility
+from command_centre.api.access import ROLES, needed
 from command_centre.responsibility import ranked, reasoning
 from command_centre.responsibility_coverage import EVERYTHING, Coverage, coverage, idle, leaves_of
 from command_centre.responsibility_faults import circle_of, findings
@@ -306,3 +307,11 @@ def test_periods_overlap_when_some_instant_is_in_both(
 def test_a_place_of_another_net_is_read_by_its_code_only() -> None:
     stray = Place(area_id=99, layer="cell", code="a99", name="陌生格", name_en="")
     assert ids(ranked("fire", (stray,), [entry(1, "fire", 99), entry(2, "fire", EAST)], NOW)) == [1]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+def test_a_dispatcher_reads_the_list_and_does_not_change_it(method: str) -> None:
+    path = "/api/responsibilities" if method == "POST" else "/api/responsibilities/7"
+    assert "dispatcher" not in ROLES[needed(method, path)]
+    assert "supervisor" in ROLES[needed(method, path)]
+    assert "dispatcher" in ROLES[needed("GET", "/api/responsibilities")]
