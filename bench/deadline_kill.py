@@ -1,6 +1,6 @@
 """Three processes strike the same clocks while they are killed at random: is every step written exactly once?
 
-    python -m bench.deadline_kill --incidents 2000 --seconds 120
+    python -m bench.deadline_kill --incidents 2000 --kills 200
 
 The ladder is squeezed into seconds, so that steps fall due while processes die. A kill is SIGKILL: wherever the
 process stands, also between two statements of a transaction. The end waits until every step is there, kills over.
@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -28,12 +29,12 @@ PROCESSES = 3
 STEPS = 4
 PATIENCE_S = 120.0
 
-# One minute's limit: a step each three seconds around the deadline.
+# One minute's limit: a step each 1.2 seconds around the deadline.
 _LADDER = """
 DELETE FROM urging_steps WHERE stage = 'handle';
 INSERT INTO urging_steps (event_level, class, stage, step, at, purpose, tell) VALUES
-    (0, '', 'handle', 1, '-10%%', 'remind', '{handler}'), (0, '', 'handle', 2, '-5%%', 'urge', '{unit_lead}'),
-    (0, '', 'handle', 3, '0', 'overdue', '{unit_lead}'), (0, '', 'handle', 4, '+5%%', 'escalate', '{parent_lead}');
+    (0, '', 'handle', 1, '-4%', 'remind', '{handler}'), (0, '', 'handle', 2, '-2%', 'urge', '{unit_lead}'),
+    (0, '', 'handle', 3, '0', 'overdue', '{unit_lead}'), (0, '', 'handle', 4, '+2%', 'escalate', '{parent_lead}');
 """
 TOWN = """
 INSERT INTO categories (code, name, class, limit_minutes, clock) VALUES ('fire', '火情', 'A', 30, 'natural')
@@ -46,12 +47,13 @@ _INCIDENTS = """
 INSERT INTO incidents (number, state, class, base_class, category, unit_id, reason, reason_en, source, due_at,
                        opened_at)
     SELECT 'K-' || n, 'acknowledged', 'B', 'B', 'fire', (SELECT id FROM units WHERE code = 'crew'), 'x', 'x',
-           'person', clock_timestamp() + make_interval(secs => 3 + random() * %(spread)s), clock_timestamp()
+           'person', clock_timestamp() + make_interval(secs => 2.5 + random() * %(spread)s), clock_timestamp()
     FROM generate_series(1, %(incidents)s) n;
 INSERT INTO incident_clocks (incident_id, stage, unit_id, "limit", started_at, due_at, next_at)
-    SELECT id, 'handle', unit_id, '1m', due_at - interval '1 minute', due_at, due_at - interval '6 seconds'
+    SELECT id, 'handle', unit_id, '1m', due_at - interval '1 minute', due_at, due_at - interval '2.4 seconds'
     FROM incidents;
 """
+_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'city centre deadlines'"
 _WRITTEN = """
 SELECT count(*), count(DISTINCT (incident_id, detail ->> 'stage', detail ->> 'level')),
        coalesce(sum(jsonb_array_length(detail -> 'to')), 0)
@@ -73,11 +75,16 @@ class Outcome:
     seconds: float
 
 
+def prepare(url: str) -> None:
+    """A unit with somebody above it, and the squeezed ladder."""
+    with psycopg.connect(url) as connection:
+        connection.execute(TOWN)
+        connection.execute(_LADDER)
+
+
 def fill(url: str, incidents: int, spread_s: float) -> None:
     """Acknowledged incidents whose four steps fall due from now on, spread over so many seconds."""
     with psycopg.connect(url) as connection:
-        connection.execute(TOWN)
-        connection.execute(_LADDER.replace("%%", "%").encode())
         for part in filter(str.strip, _INCIDENTS.split(";")):
             connection.execute(part.encode(), {"incidents": incidents, "spread": spread_s})
 
@@ -90,34 +97,40 @@ def work(url: str) -> None:
     asyncio.run(deadlines_loop.run(url, settings, asyncio.Event()))
 
 
-def suffer(url: str, incidents: int, seconds: float, *, pause_s: float = 0.4) -> Outcome:
-    """Run three processes for so long, one of them killed and replaced after each pause; then let them finish."""
+def suffer(url: str, incidents: int, kills: int, *, pause_s: float = 0.4) -> Outcome:
+    """Run three processes, kill and replace one of them so many times while steps fall due, then let them finish."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["command_centre.deadlines_loop"])
-    began = time.monotonic()
     running: list[BaseProcess] = []
-    kills = 0
 
     def start() -> BaseProcess:
         process = context.Process(target=work, args=(url,), daemon=True)
         process.start()
         return process
 
+    prepare(url)
     try:
         running = [start() for _ in range(PROCESSES)]
-        while time.monotonic() - began < seconds:
+        _until(lambda: int(_one(url, _CONNECTED)[0]) >= PROCESSES)
+        fill(url, incidents, kills * pause_s)
+        began = time.monotonic()
+        for _ in range(kills):
             time.sleep(random.uniform(0.2, 1.8) * pause_s)
             index = random.randrange(PROCESSES)
             _kill(running[index])
             running[index] = start()
-            kills += 1
-        wanted = incidents * STEPS
-        while _written(url) < wanted and time.monotonic() - began < seconds + PATIENCE_S:
-            time.sleep(0.2)
+        _until(lambda: int(_one(url, _WRITTEN)[0]) >= incidents * STEPS)
     finally:
         for process in running:
             _kill(process)
     return _outcome(url, incidents, kills, time.monotonic() - began)
+
+
+def _until(done: Callable[[], bool]) -> None:
+    """Wait for it, or go on after a while: what is lacking then stands in the outcome."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _kill(process: BaseProcess) -> None:
@@ -131,10 +144,6 @@ def _one(url: str, query: str) -> tuple[Any, ...]:
         row = connection.execute(query.encode()).fetchone()
         assert row is not None
         return row
-
-
-def _written(url: str) -> int:
-    return int(_one(url, _WRITTEN)[0])
 
 
 def _outcome(url: str, incidents: int, kills: int, seconds: float) -> Outcome:
@@ -155,13 +164,12 @@ def _outcome(url: str, incidents: int, kills: int, seconds: float) -> Outcome:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--incidents", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long processes are killed")
+    parser.add_argument("--kills", type=int, default=200)
     given = parser.parse_args()
     with started_server(plain=True) as server:
         url = server.url(server.create_database())
         migrate.apply(url)
-        fill(url, given.incidents, given.seconds)
-        print(json.dumps(asdict(suffer(url, given.incidents, given.seconds))))
+        print(json.dumps(asdict(suffer(url, given.incidents, given.kills))))
 
 
 if __name__ == "__main__":
