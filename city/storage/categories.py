@@ -23,24 +23,28 @@ _ALL = """
     FROM categories
 """
 _USAGE = """
-    WITH asked AS (SELECT unnest(%(codes)s::text[]) AS code),
-    named AS (
-        SELECT DISTINCT r.id, value #>> '{}' AS code
-        FROM rules r, jsonb_path_query(r.definition, '$.**.category ? (@.type() == "string")') AS value
-        WHERE r.active
-    )
-    SELECT code,
-           (SELECT count(*) FROM incidents i WHERE i.category = code AND i.closed_at IS NULL) AS open_incidents,
-           (SELECT count(*) FROM alarms a WHERE a.category = code AND a.cleared_at IS NULL) AS standing_alarms,
-           (SELECT count(*) FROM named n WHERE n.code = asked.code) AS rules,
-           (SELECT count(*) FROM responsibilities r WHERE r.category = code
-                AND (r.valid_to IS NULL OR r.valid_to > now())) AS responsibilities,
-           (SELECT count(*) FROM components c WHERE c.category = code AND c.state <> 'removed') AS components,
-           CASE WHEN %(ever)s THEN (SELECT count(*) FROM incidents i WHERE i.category = code) ELSE 0 END AS incidents,
-           CASE WHEN %(ever)s THEN (SELECT count(*) FROM alarms a WHERE a.category = code) ELSE 0 END AS alarms,
-           (SELECT count(*) FROM categories c WHERE c.active AND starts_with(c.code, asked.code || '.'))
-               AS active_below
-    FROM asked
+    WITH asked AS (SELECT DISTINCT unnest(%(codes)s::text[]) AS code),
+    i AS (SELECT category AS code, count(*) FILTER (WHERE closed_at IS NULL) AS open, count(*) AS ever FROM incidents
+          WHERE category = ANY(%(codes)s) AND (%(ever)s OR closed_at IS NULL) GROUP BY 1),
+    a AS (SELECT category AS code, count(*) FILTER (WHERE cleared_at IS NULL) AS standing, count(*) AS ever FROM alarms
+          WHERE category = ANY(%(codes)s) AND (%(ever)s OR cleared_at IS NULL) GROUP BY 1),
+    n AS (SELECT value #>> '{}' AS code, count(DISTINCT r.id) AS rules
+          FROM rules r, jsonb_path_query(r.definition, '$.**.category ? (@.type() == "string")') AS value
+          WHERE r.active GROUP BY 1),
+    r AS (SELECT category AS code, count(*) AS entries FROM responsibilities
+          WHERE category = ANY(%(codes)s) AND (valid_to IS NULL OR valid_to > now()) GROUP BY 1),
+    c AS (SELECT category AS code, count(*) AS components FROM components
+          WHERE category = ANY(%(codes)s) AND state <> 'removed' GROUP BY 1),
+    b AS (SELECT up AS code, count(*) AS active FROM categories k, unnest(ARRAY[
+              split_part(k.code, '.', 1), split_part(k.code, '.', 1) || '.' || split_part(k.code, '.', 2)]) AS up
+          WHERE k.active AND starts_with(k.code, up || '.') GROUP BY 1)
+    SELECT code, coalesce(i.open, 0) AS open_incidents, coalesce(a.standing, 0) AS standing_alarms,
+           coalesce(n.rules, 0) AS rules, coalesce(r.entries, 0) AS responsibilities,
+           coalesce(c.components, 0) AS components, coalesce(b.active, 0) AS active_below,
+           CASE WHEN %(ever)s THEN coalesce(i.ever, 0) ELSE 0 END AS incidents,
+           CASE WHEN %(ever)s THEN coalesce(a.ever, 0) ELSE 0 END AS alarms
+    FROM asked LEFT JOIN i USING (code) LEFT JOIN a USING (code) LEFT JOIN n USING (code) LEFT JOIN r USING (code)
+        LEFT JOIN c USING (code) LEFT JOIN b USING (code)
 """
 _UPSERT = """
     INSERT INTO categories AS known (code, parent, name, name_en, "class", limit_minutes, clock, nature, importance,
