@@ -167,12 +167,10 @@ class _Rack:
 
 
 def windows_of(unit_id: int | None, directory: Directory) -> Windows:
-    """When this unit works: its own hours, else the district centre's, else the usual ones."""
-    unit = directory.units.get(unit_id) if unit_id is not None else None
+    """When this unit works, the centre where it is nobody's time: its own hours, else the usual ones."""
+    owner = unit_id if unit_id is not None else centre_of(directory)
+    unit = directory.units.get(owner) if owner is not None else None
     written = unit.hours if unit is not None else ""
-    if not written:
-        centre = centre_of(directory)
-        written = directory.units[centre].hours if centre is not None else ""
     try:
         hours = read_hours(written)
     except HoursError:  # refused where it is written; should it stand there all the same, clocks go on

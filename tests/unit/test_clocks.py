@@ -110,6 +110,8 @@ def test_what_is_the_centres_time_is_nobodys_unit_and_runs_in_the_centres_hours(
     )
     (clock,) = after([Start(stage="verify")], MONDAY.replace(hour=20), where=where)
     assert (clock.unit_id, clock.due_at) == (None, MONDAY.replace(hour=8) + DAY)
+    (handling,) = after([Start(stage="handle")], where=where)
+    assert handling.due_at == datetime(2026, 11, 19, 18, tzinfo=SHANGHAI)  # not the centre's hours
 
 
 def test_a_stage_without_limit_has_no_clock() -> None:
