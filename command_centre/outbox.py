@@ -47,8 +47,10 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
                     sending -= done
                     for task in done:
                         task.result()
-                    if not claimed:
-                        await waking.sleep(0.2 if sending else 1.0)
+                    if sending and not claimed:  # a place that comes free is used at once
+                        await asyncio.wait(sending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+                    elif not claimed:
+                        await waking.sleep(1.0)
             finally:
                 for task in sending:
                     task.cancel()  # its lease ends, somebody sends it again under the same key

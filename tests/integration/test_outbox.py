@@ -6,7 +6,7 @@ import email.header
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,14 +18,16 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from city.incidents import Change, Happening, Incident, Tell
 from city.settings import Settings
 from city.storage import incidents, notifications
 from city.storage.changes import open_connection
-from command_centre import outbox, triage_loop
+from command_centre import outbox, recording, triage_loop
 from command_centre.known_directory import KnownDirectory
-from command_centre.notify import webhook
+from command_centre.notify import delivery, webhook
 from command_centre.notify.delivery import GIVE_UP_AFTER, next_attempt
 from tests.integration.small_town import NOW, build, raise_alarm, rows
+from tests.servers.postgres import PostgresServer
 from tests.servers.processes import free_port
 
 SECOND = timedelta(seconds=1)
@@ -69,10 +71,34 @@ class Receiver:
             server.close()
 
 
+@pytest.fixture(scope="module")
+def ground(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    name = postgres_server.create_database(template=postgres_template)
+    build(postgres_server.url(name))
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first pause between attempts is a matter of milliseconds here."""
+    monkeypatch.setattr(delivery, "_FIRST_S", 0.01)
+
+
 @pytest.fixture
-def town(migrated_url: str) -> str:
-    build(migrated_url)
-    return migrated_url
+def town(ground: str) -> str:
+    """The one town of this file, with nothing in it that happened and nobody who can be reached."""
+    with psycopg.connect(ground) as connection:
+        connection.execute(
+            "TRUNCATE notifications, contacts, incident_texts, incident_events, incidents, alarms, changes,"
+            " incident_numbers RESTART IDENTITY CASCADE"
+        )
+        connection.execute("DELETE FROM units WHERE code NOT LIKE 'fire-%'")
+        connection.execute(
+            "UPDATE units SET webhook_url = '', webhook_secret = '', email = '', lead_email = '', kind = 'fire'"
+        )
+        connection.execute("DELETE FROM users")
+    return ground
 
 
 def reachable(url: str, **addresses: str) -> None:
@@ -118,6 +144,11 @@ def timeline(url: str) -> list[object]:
     return [row[0] for row in rows(url, "SELECT kind FROM incident_events ORDER BY incident_id, seq")]
 
 
+async def all_proved(url: str) -> dict[int, int]:
+    async with await open_connection(url, "test", autocommit=True) as connection:
+        return await incidents.verify_all(connection)
+
+
 def run(work: Awaitable[Any]) -> Any:
     async def bounded() -> Any:
         return await asyncio.wait_for(work, 60)
@@ -144,7 +175,16 @@ def test_an_order_arrives_signed_and_its_receipt_is_on_the_timeline(town: str) -
     ).hexdigest()
     assert headers["x-city-signature"] == f"sha256={expected}"
     event = json.loads(body)
+    assert headers["content-type"] == "application/cloudevents+json; charset=utf-8"
+    assert {name: event[name] for name in ("specversion", "source", "type", "datacontenttype")} == {
+        "specversion": "1.0", "source": "https://city.example", "type": "city.incident.order",
+        "datacontenttype": "application/json",
+    }  # fmt: skip
+    assert all(name.isalnum() and name == name.lower() for name in event)
+    assert event["subject"] == event["data"]["number"]
+    assert datetime.fromisoformat(event["time"]).utcoffset() == timedelta(0)
     sent = event["data"]
+    assert event["id"] == sent["id"]
     assert headers["idempotency-key"] == sent["id"]
     assert sent["purpose"] == "order"
     assert sent["class"] == "B"
@@ -273,11 +313,378 @@ def test_several_workers_send_each_order_once(town: str) -> None:
     assert len(receiver.received) == 31
     assert len({headers["idempotency-key"] for headers, _ in receiver.received}) == 31
 
-    async def broken() -> dict[int, int]:
-        async with await open_connection(town, "test", autocommit=True) as connection:
-            return await incidents.verify_all(connection)
+    assert run(all_proved(town)) == {}
 
-    assert run(broken()) == {}
+
+# ── wishes, quiet hours, digests, another way ────────────────────────────────────────────────────────
+
+
+def contact(url: str, address: str, **more: object) -> int:
+    """A contact of the station, or of ``user_id``."""
+    row = {"channel": "webhook", "address": address, "language": "zh", "digest": True} | more
+    owner = "(SELECT id FROM units WHERE code = 'fire-east')" if "user_id" not in row else "NULL"
+    names = ", ".join(row)
+    with psycopg.connect(url) as connection:
+        values = ", ".join(["%s"] * len(row))
+        query = f"INSERT INTO contacts (unit_id, {names}) VALUES ({owner}, {values}) RETURNING id"
+        made = connection.execute(query.encode(), list(row.values())).fetchone()
+    assert made is not None
+    return int(made[0])
+
+
+def store(url: str, *tells: Tell, count: int = 1, **more: object) -> None:
+    """Incidents of the station with these tells, stored as every decision is."""
+
+    async def work() -> None:
+        async with await open_connection(url, "test", autocommit=True) as connection:
+            now = datetime.now(UTC)
+            directory = await KnownDirectory(Settings().zone).fresh(connection, now)
+            unit = directory.unit_by_code("fire-east")
+            assert unit is not None
+            base = {
+                "incident_class": "C", "base_class": "C", "category": "fire.smoke", "unit_id": unit.id, "reason": "无",
+                "state": "dispatched", "due_at": now + timedelta(hours=2), "dispatched_at": now, "opened_at": now,
+            }  # fmt: skip
+            made = [
+                Change(
+                    incident=Incident(id=-number, **base | more),
+                    happenings=(Happening(kind="opened"),),
+                    tells=tells or (Tell(purpose="order"),),
+                    position=(114.0, 22.0),
+                )
+                for number in range(count)
+            ]
+            async with connection.transaction():
+                await recording.store(connection, directory, made, now, mail=False)
+
+    run(work())
+
+
+def sent_to(url: str, settings: Settings) -> None:
+    """Send everything that is due until nothing of it waits."""
+
+    async def work() -> None:
+        async with sending(url, settings):
+            await until(
+                lambda: (
+                    rows(
+                        url,
+                        "SELECT count(*) FROM notifications WHERE state IN ('waiting', 'folded') AND NOT held",
+                    )
+                    == [(0,)]
+                )
+            )
+
+    run(work())
+
+
+def deliver(
+    url: str, *, prepare: Callable[[str], None], statuses: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """Serve a receiver, let ``prepare`` use its address, send; what arrived."""
+    receiver = Receiver(statuses=list(statuses))
+
+    async def work() -> None:
+        async with receiver.serving() as address:
+            await asyncio.to_thread(prepare, address)
+            async with sending(url, Settings()):
+                await until(lambda: settled(url))
+
+    run(work())
+    return [json.loads(body) for _, body in receiver.received]
+
+
+def details(url: str, kind: str) -> list[Any]:
+    return [
+        row[0]
+        for row in rows(
+            url, "SELECT detail FROM incident_events WHERE kind = %s ORDER BY incident_id, seq", kind
+        )
+    ]
+
+
+def test_more_than_ten_become_one_digest_and_each_has_its_receipt(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address)
+        store(town, count=12)
+        store(town, incident_class="A")
+
+    arrived = deliver(town, prepare=prepare)
+    assert sorted(event["type"] for event in arrived) == ["city.incident.digest", "city.incident.order"]
+    digest = next(event["data"] for event in arrived if event["type"] == "city.incident.digest")
+    single = next(event["data"] for event in arrived if event["type"] == "city.incident.order")
+    assert single["class"] == "A"
+    assert digest["count"] == 12
+    assert {item["class"] for item in digest["items"]} == {"C"}
+    assert all(item["number"] and item["due_at"] for item in digest["items"])
+    ((digest_id,),) = rows(town, "SELECT id FROM notifications WHERE purpose = 'digest'")
+    receipts = details(town, "receipt")
+    assert [detail.get("digest") for detail in receipts] == [digest_id] * 12 + [None]
+    assert rows(town, "SELECT DISTINCT state FROM notifications") == [("sent",)]
+    assert run(all_proved(town)) == {}
+
+
+def test_ten_go_singly_and_so_do_those_of_a_receiver_that_wants_each(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address, digest=False)
+        store(town, count=12)
+
+    assert len(deliver(town, prepare=prepare)) == 12
+
+    def again(address: str) -> None:
+        with psycopg.connect(town) as connection:
+            connection.execute("UPDATE contacts SET digest = true, address = %s", (address,))
+        store(town, count=10)
+
+    assert {event["type"] for event in deliver(town, prepare=again)} == {"city.incident.order"}
+
+
+def test_beyond_ten_a_minute_the_rest_waits_for_one_digest(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address)
+        store(town, count=10)
+
+    assert len(deliver(town, prepare=prepare)) == 10
+    store(town, count=3)
+
+    async def folding(minutes: float) -> list[Any]:
+        at = datetime.now(UTC) + timedelta(minutes=minutes)
+        async with await open_connection(town, "test", autocommit=True) as connection:
+            await notifications.hold_storms(connection, at)
+            claimed = await notifications.claim(connection, at, 16, outbox.LEASE)
+            return [claimed, await notifications.storms(connection, at)]
+
+    assert run(folding(0)) == [[], []]
+    assert rows(town, "SELECT count(*) FROM notifications WHERE held AND state = 'waiting'") == [(3,)]
+    claimed, storms = run(folding(1))
+    assert claimed == []
+    assert len(storms) == 1
+
+
+def test_quiet_hours_hold_back_all_but_class_a_and_the_gravest_levels(town: str) -> None:
+    now = datetime.now(Settings().zone)
+    quiet = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
+
+    def prepare(address: str) -> None:
+        contact(town, address, quiet=quiet)
+        store(town, count=2)
+        store(town, incident_class="A")
+        store(town, event_level=2)
+
+    receiver = Receiver()
+
+    async def work() -> None:
+        async with receiver.serving() as address:
+            await asyncio.to_thread(prepare, address)
+            async with sending(town, Settings()):
+                await until(
+                    lambda: rows(town, "SELECT count(*) FROM notifications WHERE state = 'sent'") == [(2,)]
+                )
+            with psycopg.connect(town) as connection:  # the morning comes
+                connection.execute("UPDATE notifications SET next_attempt_at = now() WHERE held")
+            async with sending(town, Settings()):
+                await until(lambda: settled(town))
+
+    run(work())
+    events = [json.loads(body) for _, body in receiver.received]
+    assert [event["type"] for event in events] == ["city.incident.order"] * 2 + ["city.incident.digest"]
+    assert {(event["data"]["class"], event["data"]["event_level"]) for event in events[:2]} == {
+        ("A", 4),
+        ("C", 2),
+    }
+    assert events[2]["data"]["count"] == 2
+    held = [detail for detail in details(town, "told") if "held_until" in detail]
+    assert len(held) == 2
+    assert datetime.fromisoformat(held[0]["held_until"]) > now
+
+
+def test_purposes_are_wishes_by_channel(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address, purposes=["remind"])
+        store(town, Tell(purpose="remind"), Tell(purpose="supervise"), Tell(purpose="order"))
+
+    assert sorted(event["type"] for event in deliver(town, prepare=prepare)) == [
+        "city.incident.order", "city.incident.remind",
+    ]  # fmt: skip
+    assert "preferences" in str(rows(town, "SELECT reason FROM incident_events WHERE kind = 'nobody_told'"))
+
+
+def test_what_fails_for_good_is_told_by_another_way(town: str) -> None:
+    def prepare(address: str) -> None:
+        reachable(town, webhook_url=f"{address}/gone")
+        contact(town, address, purposes=["decided"], language="en")
+        store(town, Tell(purpose="remind"))
+
+    arrived = deliver(town, prepare=prepare, statuses=[404])
+    assert [event["type"] for event in arrived] == ["city.incident.remind"] * 2
+    assert [detail["instead"] for detail in details(town, "delivery_failed")] == ["webhook"]
+    assert timeline(town) == ["opened", "told", "delivery_failed", "receipt"]
+
+
+def test_a_digest_that_fails_is_told_by_another_way_and_when_there_is_none_telephone(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address)
+        contact(town, address, lead=True)
+        store(town, count=11)
+
+    arrived = deliver(town, prepare=prepare, statuses=[404, 404])
+    assert [event["type"] for event in arrived] == ["city.incident.digest"] * 2
+    failed = [detail["instead"] for detail in details(town, "delivery_failed")]
+    assert sorted(failed) == ["telephone"] * 11 + ["webhook"] * 11
+    assert run(all_proved(town)) == {}
+
+
+def test_a_removed_contact_is_not_called_any_more(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address)
+        store(town)
+        with psycopg.connect(town) as connection:
+            connection.execute("UPDATE contacts SET removed_at = now()")
+
+    assert deliver(town, prepare=prepare) == []
+    assert rows(town, "SELECT state, last_error FROM notifications") == [
+        ("failed", "the contact was removed or switched off")
+    ]
+
+
+def test_what_is_asked_reaches_supervisors_in_person_and_the_centre(town: str) -> None:
+    def prepare(address: str) -> None:
+        with psycopg.connect(town) as connection:
+            connection.execute(
+                "UPDATE units SET kind = 'district_centre', webhook_url = %s WHERE code = 'fire-hq'",
+                (address,),
+            )
+            (person,) = connection.execute(
+                "INSERT INTO users (name, password_hash, role) VALUES ('s', 'x', 'supervisor') RETURNING id"
+            ).fetchone() or (0,)
+        contact(town, address, user_id=person)
+        store(town, Tell(purpose="asked"))
+
+    receiver = deliver(town, prepare=prepare)
+    assert [event["type"] for event in receiver] == [
+        "city.incident.asked"
+    ]  # a person's own may not lead inside
+    assert [detail["to"] for detail in details(town, "told")] == ["approvers"]
+    ((error,),) = rows(town, "SELECT last_error FROM notifications WHERE state = 'failed'")
+    assert "private network" in str(error)
+
+
+def test_nobody_to_ask_is_said(town: str) -> None:
+    store(town, Tell(purpose="asked"))
+    assert timeline(town) == ["opened", "nobody_told"]
+
+
+def test_a_hanging_receiver_takes_a_few_places_and_no_more(town: str) -> None:
+    async def work() -> None:
+        dead, alive = Receiver(hang=True), Receiver()
+        async with dead.serving() as dead_address, alive.serving() as alive_address:
+            contact(town, dead_address, digest=False)
+            await asyncio.to_thread(store, town, count=30)
+            with psycopg.connect(town) as connection:
+                connection.execute(
+                    "INSERT INTO units (code, name, webhook_url) VALUES ('other', '另一单位', %s)",
+                    (alive_address,),
+                )
+                connection.execute(
+                    "INSERT INTO notifications (incident_id, unit_id, purpose, channel, body)"
+                    " SELECT 1, id, 'order', 'webhook', '{}' FROM units WHERE code = 'other'"
+                )
+            async with sending(town, Settings()):
+                await until(lambda: len(alive.received) == 1)
+                assert len(dead.received) <= notifications.AT_ONCE_EACH
+
+    run(work())
+
+
+# ── notices and anchors ──────────────────────────────────────────────────────────────────────────────
+
+
+def notice(url: str, **given: Any) -> None:
+    async def work() -> None:
+        async with await open_connection(url, "test", autocommit=True) as connection:
+            await notifications.enqueue_notice(
+                connection, report_id=7, language="zh", template="handled", params={"tracking": "R-1"},
+                now=datetime.now(UTC), **given,
+            )  # fmt: skip
+
+    run(work())
+
+
+def test_a_citizens_mail_goes_out_its_receipt_is_kept_and_its_address_forgotten(town: str) -> None:
+    store(town, Tell(purpose="supervise"))
+    mailbox = Mailbox([])
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        notice(town, incident_id=1, channel="email", address="citizen@example.org")
+        settings = Settings(smtp_url=f"smtp://127.0.0.1:{controller.port}", public_url="https://city.example")
+        sent_to(town, settings)
+    finally:
+        controller.stop()
+    (mail,) = mailbox.mails
+    raw = mail.get_payload(decode=True)
+    assert isinstance(raw, bytes)
+    assert "R-1" in raw.decode()
+    assert "https://city.example/api/reports/R-1" in raw.decode()
+    assert rows(town, "SELECT state, address FROM notifications WHERE purpose = 'notice'") == [("sent", "")]
+    (receipt,) = details(town, "receipt")
+    assert receipt["to"] == "reporter"
+    assert "citizen@example.org" not in str(rows(town, "SELECT detail, reason FROM incident_events"))
+
+
+def test_what_a_citizen_gives_never_leads_inside_and_what_is_missing_is_said(town: str) -> None:
+    notice(town, incident_id=None, channel="webhook", address="http://127.0.0.1:9/")
+    notice(town, incident_id=None, channel="sms", address="13800138000")
+    notice(town, incident_id=None, channel="email", address="c@example.org")
+    secret = Settings(webhook_secret="x" * 32)
+    sent_to(town, secret)
+    errors = [str(row[0]) for row in rows(town, "SELECT last_error FROM notifications ORDER BY id")]
+    assert "private network" in errors[0]
+    assert "CITY_SMS_URL" in errors[1]
+    assert "CITY_SMTP_URL" in errors[2]
+
+
+def test_a_forgotten_reporter_is_not_written_to(town: str) -> None:
+    notice(town, incident_id=None, channel="email", address="c@example.org")
+
+    async def forget() -> None:
+        async with await open_connection(town, "test", autocommit=True) as connection:
+            await notifications.forget_report(connection, 7)
+
+    run(forget())
+    assert rows(town, "SELECT state, address FROM notifications") == [("failed", "")]
+
+
+def test_an_anchor_is_signed_with_the_districts_own_secret(town: str) -> None:
+    receiver = Receiver()
+
+    async def work() -> None:
+        async with (
+            receiver.serving() as address,
+            await open_connection(town, "test", autocommit=True) as connection,
+        ):
+            new = notifications.NewNotification(
+                incident_id=None, unit_id=None, purpose="anchor", channel="webhook", to_lead=False,
+                body={"anchor": 1}, address=address,
+            )  # fmt: skip
+            await notifications.enqueue(connection, [new], datetime.now(UTC))
+            async with sending(town, Settings(webhook_secret="districts own")):
+                await until(lambda: settled(town))
+
+    run(work())
+    ((headers, body),) = receiver.received
+    assert json.loads(body)["type"] == "city.audit.anchor"
+    assert headers["x-city-signature"] == webhook.signature(
+        "districts own", headers["x-city-timestamp"], body
+    )
+
+
+def test_private_networks_can_be_refused(town: str) -> None:
+    reachable(town, webhook_url="http://127.0.0.1:9/")
+    store(town)
+    sent_to(town, Settings(webhook_private="refuse"))
+    ((error,),) = rows(town, "SELECT last_error FROM notifications")
+    assert "private network" in str(error)
 
 
 # ── mail ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +764,8 @@ def test_an_unknown_recipient_is_final(town: str) -> None:
 # ── when to try again ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_pauses_grow_and_end_after_an_hour() -> None:
+def test_pauses_grow_and_end_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     pauses = []
     for attempts in range(1, 12):
         again = next_attempt(attempts, NOW, NOW, 0.5)
