@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from city.directory import Directory
 from city.settings import Settings
 from city.storage import directory, incidents
 from city.storage.changes import open_connection
@@ -204,3 +205,32 @@ def test_open_work_is_counted_without_drills_and_what_is_handled(migrated_url: s
             return list((await directory.open_work(connection)).values())
 
     assert asyncio.run(run()) == [4]
+
+
+def test_what_is_read_is_kept_until_the_register_moves_and_never_from_work_undone(migrated_url: str) -> None:
+    build(migrated_url)
+
+    async def run() -> list[bool]:
+        zone = Settings().zone
+        async with await open_connection(migrated_url, "test", autocommit=True) as connection:
+            first = await directory.load(connection, zone)
+            again = await directory.load(connection, zone)
+            async with connection.transaction(force_rollback=True):
+                await connection.execute("UPDATE units SET capacity = 1 WHERE code = 'fire-east'")
+                undone = await directory.load(connection, zone)
+            await connection.execute("UPDATE units SET capacity = 2 WHERE code = 'fire-east'")
+            moved = await directory.load(connection, zone)
+            await connection.execute("INSERT INTO areas (layer, code, name) VALUES ('cell', 'new', 'new')")
+            return [
+                again.places is first.places,
+                _capacity(undone) == 1,
+                _capacity(moved) == 2,
+                len((await directory.load(connection, zone)).places) == len(first.places) + 1,
+            ]
+
+    assert asyncio.run(run()) == [True, True, True, True]
+
+
+def _capacity(known: Directory) -> int | None:
+    unit = known.unit_by_code("fire-east")
+    return unit.capacity if unit else None
