@@ -14,8 +14,9 @@ import structlog
 from psycopg import AsyncConnection
 
 from city.areas import cell_of_points
+from city.code_forms import CodeFault, read_code
 from city.directory import Directory
-from city.incidents import FINAL, Change, Happening, Incident, Nature, Tell
+from city.incidents import FINAL, Change, Happening, Incident, Tell
 from city.reports import (
     Contact,
     NewReport,
@@ -25,7 +26,7 @@ from city.reports import (
     new_tracking,
 )
 from city.settings import Settings
-from city.storage import alarms, fusions, incidents, photos, reports
+from city.storage import alarms, components, fusions, incidents, photos, reports
 from city.storage import directory as stored_directory
 from command_centre import dispatch, finding, report_checks, reporting
 from command_centre.finding import Candidate
@@ -76,11 +77,7 @@ async def register(
             return _again(known)
     directory = await stored_directory.load(connection, settings.zone)
     report_checks.check(report, directory)
-    report = replace(
-        report,
-        nature=report.nature or _nature(report, directory),
-        contact=report.contact.dialled() if report.contact else None,
-    )
+    report = await _completed(connection, report, directory)
     if missing := await photos.unknown(connection, report.photos):
         raise wrong("photos", "有照片未上传", f"photo {missing[0].hex()} was not uploaded")
     area_id, where = await place(connection, report)
@@ -153,9 +150,32 @@ async def place(connection: Connection, report: NewReport) -> tuple[int | None, 
     return coded, "inside" if coded is not None else "outside"
 
 
-def _nature(report: NewReport, directory: Directory) -> Nature:
+async def _completed(connection: Connection, report: NewReport, directory: Directory) -> NewReport:
+    """What was left out, from the facility whose code was given and from the catalogue."""
+    contact = report.contact.dialled() if report.contact else None
+    report = replace(report, contact=contact)
+    if report.component:
+        report = await _of_component(connection, report, directory)
     known = directory.category(report.category or "")
-    return known.nature if known else "complaint"
+    return replace(report, nature=report.nature or (known.nature if known else "complaint"))
+
+
+async def _of_component(connection: Connection, report: NewReport, directory: Directory) -> NewReport:
+    """Whoever reads a code off a manhole cover need not say where it is; raises ActionError for what is no code."""
+    found = await components.known(connection, report.component)
+    if found is None:
+        forms = await components.code_forms(connection)
+        if isinstance(fault := read_code(report.component, forms.get("component", ())), CodeFault):
+            raise wrong("component", fault.reason, fault.reason_en)
+        return report
+    if report.category is None and found.category in directory.categories:
+        report = replace(report, category=found.category)
+    if report.cell is not None or report.longitude is not None:
+        return report
+    placed = found.cell is not None and await reports.cell_by_code(connection, found.cell) is not None
+    return replace(
+        report, cell=found.cell if placed else None, longitude=found.longitude, latitude=found.latitude
+    )
 
 
 def _dispatched_by(report: NewReport, directory: Directory, settings: Settings) -> str:

@@ -61,11 +61,3 @@ async def refuse(connection: Connection, reason: str, now: datetime) -> None:
         """,
         (now, reason),
     )
-
-
-async def refusals(connection: Connection) -> dict[str, int]:
-    """How many were turned away, by reason, of all hours kept."""
-    cursor = await connection.execute(
-        "SELECT reason, sum(counted)::bigint FROM report_refusals GROUP BY reason ORDER BY reason"
-    )
-    return {row[0]: row[1] for row in await cursor.fetchall()}

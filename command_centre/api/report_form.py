@@ -17,6 +17,7 @@ from city.incidents import Nature
 from city.reports import MOST_TEXT, Contact, Language, ToldBy
 from command_centre import photos
 from command_centre.api import turnstile
+from command_centre.api.headers import LARGEST_BODY
 from command_centre.api.problem import Problem
 from command_centre.photos import PhotoError, Taken
 from command_centre.report_checks import MOST_PHOTOS
@@ -145,6 +146,10 @@ class Read:
 async def read(request: Request) -> Read:
     """Fields and photos of a request; raises Problem for one that cannot be read."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORMS[0] and int(request.headers.get("content-length", "0")) > LARGEST_BODY:
+        raise Problem(
+            413, f"without photos a body may have {LARGEST_BODY} bytes", "内容过大，照片请用表单上传"
+        )
     if kind in FORMS:
         async with _place(request):
             return await _form(request)
