@@ -26,6 +26,7 @@ _OPEN = """
 _STANDING = (
     "SELECT level, count(*) AS standing FROM alarms WHERE cleared_at IS NULL AND NOT exercise GROUP BY level"
 )
+_REPORTS_REFUSED = "SELECT reason, sum(counted)::bigint AS counted FROM report_refusals GROUP BY reason"
 _WAITING = """
     SELECT (SELECT count(*) FROM alarms WHERE triage = 'new' AND page_after <= now()) AS alarms_untriaged,
            (SELECT count(*) FROM notifications WHERE state = 'waiting') AS notifications_waiting
@@ -61,4 +62,5 @@ async def figures(connection: Connection) -> dict[str, list[Row]]:
         "standing": await _rows(connection, _STANDING),
         "waiting": await _rows(connection, _WAITING),
         "messages": await _rows(connection, _MESSAGES),
+        "reports_refused": await _rows(connection, _REPORTS_REFUSED),
     }

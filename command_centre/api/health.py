@@ -89,6 +89,11 @@ class _Figures:
         refused = CounterMetricFamily("city_quarantined", "messages refused", labels=["reason"])
         for row in self._figures["refused"]:
             refused.add_metric([row["reason"]], row["counted"])
+        reports = CounterMetricFamily(
+            "city_reports_refused", "reports and photos turned away", labels=["reason"]
+        )
+        for row in self._figures["reports_refused"]:
+            reports.add_metric([row["reason"]], row["counted"])
         opened = GaugeMetricFamily("city_incidents_open", "open incidents", labels=["class"])
         lane = GaugeMetricFamily("city_incidents_unassigned", "without a unit", labels=["class"])
         for row in self._figures["open"]:
@@ -106,7 +111,7 @@ class _Figures:
         )
         for row in self._figures["messages"]:
             messages.add_metric([row["channel"], row["state"]], row["counted"])
-        return [refused, opened, lane, standing, messages, *waiting]
+        return [refused, reports, opened, lane, standing, messages, *waiting]
 
     def _of_centre(self) -> list[Metric]:
         hub = self._here.hub
