@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 from city.areas import cell_of_points, invalid_outlines
+from city.code_forms import CodeFault, read_code
 from city.district_files import LAYERS, DistrictFiles, DrawnArea, ListedDevice, ListedStation, names_of
 from city.district_source import Faults
 from city.responsibility_circles import by_lead, circle
@@ -40,6 +41,7 @@ def check(
     _check_station_series(files, metrics, faults)
     _check_units(files, faults)
     _check_responsibilities(files, categories, faults)
+    _check_cell_codes(files, faults)
     _check_components(files, categories, faults)
     return _warnings(files) if len(faults) == 0 else []
 
@@ -83,6 +85,14 @@ def _check_category_parents(own: list[Category], known: Collection[str], faults:
         if category.parent is not None and category.parent not in known:  # a code's way through the tree
             where = f"categories.csv {category.code}"
             faults.value(where, "parent", category.parent, _nearest(category.parent, known))
+
+
+def _check_cell_codes(files: DistrictFiles, faults: Faults) -> None:
+    """Where the district says how grids are numbered, a cell numbered otherwise is a slip of the pen."""
+    forms = files.info.code_forms.get("cell", ())
+    for area in files.areas if forms else ():
+        if area.layer == "cell" and isinstance(found := read_code(area.code, forms), CodeFault):
+            faults.value(area.where, "code", area.code, found.reason_en)
 
 
 def _check_components(files: DistrictFiles, categories: Collection[str], faults: Faults) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow, class_row
 
+from city.code_forms import CodeForms, from_plain
 from city.components import Component
 
 _COMPONENT = """
@@ -57,6 +58,12 @@ async def known(connection: AsyncConnection[Any], code: str) -> Component | None
     """The same for a report that names it."""
     async with connection.cursor(row_factory=class_row(Component)) as cursor:
         return await (await cursor.execute(_COMPONENT + "WHERE c.code = %s", (code,))).fetchone()
+
+
+async def code_forms(connection: AsyncConnection[Any]) -> CodeForms:
+    """How the district writes codes; empty before the first import."""
+    row = await (await connection.execute("SELECT code_forms FROM district")).fetchone()
+    return {} if row is None else from_plain(row[0])
 
 
 def listed(connection: Connection[TupleRow]) -> list[Component]:

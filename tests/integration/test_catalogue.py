@@ -249,6 +249,7 @@ timezone = "Asia/Shanghai"
 name = "16"
 segments = [{ name = "county", length = 6 }, { name = "number", length = 10 }]
 """
+CELLS = '[code_forms.cell]\nsegments = [{ name = "grid", length = 15 }]\n'
 OWN = "code,parent,name,name_en,class,limit_minutes,clock,nature,limits\n"
 
 
@@ -333,11 +334,12 @@ def test_a_release_renews_what_came_with_the_product(migrated_url: str) -> None:
         ("components.csv", "code,kind,category\n0106010103000017,x,fier\n", "category = 'fier'"),
         ("components.csv", "code,kind,lon\n0106010103000017,x,114\n", "lat"),
         ("components.csv", "code,kind,state\n0106010103000017,x,gone\n", "state = 'gone'"),
+        ("district.toml", f"{DISTRICT}{CELLS}", "code = 'C1'"),
         ("categories.csv", f"{OWN}heat.leak,,漏,Leak,A,30,natural,request,\n", "parent = 'heat'"),
     ],
 )
 def test_a_wrong_line_of_a_folder_is_named(folder: Path, name: str, text: str, words: str) -> None:
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
     if name == "categories.csv":
         (folder / "components.csv").unlink()
     with pytest.raises(district.DistrictFilesError) as caught:
@@ -355,7 +357,7 @@ def test_an_export_holds_catalogue_components_and_forms(
     from rules.writing import to_toml
 
     district.export_folder(migrated_url, tmp_path / "out", write_rules=to_toml)
-    assert "code_forms = " in (tmp_path / "out" / "district.toml").read_text()
+    assert '"code_forms" = ' in (tmp_path / "out" / "district.toml").read_text()
     lines = (tmp_path / "out" / "categories.csv").read_text(encoding="utf-8")
     assert lines == written([before["heat"], before["heat.leak"]])
     report = take(migrated_url, tmp_path / "out")
