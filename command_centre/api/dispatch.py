@@ -1,5 +1,6 @@
 """The suggestion for an incident: who would have it now and why, so that a person needs one click."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ from city.directory import Directory
 from city.incidents import FINAL
 from city.storage import directory as stored
 from city.units import Unit
-from command_centre import dispatch
+from command_centre import dispatch, finding
+from command_centre.api import links
 from command_centre.api.answers import answer
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import async_transaction, known_directory
@@ -23,7 +25,7 @@ router = APIRouter(prefix="/api/incidents", tags=["dispatch"])
 async def suggest_unit(request: Request, incident_id: int) -> Response:
     """The list's decision as of now, whether or not it would go by itself, with the other units and why not they.
 
-    `nearby` is open work around it: one trip may serve both.
+    `nearby` is open work around it, the suggested unit's first: one trip may serve both.
     """
     now = datetime.now(UTC)
     async with async_transaction(request) as connection:
@@ -40,7 +42,20 @@ async def suggest_unit(request: Request, incident_id: int) -> Response:
         cells = {row["area_id"]} if row["area_id"] is not None else set()
         directory = await known_directory(request).fresh(connection, now, cells)
         returned = await stored.passed_over(connection, [incident_id])
-    matter = dispatch.Matter(
+        decision = dispatch.decide(_matter(row, returned.get(incident_id, frozenset())), directory, now)
+        suggested = decision.suggestion.id if decision.suggestion is not None else None
+        nearby = await finding.nearby(connection, incident_id=incident_id, unit_id=suggested)
+    return answer(
+        {
+            "incident": incident_id,
+            **shown(decision, directory),
+            "nearby": [links.shown(one) for one in nearby],
+        }
+    )
+
+
+def _matter(row: Mapping[str, Any], returned: frozenset[int]) -> dispatch.Matter:
+    return dispatch.Matter(
         category=row["category"],
         cell_id=row["area_id"],
         alarm_class=row["base_class"],
@@ -48,10 +63,8 @@ async def suggest_unit(request: Request, incident_id: int) -> Response:
         source=row["source"],
         longitude=row["longitude"],
         latitude=row["latitude"],
-        passed_over=returned.get(incident_id, frozenset()),
+        passed_over=returned,
     )
-    decision = dispatch.decide(matter, directory, now)
-    return answer({"incident": incident_id, **shown(decision, directory), "nearby": []})
 
 
 def shown(decision: dispatch.Decision, directory: Directory) -> dict[str, Any]:
