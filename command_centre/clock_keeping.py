@@ -18,7 +18,7 @@ from city.storage import calendar
 from city.storage import clocks as stored
 from city.storage.clocks import Kept
 from city.worktime import Calendar
-from command_centre import clocks, dispatch
+from command_centre import clocks, dispatch, rebasing
 
 Connection = AsyncConnection[Any]
 
@@ -64,7 +64,7 @@ def _brought_up(
         if not _is_older(one, directory):
             kept.append(one)
             continue
-        clock = clocks.rebased(one.clock, older[one.calendar or 0], incident, directory, now)
+        clock = rebasing.rebased(one.clock, older[one.calendar or 0], incident, directory, now)
         if clock.due_at != one.clock.due_at:
             detail = {
                 "stage": clock.stage,

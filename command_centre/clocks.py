@@ -7,7 +7,7 @@ negative: what is left is at least nothing, and a deadline is never before its s
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 
 from city.clocks import Clock, Effect, End, Extend, Limit, Limits, Pause, Resume, Stage, Start
 from city.directory import Directory
@@ -15,16 +15,13 @@ from city.incidents import Incident
 from city.urging import Moment, UrgingStep, read_moment
 from city.worktime import (
     WORK_HOURS,
-    Calendar,
     HoursError,
     Windows,
     deadline,
     is_provisional,
-    is_working_day,
     minutes_between,
     moved,
     read_hours,
-    working_days_between,
 )
 
 DISTRICT_CENTRE = "district_centre"  # the kind of the unit that runs the centre itself
@@ -95,7 +92,7 @@ class _Rack:
             limit=limit,
             started_at=self.now,
             due_at=due,
-            provisional=_provisional(limit, self.now, due, windows),
+            provisional=provisional_at(limit, self.now, due, windows),
         )
         self.clocks.append(clock)
 
@@ -134,7 +131,7 @@ class _Rack:
                 paused_at=None,
                 left_minutes=None,
                 due_at=due,
-                provisional=_provisional(clock.limit, self.now, due, windows),
+                provisional=provisional_at(clock.limit, self.now, due, windows),
             )
 
     def extend(self, effect: Extend) -> None:
@@ -146,7 +143,7 @@ class _Rack:
                 continue
             due = deadline(clock.due_at, effect.by, windows)
             self.clocks[index] = replace(
-                clock, due_at=due, said=0, provisional=_provisional(clock.limit, self.now, due, windows)
+                clock, due_at=due, said=0, provisional=provisional_at(clock.limit, self.now, due, windows)
             )
 
     def follow(self) -> None:
@@ -202,7 +199,8 @@ def _length(limit: Limit, windows: Windows) -> timedelta:
     return limit.amount * (windows.day if limit.unit == "working_day" else _MINUTE)
 
 
-def _provisional(limit: Limit, start: datetime, due: datetime, windows: Windows) -> bool:
+def provisional_at(limit: Limit, start: datetime, due: datetime, windows: Windows) -> bool:
+    """Whether a deadline rests on days of a year that is not published."""
     return limit.unit != "natural" and is_provisional(start, due, windows.calendar, windows.zone)
 
 
@@ -249,53 +247,3 @@ def scheduled(clock: Clock, incident: Incident, directory: Directory) -> Clock:
 def first_after(said: int, instants_of: Sequence[datetime | None]) -> datetime | None:
     """The instant of the first step that was not told and is to come."""
     return next((instant for instant in instants_of[said:] if instant is not None), None)
-
-
-# ── another calendar ─────────────────────────────────────────────────────────────────────────────────
-
-
-def rebased(clock: Clock, old: Calendar, incident: Incident, directory: Directory, now: datetime) -> Clock:
-    """The clock as it would stand had the directory's calendar held from the first day that differs from ``old``.
-
-    What was told stays told; steps of a later deadline that are to come are told in their time.
-    """
-    windows = windows_of(clock.unit_id, directory)
-    if clock.ended_at is not None or clock.limit.unit == "natural":
-        return clock
-    provisional = _provisional(clock.limit, clock.started_at, clock.due_at, windows)
-    differs = _first_difference(clock, old, windows)
-    if clock.paused_at is not None or differs is None:
-        return replace(clock, provisional=provisional)
-    before = replace(windows, calendar=old)
-    if clock.limit.unit == "working_day":
-        due = _same_days(clock, differs, before, windows)
-    else:
-        anchor = max(clock.started_at, datetime.combine(differs, time(), windows.zone).astimezone(UTC))
-        left = timedelta(minutes=minutes_between(anchor, clock.due_at, "working", before))
-        due = moved(anchor, left, "working", windows)
-    stands = replace(clock, due_at=due, provisional=_provisional(clock.limit, clock.started_at, due, windows))
-    steps = ladder_of(stands, incident, directory)
-    passed = sum(at is None or at <= now for at in instants(stands, steps, directory))
-    return scheduled(replace(stands, said=min(clock.said, passed)), incident, directory)
-
-
-def _first_difference(clock: Clock, old: Calendar, windows: Windows) -> date | None:
-    day = clock.started_at.astimezone(windows.zone).date()
-    last = clock.due_at.astimezone(windows.zone).date()
-    while day <= last:
-        if is_working_day(day, old) != is_working_day(day, windows.calendar):
-            return day
-        day += timedelta(days=1)
-    return None
-
-
-def _same_days(clock: Clock, differs: date, before: Windows, after: Windows) -> datetime:
-    """As many working days from the first difference on, due at the same time of day."""
-    zone = after.zone
-    day = max(differs - timedelta(days=1), clock.started_at.astimezone(zone).date())
-    due = clock.due_at.astimezone(zone)
-    left = working_days_between(day, due.date(), before.calendar)
-    while left > 0:
-        day += timedelta(days=1)
-        left -= is_working_day(day, after.calendar)
-    return max(datetime.combine(day, due.time(), zone).astimezone(UTC), clock.started_at)

@@ -153,6 +153,34 @@ def test_what_was_open_before_there_were_clocks_is_urged_all_the_same(town: str)
 # ── another calendar ─────────────────────────────────────────────────────────────────────────────────
 
 
+async def publish_2027(connection: AsyncConnection[Any], now: datetime) -> int:
+    """The days off by law, with the second of January worked for the fourth and fifth."""
+    off = [Day(day=day, working=False) for day in sorted(worktime.statutory_days(2027))]
+    swapped = [Day(day=date(2027, 1, day), working=day == 2) for day in (2, 4, 5)]
+    async with connection.transaction():
+        return await calendar.write(
+            connection, 2027, [*off, *swapped], complete=True, actor="user:1", reason="notice", now=now
+        )
+
+
+async def three_rebase(url: str, now: datetime) -> int:
+    """Three connections at once, until none finds anything; how many incidents they looked at."""
+    connections = [await open_connection(url, "test", autocommit=True) for _ in range(3)]
+    directories = [await load(each, SETTINGS.zone) for each in connections]
+    done, looked = 0, [1]
+    while any(looked):
+        looked = await asyncio.gather(
+            *(
+                deadlines_loop.rebase(each, directory, SETTINGS, now)
+                for each, directory in zip(connections, directories, strict=True)
+            )
+        )
+        done += sum(looked)
+    for each in connections:
+        await each.close()
+    return done
+
+
 def test_a_year_that_is_published_moves_its_deadlines_once_however_many_look(town: str) -> None:
     start = datetime(2026, 12, 30, 2, tzinfo=UTC)
     limit = read_limit("4wd")
@@ -163,38 +191,10 @@ def test_a_year_that_is_published_moves_its_deadlines_once_however_many_look(tow
     assert before.due_at == datetime(2027, 1, 6, 10, tzinfo=UTC)  # 31 December, then 4, 5, 6 January
     assert not clocks_of(town, staying)["handle"].provisional
 
-    off = [Day(day=day, working=False) for day in sorted(worktime.statutory_days(2027))]
-    swapped = [Day(day=date(2027, 1, 2), working=True), Day(day=date(2027, 1, 4), working=False)]
-    swapped += [Day(day=date(2027, 1, 5), working=False)]
-
-    async def publish(connection: AsyncConnection[Any]) -> int:
-        async with connection.transaction():
-            await calendar.lock(connection)
-            return await calendar.write(
-                connection, 2027, [*off, *swapped], complete=True, actor="user:1", reason="notice", now=start
-            )
-
-    version = on(town, publish)
+    version = on(town, lambda connection: publish_2027(connection, start))
     assert 2027 in on(town, calendar.published)
 
-    async def three() -> int:
-        connections = [await open_connection(town, "test", autocommit=True) for _ in range(3)]
-        directories = [await load(each, SETTINGS.zone) for each in connections]
-        done = 0
-        while looked := await asyncio.gather(
-            *(
-                deadlines_loop.rebase(each, directory, SETTINGS, start + MINUTE)
-                for each, directory in zip(connections, directories, strict=True)
-            )
-        ):
-            done += sum(looked)
-            if not any(looked):
-                break
-        for each in connections:
-            await each.close()
-        return done
-
-    assert asyncio.run(three()) >= 7
+    assert asyncio.run(three_rebase(town, start + MINUTE)) >= 7
     after = clocks_of(town, moving[0])["handle"]
     assert after.due_at == datetime(
         2027, 1, 7, 10, tzinfo=UTC

@@ -27,7 +27,7 @@ from city.directory import Directory
 from city.incidents import Incident
 from city.units import Unit
 from city.urging import DEFAULT, Ladder
-from command_centre import clocks
+from command_centre import clocks, rebasing
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 MONDAY = datetime(2026, 11, 16, 10, tzinfo=SHANGHAI)  # a common working day; the week after it is common too
@@ -268,30 +268,30 @@ def test_a_step_that_would_lie_before_the_start_is_left_out() -> None:
 def test_a_day_off_that_is_announced_moves_deadlines_behind_it_and_no_others() -> None:
     off = {date(2026, 11, 18): False}
     where = directory(calendar=off)
-    moved = clocks.rebased(replace(begun(), id=1), {}, incident(), where, MONDAY)
+    moved = rebasing.rebased(replace(begun(), id=1), {}, incident(), where, MONDAY)
     assert moved.due_at == datetime(2026, 11, 20, 18, tzinfo=SHANGHAI)
     early = replace(begun("verify"), id=2)
-    assert clocks.rebased(early, {}, incident(), where, MONDAY) == early
+    assert rebasing.rebased(early, {}, incident(), where, MONDAY) == early
     natural = replace(begun("acknowledge"), id=3)
-    assert clocks.rebased(natural, {}, incident(), where, MONDAY) == natural
+    assert rebasing.rebased(natural, {}, incident(), where, MONDAY) == natural
 
 
 def test_a_saturday_that_is_worked_brings_deadlines_forward() -> None:
     friday = datetime(2026, 11, 20, 16, tzinfo=SHANGHAI)
     where = directory(calendar={date(2026, 11, 21): True})
-    moved = clocks.rebased(replace(begun("verify", friday), id=1), {}, incident(), where, friday)
+    moved = rebasing.rebased(replace(begun("verify", friday), id=1), {}, incident(), where, friday)
     assert moved.due_at == datetime(2026, 11, 21, 11, tzinfo=SHANGHAI)
 
 
 def test_working_out_again_on_the_same_calendar_changes_nothing() -> None:
     clock = replace(begun(), id=1, next_at=begun().next_at)
-    assert clocks.rebased(clock, {}, incident(), directory(), MONDAY) == clock
+    assert rebasing.rebased(clock, {}, incident(), directory(), MONDAY) == clock
 
 
 def test_what_was_told_of_a_deadline_that_moved_away_is_told_again_of_the_new_one() -> None:
     late = datetime(2026, 11, 19, 18, 1, tzinfo=SHANGHAI)
     clock = replace(begun(), id=1, said=2)  # reminded and overdue
-    moved = clocks.rebased(clock, {}, incident(), directory(calendar={date(2026, 11, 19): False}), late)
+    moved = rebasing.rebased(clock, {}, incident(), directory(calendar={date(2026, 11, 19): False}), late)
     assert (moved.due_at, moved.said) == (datetime(2026, 11, 20, 18, tzinfo=SHANGHAI), 0)
     assert moved.next_at is not None
 
