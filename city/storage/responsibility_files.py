@@ -54,7 +54,7 @@ def planned(
 ) -> Plan:
     """What the lines would change now; areas and units they name are there.
 
-    Without ``over_people`` what a person begun or ended stays as the person left it.
+    Without ``over_people`` what a person began or ended stays as the person left it.
     """
     at = now(connection)
     area_ids = {key: number for number, key in areas(connection).items()}
