@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from city.catalogue import parent_of
-from city.catalogue_reading import CellFault, Line, Reading, texts_of
+from city.catalogue_columns import texts_of
+from city.catalogue_reading import CellFault, Line, Reading
 from city.units import Category
 
 Fate = Literal["new", "changed", "same", "retired", "refused"]

@@ -4,16 +4,26 @@ Pure. Columns are named in English or Chinese, so are the few words that may sta
 column, value and remedy in both languages; the other rows are read all the same.
 """
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
 from city import catalogue
-from city.clocks import Limit, LimitError, Limits, read_limits, write_limits
-from city.units import Automatic, Category, Clock, IncidentClass, Nature
+from city.catalogue_columns import (
+    ACTIVE,
+    AUTOMATIC,
+    CLASSES,
+    CLOCKS,
+    COLUMNS,
+    LEVELS,
+    NATURES,
+    REQUIRED,
+    THREE,
+    texts_of,
+)
+from city.clocks import Limit, LimitError, Limits, read_limits
+from city.units import Category, Clock, IncidentClass
 
 MOST_ROWS = 20_000
 LONGEST_TEXT = 200  # characters of a name, a code or a list of limits
@@ -21,55 +31,6 @@ CODE = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40})*")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _PLAN = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 _MOST_MINUTES = 5 * 366 * 1440
-
-# Column -> the Chinese headings that mean it, the first as we write it.
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "code": ("编码", "代码", "类别编码"),
-    "parent": ("上级", "上级编码", "父级编码"),
-    "name": ("名称", "类别名称", "中文名称"),
-    "name_en": ("英文名称", "英文名"),
-    "class": ("类别等级", "等级", "分级"),
-    "limit_minutes": ("时限分钟", "时限（分钟）", "时限(分钟)"),
-    "clock": ("计时方式", "时钟"),
-    "nature": ("性质", "诉求性质"),
-    "importance": ("重要程度", "重要性"),
-    "urgency": ("紧急程度", "紧急性"),
-    "event_level": ("事件级别", "事件等级"),
-    "limits": ("阶段时限", "各阶段时限"),
-    "class_limits": ("分级时限", "等级时限"),
-    "plan": ("预案", "预案编码"),
-    "automatic": ("自动派遣", "自动分拨"),
-    "active": ("启用", "是否启用"),
-}
-REQUIRED = ("code", "name")
-_CLOCKS: Mapping[str, Clock] = {
-    "natural": "natural",
-    "自然": "natural",
-    "working": "working",
-    "工作": "working",
-}
-_NATURES: Mapping[str, Nature] = {
-    **{word: nature for nature, word in catalogue.NATURES.items()},
-    **{nature: nature for nature in catalogue.NATURES},
-    "求助": "request",
-}
-_AUTOMATIC: Mapping[str, Automatic] = {
-    **{word: kind for kind, word in catalogue.AUTOMATIC.items()},
-    **{kind: kind for kind in catalogue.AUTOMATIC},
-}
-_ACTIVE: Mapping[str, bool] = {
-    **dict.fromkeys(("1", "yes", "true", "是", "启用"), True),
-    **dict.fromkeys(("0", "no", "false", "否", "停用"), False),
-}
-_CLASSES: Mapping[str, IncidentClass] = {one: one for one in catalogue.CLASSES}
-_LEVELS: Mapping[str, int] = {
-    **{str(number): number for number in (1, 2, 3, 4)},
-    **dict(zip(("一级", "二级", "三级", "四级"), (1, 2, 3, 4), strict=True)),
-}
-_THREE: Mapping[str, int] = {
-    **{str(number): number for number in (1, 2, 3)},
-    **dict(zip(("低", "中", "高"), (1, 2, 3), strict=True)),
-}
 
 _NOTHING: Mapping[str, Category] = {}
 Word = TypeVar("Word")
@@ -143,37 +104,6 @@ def read(table: Table, known: Mapping[str, Category] = _NOTHING) -> Reading:
             )
         lines.append(_line(row))
     return Reading(lines=lines)
-
-
-def texts_of(category: Category) -> dict[str, str]:
-    """A category as the cells of a row, by column; what is as usual is empty."""
-    return {
-        "code": category.code,
-        "parent": category.parent or "",
-        "name": category.name,
-        "name_en": category.name_en,
-        "class": category.incident_class,
-        "limit_minutes": str(category.limit_minutes),
-        "clock": category.clock,
-        "nature": category.nature,
-        "importance": str(category.importance or ""),
-        "urgency": str(category.urgency or ""),
-        "event_level": str(category.event_level),
-        "limits": write_limits(category.limits),
-        "class_limits": catalogue.write_class_limits(category.class_limits),
-        "plan": category.plan,
-        "automatic": category.automatic,
-        "active": "1" if category.active else "0",
-    }
-
-
-def written(categories: Iterable[Category], *, chinese: bool = False) -> str:
-    """A catalogue as CSV that spreadsheets read, and ``catalogue_sheet.read_sheet``."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([headings[0] if chinese else column for column, headings in COLUMNS.items()])
-    writer.writerows(list(texts_of(category).values()) for category in categories)
-    return text.getvalue()
 
 
 def _columns(header: Sequence[str]) -> tuple[list[str], list[CellFault]]:
@@ -262,8 +192,8 @@ class _Row:
 
 def _line(row: _Row) -> Line:
     code = _code(row)
-    nature = row.word("nature", _NATURES) or "alarm"
-    importance, urgency = row.word("importance", _THREE), row.word("urgency", _THREE)
+    nature = row.word("nature", NATURES) or "alarm"
+    importance, urgency = row.word("importance", THREE), row.word("urgency", THREE)
     incident_class, note, note_en = _class(row, importance, urgency)
     limits: Limits = row.parsed("limits", read_limits, {})
     class_limits: Mapping[IncidentClass, str] = row.parsed("class_limits", catalogue.read_class_limits, {})
@@ -277,7 +207,7 @@ def _line(row: _Row) -> Line:
         row.fault(
             "plan", "请填写预案编码：字母、数字和 _ . -", "write the plan's code: letters, digits and _ . -"
         )
-    active = row.word("active", _ACTIVE)
+    active = row.word("active", ACTIVE)
     category = Category(
         code=code,
         parent=catalogue.parent_of(code),
@@ -289,11 +219,11 @@ def _line(row: _Row) -> Line:
         nature=nature,
         importance=cast("Literal[1, 2, 3] | None", importance),
         urgency=cast("Literal[1, 2, 3] | None", urgency),
-        event_level=cast("Literal[1, 2, 3, 4]", row.word("event_level", _LEVELS) or 4),
+        event_level=cast("Literal[1, 2, 3, 4]", row.word("event_level", LEVELS) or 4),
         limits=limits,
         class_limits=class_limits,
         plan=row.text("plan"),
-        automatic=row.word("automatic", _AUTOMATIC) or "alarms",
+        automatic=row.word("automatic", AUTOMATIC) or "alarms",
         active=active is not False,
     )
     return Line(row=row.number, category=category, faults=tuple(row.faults), note=note, note_en=note_en)
@@ -326,7 +256,7 @@ def _code(row: _Row) -> str:
 
 def _class(row: _Row, importance: int | None, urgency: int | None) -> tuple[IncidentClass, str, str]:
     """The class given, else the matrix's; a given one that differs is the office's own decision, and noted."""
-    given = row.word("class", _CLASSES)
+    given = row.word("class", CLASSES)
     if importance is None or urgency is None:
         if given is None and not row.text("class"):
             zh = "请填写等级，或同时填写重要程度和紧急程度"
@@ -344,7 +274,7 @@ def _class(row: _Row, importance: int | None, urgency: int | None) -> tuple[Inci
 
 def _old_form(row: _Row, limit: Limit, *, told: bool) -> tuple[int, Clock]:
     """limit_minutes and clock: as written, else those of the limit to handle, which wins where it is told."""
-    minutes, clock = row.minutes("limit_minutes"), row.word("clock", _CLOCKS)
+    minutes, clock = row.minutes("limit_minutes"), row.word("clock", CLOCKS)
     if minutes is not None and not told:
         return minutes, clock or "natural"
     return catalogue.minutes_of(limit), "natural" if limit.unit == "natural" else "working"

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from city import catalogue_reading
 from city.areas import Geometry
+from city.catalogue_columns import COLUMNS
 from city.code_forms import CodeFault, CodeForms, parse_forms, read_code
 from city.components import STATES, Component, ComponentState
 from city.devices import Kind, Metric
@@ -225,7 +226,7 @@ def parse_kinds(name: str, text: str, faults: Faults) -> tuple[list[Metric], lis
 def parse_categories(name: str, text: str, faults: Faults) -> list[Category]:
     """categories.csv: the kinds of incident with class and limit; the older columns must be there."""
     required = ("code", "parent", "name", "name_en", "class", "limit_minutes", "clock")
-    optional = [column for column in catalogue_reading.COLUMNS if column not in required]
+    optional = [column for column in COLUMNS if column not in required]
     rows = list(csv_rows(name, text, required, optional, faults))
     columns = (*required, *optional)
     lines = [(int(row.where.rpartition(" ")[2]), [row.text(column) for column in columns]) for row in rows]

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 
 from city import code_forms, responsibility_files
 from city.areas import Area
-from city.catalogue_reading import written as catalogue_written
+from city.catalogue_columns import written as catalogue_written
 from city.devices import Kind, Metric
 from city.district_files import DistrictInfo
 from city.errors import CityError

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from psycopg import Connection
 
 from city import catalogue_plan, catalogue_reading
+from city.catalogue_columns import written
 from city.catalogue_plan import UNUSED, Plan, Usage
 from city.catalogue_sheet import read_sheet
 from city.errors import CityError
@@ -66,8 +67,8 @@ def take_in(
     plan = catalogue_plan.plan(reading, known, _usage(connection, reading, known, whole=whole), whole=whole)
     if dry_run or plan.refused:
         return TakenIn(plan=plan, dry_run=dry_run, written=0, tag=tag(known))
-    written = categories.upsert_categories(connection, plan.write, overwrite=True, origin="catalogue")
-    if written:
+    changed = categories.upsert_categories(connection, plan.write, overwrite=True, origin="catalogue")
+    if changed:
         detail = {"file": name, "whole": whole, **plan.counts()}
         categories.record(
             connection,
@@ -81,7 +82,7 @@ def take_in(
             if category.code in known and known[category.code].active and not category.active:
                 _record_retired(connection, actor, category.code, reason)
         nudge(connection)
-    return TakenIn(plan=plan, dry_run=False, written=written, tag=tag(categories.load_categories(connection)))
+    return TakenIn(plan=plan, dry_run=False, written=changed, tag=tag(categories.load_categories(connection)))
 
 
 def _usage(
@@ -101,7 +102,7 @@ def _usage(
 
 def tag(known: Mapping[str, Category]) -> str:
     """Changes with anything in the catalogue."""
-    text = catalogue_reading.written(known[code] for code in sorted(known))
+    text = written(known[code] for code in sorted(known))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

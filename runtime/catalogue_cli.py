@@ -70,7 +70,7 @@ def export(
     english: Annotated[bool, typer.Option("--english", help="English headings.")] = False,
 ) -> None:
     """导出 · Write the whole catalogue as CSV that a spreadsheet opens and `import` reads."""
-    from city.catalogue_reading import written
+    from city.catalogue_columns import written
     from city.storage import categories
 
     if file.exists():

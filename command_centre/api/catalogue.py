@@ -1,4 +1,4 @@
-"""The catalogue of categories and the public facilities: looked up, taken in from a sheet, retired."""
+"""The catalogue of categories: looked up, taken in from a sheet, retired."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,15 +9,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from city import catalogue, catalogue_reading, code_forms
+from city import catalogue
+from city.catalogue_columns import written
 from city.catalogue_plan import Plan, RowFate, Usage
 from city.catalogue_sheet import LARGEST_FILE, SheetError
 from city.clocks import write_limits
-from city.components import Component
-from city.storage import categories, components, district
+from city.storage import categories
 from city.units import Category
 from command_centre import catalogue as changes
-from command_centre.api import paging
 from command_centre.api.answers import answer, tagged
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.services import transaction
@@ -84,7 +83,7 @@ def export_categories(
     """
     with transaction(request) as connection:
         known = categories.load_categories(connection)
-    text = catalogue_reading.written(known.values(), chinese=lang == "zh")
+    text = written(known.values(), chinese=lang == "zh")
     headers = {
         "ETag": f'"{changes.tag(known)}"',
         "Content-Disposition": 'attachment; filename="categories.csv"',
@@ -212,39 +211,6 @@ def delete_category(request: Request, code: str, reason: Reason, known: Known) -
     return answer({"code": code, "became": became})
 
 
-@router.get("/components", summary="Public facilities", operation_id="list_components")
-def list_components(
-    request: Request,
-    cell: Annotated[str | None, Query(max_length=128)] = None,
-    kind: Annotated[str | None, Query(max_length=100)] = None,
-    q: Annotated[
-        str | None, Query(max_length=64, description="beginning of a code, part of a name or address")
-    ] = None,
-    limit: paging.Limit = 100,
-    cursor: paging.Cursor = None,
-) -> Response:
-    """By code, removed ones left out; `parts` are the code's segments where the district configured its form."""
-    after = paging.read(cursor, tuple[str])
-    with transaction(request) as connection:
-        found = components.page(
-            connection, cell=cell, kind=kind, words=q, after=after[0] if after else None, limit=limit + 1
-        )
-        forms = district.code_forms(connection)
-    page = paging.page(found, limit, lambda component: [component.code])
-    return answer({**page, "items": [_component(one, forms) for one in page["items"]]})
-
-
-@router.get("/components/{code}", summary="One public facility", operation_id="get_component")
-def get_component(request: Request, code: str) -> Response:
-    """Removed ones too: reports of before name them."""
-    with transaction(request) as connection:
-        found = components.get(connection, code)
-        forms = district.code_forms(connection)
-    if found is None:
-        raise not_found("component", "部件", code)
-    return tagged(request, _component(found, forms))
-
-
 # ── reading and showing ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -318,12 +284,6 @@ def _fate(row: RowFate) -> dict[str, Any]:
         "note": row.note,
         "note_en": row.note_en,
     }
-
-
-def _component(component: Component, forms: code_forms.CodeForms) -> dict[str, Any]:
-    read = code_forms.read_code(component.code, forms.get("component", ()))
-    form, parts = (read.form, read.parts) if isinstance(read, code_forms.CodeParts) else ("", {})
-    return asdict(component) | {"form": form, "parts": parts}
 
 
 def _refused(plan: Plan) -> Problem:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from city import district
-from city.catalogue_reading import written
+from city.catalogue_columns import written
 from city.storage import categories
 from city.storage.database import connect
 from rules.definitions import to_rows

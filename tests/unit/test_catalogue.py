@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from city import catalogue
+from city.catalogue_columns import COLUMNS, texts_of, written
 from city.catalogue_plan import Plan, Usage, plan
-from city.catalogue_reading import COLUMNS, Reading, Table, read, texts_of, written
+from city.catalogue_reading import Reading, Table, read
 from city.catalogue_sheet import LARGEST_FILE, SheetError, read_sheet
 from city.clocks import LimitError, read_limit
 from city.units import Category
