@@ -38,6 +38,10 @@ def centre(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
             " ('facility.drain', '堵塞', 'Blocked drain', 'C', 600, 'complaint'),"
             " ('public', '公共', 'Public', 'C', 600, 'complaint')"
         )
+        made.execute(
+            "INSERT INTO components (code, kind, category, cell_id, longitude, latitude)"
+            " SELECT '0440310001010001', '井盖', 'facility.drain', id, 4.7, 0.3 FROM areas WHERE code = 'C4'"
+        )
         yield made
     postgres_server.drop_database(name)
 
@@ -223,6 +227,14 @@ def test_a_place_outside_is_kept_and_said(centre: Centre, citizen: Person) -> No
     assert citizen.report(address="人民路口")["place"]["code"] == "unknown"
 
 
+def test_the_code_on_a_cover_says_where_and_what_it_is(centre: Centre, citizen: Person) -> None:
+    row = of_staff(centre, citizen.report(text="盖子响", component="0440310001010001")["tracking"])
+    assert (row["cell"], row["lon"], row["lat"], row["category"]) == ("C4", 4.7, 0.3, "facility.drain")
+    assert centre.client.get(f"/api/incidents/{row['incident']}").json()["category"] == "facility.drain"
+    unknown = of_staff(centre, citizen.report(text="盖子响", component="ABC-1")["tracking"])
+    assert (unknown["component"], unknown["cell"]) == ("ABC-1", None)
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -255,6 +267,9 @@ def test_another_kind_of_body_is_refused(citizen: Person) -> None:
     headers = {"Content-Type": "application/json"}
     problem(citizen.http.post("/api/reports", content=b"{", headers=headers), 422, "JSON")
     problem(citizen.http.post("/api/reports", content=b"[]", headers=headers), 422, "object")
+    problem(
+        citizen.http.post("/api/reports", content=b" " * 1_100_000, headers=headers), 413, "without photos"
+    )
 
 
 # ── who sends too much ───────────────────────────────────────────────────────────────────────────────
@@ -277,6 +292,7 @@ def test_one_address_cannot_fill_the_queue_nor_stop_others(centre: Centre, citiz
     Person(centre).report(text="别人的", cell="C3")
     counted = dict(centre.execute("SELECT reason, sum(counted) FROM report_refusals GROUP BY reason"))
     assert int(str(counted["rate_address"])) >= 1
+    assert 'city_reports_refused_total{reason="rate_address"}' in centre.client.get("/metrics").text
     senders = centre.execute("SELECT sender FROM report_rates WHERE what = 'address'")
     assert not any(b"10." in bytes(row[0]) for row in senders)  # type: ignore[call-overload]  # a bytea
 
