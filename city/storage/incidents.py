@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from city.incidents import GENESIS, Event, Happening, Incident, link, text_digest
+from city.incidents import FINAL, GENESIS, Event, Happening, Incident, link, text_digest
 from city.storage import chains
 
 Connection = AsyncConnection[Any]
@@ -205,8 +205,8 @@ async def save(connection: Connection, incidents: Sequence[Incident]) -> None:
                 dispatched_at = %(dispatched_at)s, arrived_at = %(arrived_at)s, handled_at = %(handled_at)s,
                 handled_by = %(handled_by)s, verified_at = %(verified_at)s, verified_by = %(verified_by)s,
                 fed_back_at = %(fed_back_at)s, held_state = %(held_state)s, extensions = %(extensions)s,
-                reworks = %(reworks)s, returned_by = %(returned_by)s, supervised_at = %(supervised_at)s, waived_by = %(waived_by)s,
-                merged_into = %(merged_into)s, parent_id = %(parent_id)s
+                reworks = %(reworks)s, returned_by = %(returned_by)s, supervised_at = %(supervised_at)s,
+                waived_by = %(waived_by)s, merged_into = %(merged_into)s, parent_id = %(parent_id)s
             WHERE id = %(id)s
             """,
             [_row(incident) for incident in incidents],
@@ -381,18 +381,27 @@ async def page(
     before: int | None = None,
     limit: int = 100,
 ) -> list[Row]:
-    """Incidents as ``get`` gives them, newest id first, only ids below ``before``; no states means all."""
+    """Incidents as ``get`` gives them, newest id first, only ids below ``before``; no states means all.
+
+    The page is chosen first, by what stands in the row and its indexes; names are looked up for it alone.
+    """
+    conditions = [
+        condition
+        for condition, given in (
+            ("closed_at IS NULL", bool(states) and not FINAL.intersection(states)),
+            ("state = ANY(%(states)s)", bool(states)),
+            ("class = ANY(%(classes)s)", bool(classes)),
+            ("unit_id = (SELECT id FROM units WHERE code = %(unit)s)", unit is not None),
+            ("area_id IN (SELECT id FROM areas WHERE code = %(cell)s)", cell is not None),
+            ("id < %(before)s", before is not None),
+        )
+        if given
+    ]
+    where = " AND ".join(conditions) or "true"
+    chosen = f"SELECT id FROM incidents WHERE {where} ORDER BY id DESC LIMIT %(limit)s"  # noqa: S608  # fixed texts
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            _VIEW
-            + """
-            WHERE (%(states)s::text[] = '{}' OR i.state = ANY(%(states)s))
-              AND (%(classes)s::text[] = '{}' OR i.class = ANY(%(classes)s))
-              AND (%(unit)s::text IS NULL OR u.code = %(unit)s)
-              AND (%(cell)s::text IS NULL OR c.code = %(cell)s)
-              AND (%(before)s::bigint IS NULL OR i.id < %(before)s)
-            ORDER BY i.id DESC LIMIT %(limit)s
-            """,
+            f"{_VIEW} WHERE i.id = ANY(ARRAY({chosen})) ORDER BY i.id DESC",
             {
                 "states": list(states),
                 "classes": list(classes),

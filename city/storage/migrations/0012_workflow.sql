@@ -111,7 +111,9 @@ ALTER TABLE incidents
         (state = 'merged') = (merged_into IS NOT NULL) AND merged_into <> id),
     ADD CONSTRAINT incidents_suspended_knows_where CHECK ((state = 'suspended') = (held_state IS NOT NULL)),
     ADD CONSTRAINT incidents_not_own_parent CHECK (parent_id <> id);
-CREATE INDEX incidents_by_unit ON incidents (unit_id) WHERE closed_at IS NULL;
+CREATE INDEX incidents_open_by_unit ON incidents (unit_id, id) WHERE closed_at IS NULL;
+CREATE INDEX incidents_open_by_state ON incidents (state, id) WHERE closed_at IS NULL;
+CREATE INDEX incidents_open_by_id ON incidents (id) WHERE closed_at IS NULL;
 CREATE INDEX incidents_merged_into ON incidents (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX incidents_by_parent ON incidents (parent_id) WHERE parent_id IS NOT NULL;
 UPDATE incidents SET dispatched_at = coalesce(told_at, opened_at) WHERE unit_id IS NOT NULL;
