@@ -27,6 +27,7 @@ from command_centre import dispatch
 
 ENTRIES, CATEGORIES, UNITS, CELLS, OPEN = 5_000, 1_000, 500, 600, 100_000
 DECISIONS = 20_000
+CAPACITY = 30  # of each of the 500 units in the database: the most that is counted
 BAR_US = 1_000  # the product's promise
 NOW = datetime(2026, 11, 20, 14, 0, tzinfo=UTC)  # a Friday night: most units off duty, the longest way
 RANDOM = random.Random(1)  # not for secrets
@@ -122,8 +123,8 @@ async def reads(url: str) -> dict[str, float]:
     async with await AsyncConnection.connect(url) as connection:
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(
-            "INSERT INTO units (code, name) SELECT 'bench-' || n, 'bench' FROM generate_series(1, %s) n",
-            (UNITS,),
+            "INSERT INTO units (code, name, capacity) SELECT 'bench-' || n, 'bench', %s FROM generate_series(1, %s) n",
+            (CAPACITY, UNITS),
         )
         await connection.execute(
             "INSERT INTO incidents (number, state, class, base_class, category, unit_id, reason, opened_at, due_at)"

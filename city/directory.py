@@ -32,8 +32,9 @@ class Directory:
 
     ``units`` holds those that no longer work too; ``active`` says who does. ``join_minutes`` names only the
     categories that differ from triage's own window. ``version`` is the register's when this was read.
-    ``duty`` holds the units that keep a roster. ``open_work`` counts by unit what it works on, drills not, and is
-    read more often than the rest. ``nearest`` are categories whose sister stations stand in for each other.
+    ``duty`` holds the units that keep a roster. ``open_work`` counts what units with a capacity work on, up to
+    that capacity, and is read more often than the rest. ``nearest`` are categories whose sister stations stand in
+    for each other.
     """
 
     version: int

@@ -104,12 +104,8 @@ def obstacle(
         return "已退回此事", "has returned it"
     if not directory.on_duty(unit.id, now):
         return _off_duty(unit, directory, now)
-    work = directory.open_work.get(unit.id, 0)
-    if not urgent and unit.capacity is not None and work >= unit.capacity:
-        return (
-            f"在办{work}件，已达上限{unit.capacity}件",
-            f"has {work} open of {unit.capacity} it can work on",
-        )
+    if not urgent and unit.capacity is not None and directory.open_work.get(unit.id, 0) >= unit.capacity:
+        return f"在办已满{unit.capacity}件", f"has the {unit.capacity} incidents it can work on"
     return None
 
 

@@ -41,9 +41,12 @@ _AREAS = """
     SELECT id, layer, code, name, name_en, parent_id FROM areas
     WHERE valid_to IS NULL OR id IN (SELECT area_id FROM incidents WHERE closed_at IS NULL)
 """
+# As far as it matters: whoever has reached its capacity is full, and counting on costs with every open incident.
 _IN_WORK = """
-    SELECT unit_id, count(*)::int FROM incidents
-    WHERE state IN ('dispatched', 'acknowledged', 'arrived', 'rework') AND NOT exercise GROUP BY unit_id
+    SELECT u.id, (SELECT count(*) FROM (
+        SELECT FROM incidents WHERE unit_id = u.id AND NOT exercise
+            AND state IN ('dispatched', 'acknowledged', 'arrived', 'rework') LIMIT u.capacity) working)
+    FROM units u WHERE u.active AND u.capacity IS NOT NULL
 """
 _PASSED_OVER = """
     SELECT incident_id, array_agg(DISTINCT unit_id) FROM incident_requests
@@ -138,7 +141,10 @@ async def _read(
 
 
 async def open_work(connection: Connection) -> dict[int, int]:
-    """By unit: incidents it works on now. Drills do not count, nor what it has handled."""
+    """By unit with a capacity: incidents it works on now, counted up to that capacity.
+
+    Drills do not count, nor what it has handled.
+    """
     return dict(await (await connection.execute(_IN_WORK)).fetchall())
 
 

@@ -96,6 +96,6 @@ def _unit(unit: Unit | None, directory: Directory) -> dict[str, Any] | None:
         "name": unit.name,
         "name_en": unit.name_en,
         "phone": unit.phone,
-        "open_work": directory.open_work.get(unit.id, 0),
+        "full": unit.capacity is not None and directory.open_work.get(unit.id, 0) >= unit.capacity,
         "capacity": unit.capacity,
     }

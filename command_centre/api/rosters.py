@@ -143,7 +143,7 @@ def _on_duty(unit: Unit, named: Sequence[OnDuty], directory: Directory, now: dat
         "again_at": again,
         "fallback": unit.fallback,
         "people": [{"person": one.person, "phone": one.phone, "to": one.ends} for one in named if there],
-        "open_work": directory.open_work.get(unit.id, 0),
+        "full": unit.capacity is not None and directory.open_work.get(unit.id, 0) >= unit.capacity,
         "capacity": unit.capacity,
     }
 

@@ -200,11 +200,13 @@ def test_open_work_is_counted_without_drills_and_what_is_handled(migrated_url: s
             " unnest(ARRAY['dispatched', 'rework', 'handled', 'fed_back']) s (state) WHERE u.code = 'fire-east'"
         )
 
-    async def run() -> list[int]:
+    async def counted(capacity: int) -> list[int]:
         async with await open_connection(migrated_url, "test", autocommit=True) as connection:
+            await connection.execute("UPDATE units SET capacity = %s WHERE code = 'fire-east'", (capacity,))
             return list((await directory.open_work(connection)).values())
 
-    assert asyncio.run(run()) == [4]
+    assert asyncio.run(counted(9)) == [4]
+    assert asyncio.run(counted(3)) == [3]
 
 
 def test_what_is_read_is_kept_until_the_register_moves_and_never_from_work_undone(migrated_url: str) -> None:

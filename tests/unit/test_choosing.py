@@ -127,8 +127,8 @@ def test_a_full_unit_is_relieved_and_counted_in_the_reason() -> None:
     decision = decide(BIN, town(entry("facility", None, 1), units=units, work={1: 5}), FRIDAY_NIGHT)
     assert decision.unit is not None
     assert decision.unit.code == "u2"
-    assert "单位1在办5件，已达上限5件" in decision.reason
-    assert "Unit 1 has 5 open of 5" in decision.reason_en
+    assert "单位1在办已满5件" in decision.reason
+    assert "Unit 1 has the 5 incidents it can work on" in decision.reason_en
 
 
 def test_when_everybody_is_full_the_lists_own_unit_has_it() -> None:
@@ -137,7 +137,7 @@ def test_when_everybody_is_full_the_lists_own_unit_has_it() -> None:
     decision = decide(BIN, known, FRIDAY_NIGHT)
     assert decision.unit is not None
     assert decision.unit.code == "u1"
-    assert "在办9件，已达上限5件" in decision.reason
+    assert "在办已满5件" in decision.reason
     assert decision.reason_en.endswith("nobody can stand in: Unit 1 has it all the same")
     assert [other.unit.code for other in decision.alternatives] == ["u2"]
 
