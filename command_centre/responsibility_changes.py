@@ -94,6 +94,8 @@ async def change(
     moved_end = replace(entry, valid_to=changed.valid_to) == changed
     if begun and not moved_end:
         changed = replace(changed, valid_from=given.get("valid_from") or now)
+    if not (begun and moved_end):
+        _still_working(changed, directory)
     others = [one for one in await stored.living(connection, now) if one.id != entry.id]
     _check(changed, others, directory, now)
     await stored.speak(connection, actor, reason)
@@ -185,6 +187,14 @@ def _check(
             f"the co-handlers go round: {' -> '.join(unit.code for unit in names)}; take one of them out",
             "co_units",
         )
+
+
+def _still_working(entry: Responsibility, directory: Directory) -> None:
+    """What is taken over from the entry before may have been closed since."""
+    for name, numbers in (("unit", (entry.unit_id,)), ("co_units", entry.co_unit_ids)):
+        for number in numbers:
+            if number not in directory.active:
+                _unit(directory.units[number].code, directory, name)
 
 
 def _not_past(name: str, instant: datetime | None, now: datetime) -> None:

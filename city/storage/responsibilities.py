@@ -27,11 +27,11 @@ _SHOWN = """
     SELECT r.id, r.category, c.name AS category_name, c.name_en AS category_name_en, a.layer AS area_layer,
         a.code AS area, a.name AS area_name, a.name_en AS area_name_en, u.code AS unit, u.name AS unit_name,
         u.name_en AS unit_name_en, u.active AS unit_active, r.class, r.limit_minutes, r.clock, r.limits, r.automatic,
-        r.valid_from, r.valid_to, r.version, r.begun_by,
+        r.valid_from, r.valid_to, r.version, coalesce(nullif(p.display_name, ''), p.name, r.begun_by) AS begun_by,
         ARRAY(SELECT o.code FROM unnest(r.co_units) WITH ORDINALITY AS x (id, place) JOIN units o ON o.id = x.id
               ORDER BY x.place) AS co_units
     FROM responsibilities r JOIN units u ON u.id = r.unit_id LEFT JOIN areas a ON a.id = r.area_id
-    LEFT JOIN categories c ON c.code = r.category
+    LEFT JOIN categories c ON c.code = r.category LEFT JOIN users p ON r.begun_by = 'user:' || p.id
 """
 _LIVING = "(r.valid_to IS NULL OR r.valid_to > %(at)s)"
 

@@ -233,6 +233,37 @@ def test_what_vanished_is_kept_as_history(migrated_url: str, folder: Path) -> No
         ] == ["A"]
 
 
+def test_a_person_who_changed_the_list_is_not_overruled_by_a_file(migrated_url: str, folder: Path) -> None:
+    import_(migrated_url, folder)
+    entries = (
+        "SELECT r.category, a.code, u.code, r.begun_by FROM responsibilities r JOIN units u ON u.id = r.unit_id"
+        " LEFT JOIN areas a ON a.id = r.area_id WHERE r.valid_to IS NULL ORDER BY r.id"
+    )
+    assert query(migrated_url, entries) == [("fire", None, "U1", "import"), ("flood", "C2", "U2", "import")]
+    with psycopg.connect(migrated_url) as connection:
+        connection.execute("SELECT set_config('city.actor', 'user:4', true)")
+        connection.execute("UPDATE responsibilities SET valid_to = now()")
+        connection.execute(
+            "INSERT INTO responsibilities (category, unit_id, valid_from)"
+            " SELECT 'fire', id, now() FROM units WHERE code = 'U2'"
+        )
+    (folder / "responsibilities.csv").write_text(
+        "category,area_layer,area,unit,co_units,limits\nfire,,,U1,,\nflood,cell,C2,U2,,\nflood,,,U1,U2,handle=2h\n"
+    )
+    report = import_(migrated_url, folder)
+    assert report.responsibilities_kept == ["fire", "flood x cell C2"]
+    assert (report.responsibilities_begun, report.responsibilities_ended) == (1, 0)
+    assert query(migrated_url, entries) == [("fire", None, "U2", "user:4"), ("flood", None, "U1", "import")]
+    assert query(
+        migrated_url, "SELECT actor, action, reason FROM responsibility_changes ORDER BY id DESC LIMIT 1"
+    ) == [("import", "begun", "responsibilities.csv")]
+    replace(
+        folder, "responsibilities.csv", "flood,cell,C2,U2,,", "flood,cell,C2,U1,,"
+    )  # another word: it is heard
+    assert import_(migrated_url, folder).responsibilities_kept == ["fire"]
+    assert query(migrated_url, entries)[2] == ("flood", "C2", "U1", "import")
+
+
 def test_what_comes_back_is_the_same_device_and_a_new_area(migrated_url: str, folder: Path) -> None:
     import_(migrated_url, folder)
     before = query(migrated_url, "SELECT id, cell_id FROM devices WHERE code = 'D2'")

@@ -298,6 +298,20 @@ def test_an_entry_that_has_not_begun_is_written_over_and_withdrawn(api: httpx.Cl
     assert api.get(f"{address}/history").json()["items"][0]["action"] == "withdrawn"
 
 
+def test_a_unit_that_was_closed_since_cannot_be_carried_on(api: httpx.Client, url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO units (code, name) VALUES ('ue', '戊')")
+    made = [begun(api, "noise", unit, area=area, co_units=co) for unit, area, co in
+            (("ue", "c06", []), ("ua", "c07", ["ue"]))]  # fmt: skip
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE units SET active = false WHERE code = 'ue'")
+    for one, field in zip(made, ("unit", "co_units"), strict=True):
+        address = f"/api/responsibilities/{one['id']}"
+        problem(api.patch(address, json={"limits": {"handle": "1d"}, "reason": "改"}), 422, field)
+        answer = api.patch(address, json={"unit": "ub", "co_units": [], "reason": "换"})
+        assert (answer.json()["unit"], answer.json()["co_units"]) == ("ub", [])
+
+
 def test_only_the_end_of_an_entry_in_force_is_moved_in_place(api: httpx.Client) -> None:
     made = begun(api, "bridge", "ua")
     address = f"/api/responsibilities/{made['id']}"
