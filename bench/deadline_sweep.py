@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 from bench.database import started_server
 from bench.deadline_kill import TOWN
 from city.settings import Settings
-from city.storage import migrate
+from city.storage import clocks, migrate
 from city.storage.changes import open_connection
 from command_centre import deadlines_loop
 from command_centre.known_directory import KnownDirectory
@@ -63,6 +63,10 @@ async def measure(url: str) -> dict[str, object]:
             incidents += done
             batches += 1
         full_ms = (time.perf_counter() - began) * 1000
+        board = {
+            name: await _page(connection, unit)
+            for name, unit in (("all", None), ("busy unit", "crew"), ("idle unit", "hq"))
+        }
         plan = await (await connection.execute(b"EXPLAIN SELECT 1 FROM incident_clocks c JOIN incidents i"
             b" ON c.incident_id = i.id WHERE c.next_at <= now() - interval '1 day' ORDER BY c.next_at LIMIT 50"
             b" FOR NO KEY UPDATE OF i SKIP LOCKED")).fetchall()  # fmt: skip
@@ -71,6 +75,7 @@ async def measure(url: str) -> dict[str, object]:
         "struck": incidents,
         "batches": batches,
         "struck_ms": round(full_ms, 1),
+        "board_ms": board,
         "plan": [row[0] for row in plan],
     }
 
@@ -81,6 +86,15 @@ async def _timed(
     began = time.perf_counter()
     assert await deadlines_loop.strike(connection, known, settings, now) == 0
     return (time.perf_counter() - began) * 1000
+
+
+async def _page(connection: AsyncConnection[Any], unit: str | None) -> float:
+    found = []
+    for _ in range(20):
+        began = time.perf_counter()
+        await clocks.board(connection, datetime.now(UTC), unit=unit, limit=101)
+        found.append((time.perf_counter() - began) * 1000)
+    return round(median(found), 2)
 
 
 def main() -> None:

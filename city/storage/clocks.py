@@ -175,7 +175,7 @@ async def board(
                    c.paused_at IS NULL AND c.due_at <= %(now)s AS overdue, i.exercise
             FROM incident_clocks c JOIN incidents i ON i.id = c.incident_id LEFT JOIN units u ON u.id = c.unit_id
             WHERE c.ended_at IS NULL
-              AND (%(unit)s::text IS NULL OR u.code = %(unit)s)
+              AND (%(unit)s::text IS NULL OR c.unit_id = (SELECT id FROM units WHERE code = %(unit)s))
               AND (%(stage)s::text IS NULL OR c.stage = %(stage)s)
               AND (%(overdue)s::boolean IS NULL OR (c.paused_at IS NULL AND c.due_at <= %(now)s) = %(overdue)s)
               AND (%(after_at)s::timestamptz IS NULL OR (c.due_at, c.id) > (%(after_at)s, %(after_id)s))

@@ -60,8 +60,10 @@ def test_nobody_acknowledges_so_the_lead_then_the_unit_above_is_urged_then_it_is
         )
     raise_alarm(town, "c02-s1")
     triage(town, NOW)
-    struck = [strike(town, NOW + minute * MINUTE) for minute in (4, 5, 6, 10, 23, 24, 29, 30, 31, 600, 601)]
-    assert struck == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0]
+    struck = [
+        strike(town, NOW + minute * MINUTE) for minute in (4, 5, 6, 10, 23, 24, 29, 30, 31, 600, 601, 9)
+    ]
+    assert struck == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0]  # in the end the machine's clock goes back
     told = rows(
         town,
         "SELECT n.purpose, u.code, n.to_lead FROM notifications n JOIN units u ON u.id = n.unit_id ORDER BY n.id",
@@ -74,7 +76,9 @@ def test_nobody_acknowledges_so_the_lead_then_the_unit_above_is_urged_then_it_is
         ("overdue", "fire-east", True),
         ("urge", "fire-hq", True),  # the highest of the two that passed meanwhile
     ]
-    kinds = [row[0] for row in rows(town, "SELECT kind FROM incident_events WHERE kind <> 'told' ORDER BY seq")]
+    kinds = [
+        row[0] for row in rows(town, "SELECT kind FROM incident_events WHERE kind <> 'told' ORDER BY seq")
+    ]
     assert kinds == ["opened", "dispatched", "urged", "urged", "reminded", "overdue", "urged", "urged"]
     assert rows(town, "SELECT urged_level, overdue_at FROM incidents") == [(2, NOW + 30 * MINUTE)]
 

@@ -34,8 +34,9 @@ CREATE TRIGGER calendar_versions_bump AFTER INSERT OR UPDATE OR DELETE ON calend
 ALTER TABLE incident_clocks ADD COLUMN calendar integer;
 CREATE INDEX incident_clocks_by_calendar ON incident_clocks (calendar)
     WHERE ended_at IS NULL AND calendar IS NOT NULL;
--- The board reads the open clocks of a unit, the most pressing first.
+-- The board reads open clocks, the most pressing first: of everybody, and of one unit.
 CREATE INDEX incident_clocks_open ON incident_clocks (due_at, id) WHERE ended_at IS NULL;
+CREATE INDEX incident_clocks_open_of_unit ON incident_clocks (unit_id, due_at, id) WHERE ended_at IS NULL;
 
 -- ── urging ────────────────────────────────────────────────────────────────────────────────────────────
 CREATE TABLE urging_steps (
