@@ -11,8 +11,9 @@ from psycopg import AsyncConnection
 
 from city.reports import NewReport
 from city.settings import Settings
-from city.storage import directory, patrol, photos, reports
-from city.storage.patrol import NewAnswer, NewCheck, NewPoint, RoutePoint
+from city.storage import directory, patrol, patrol_routes, photos, reports
+from city.storage.patrol import NewAnswer, NewCheck
+from city.storage.patrol_routes import NewPoint, RoutePoint
 from command_centre import intake
 from command_centre.actions import ActionError
 from command_centre.order_giving import invalid, sayable
@@ -74,7 +75,7 @@ async def put_route(
     expected: int | None,
 ) -> bool:
     """Write the route in the caller's transaction; True when it is new. Raises ActionError, then nothing is written."""
-    stands = await patrol.lock_route(connection, draft.code)
+    stands = await patrol_routes.lock_route(connection, draft.code)
     if expected is not None and (stands is None or stands[1] != expected):
         raise ActionError(
             "stale",
@@ -83,7 +84,7 @@ async def put_route(
         )
     worker = None
     if draft.assigned_to is not None:
-        worker = await patrol.person(connection, draft.assigned_to)
+        worker = await patrol_routes.person(connection, draft.assigned_to)
         if worker is None:
             raise invalid(
                 "assigned_to", "没有可派的人员", f"nobody who may patrol is called {draft.assigned_to!r}"
@@ -105,7 +106,7 @@ async def put_route(
             raise invalid("points.cell", f"没有网格“{cell}”", f"cell {cell!r} is not known; see /api/cells")
         cadence = point.cadence or known[point.checklist].cadence
         points.append(replace(point, cell_id=cell_id, cadence=cadence))
-    await patrol.write_route(
+    await patrol_routes.write_route(
         connection,
         code=draft.code,
         name=draft.name,
@@ -174,7 +175,7 @@ async def check(
 
 
 async def _point(connection: Connection, visit: Visit, actor: str, *, may_all: bool) -> RoutePoint:
-    point = await patrol.point(connection, visit.route, visit.point)
+    point = await patrol_routes.point(connection, visit.route, visit.point)
     if point is None:
         raise invalid("point", "路线上没有这个点位", f"route {visit.route!r} has no point {visit.point!r}")
     if point.assigned_to is not None and actor != f"user:{point.assigned_to}" and not may_all:
