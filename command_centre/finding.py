@@ -19,6 +19,7 @@ Connection = AsyncConnection[Any]
 LOOKED_BACK = timedelta(hours=72)  # alarms and merged incidents; open incidents are found however old
 ONE_TRIP_M = 300.0
 MOST_SHOWN = 20
+SHORTLIST = 40  # signs whose words are read
 _METRES_A_DEGREE = 111_000.0
 
 
@@ -89,12 +90,19 @@ async def candidates(
     )
     sensed = await stored.sensed_at(connection, sorted({row["id"] for row in rows}))
     windows = await stored.windows(connection, {row["category"] for row in rows})
-    best: dict[int, Candidate] = {}
-    for row in rows:
-        known = _known(row, sensed.get(row["id"]))
+
+    def scored(row: Mapping[str, Any], said: Mapping[str, Any] | None) -> Score:
         minutes = windows.get(row["category"])
         window = JOIN_WINDOW if minutes is None else timedelta(minutes=minutes)
-        found = _candidate(row, matching.score(told, known, window))
+        return matching.score(told, _known(row, sensed.get(row["id"]), said), window)
+
+    # Words are read only of those that place, kind and time leave in question.
+    likely = sorted(((scored(row, None).value, row) for row in rows), key=lambda one: one[0], reverse=True)
+    shortlist = [row for value, row in likely[:SHORTLIST] if value > 0]
+    said = await stored.said_of(connection, [row["sign"] for row in shortlist])
+    best: dict[int, Candidate] = {}
+    for row in shortlist:
+        found = _candidate(row, scored(row, said.get(row["sign"])))
         before = best.get(found.incident_id)
         if found.score >= matching.SUGGESTED and (before is None or _rank(found) < _rank(before)):
             best[found.incident_id] = found
@@ -117,30 +125,29 @@ def _candidate(row: Mapping[str, Any], score: Score) -> Candidate:
     )
 
 
-def _known(row: Mapping[str, Any], sensed: Mapping[str, Any] | None) -> Known:
-    """One sign with its root's alarms."""
+def _known(row: Mapping[str, Any], sensed: Mapping[str, Any] | None, said: Mapping[str, Any] | None) -> Known:
+    """One sign with its root's alarms, and what people said."""
     cells = frozenset() if row["area_id"] is None else frozenset({row["area_id"]})
-    own = (
-        () if row["longitude"] is None or row["latitude"] is None else ((row["longitude"], row["latitude"]),)
-    )
-    texts = tuple(text for text in row["texts"] if text)
-    if sensed is None:
-        return Known(
-            category=row["category"],
-            cells=cells,
-            positions=own,
-            texts=texts,
-            first_at=row["opened_at"],
-            last_at=row["last_at"],
-        )
+    own: tuple[tuple[float, float], ...] = ()
+    if row["longitude"] is not None and row["latitude"] is not None:
+        own = ((row["longitude"], row["latitude"]),)
+    first_at = last_at = row["opened_at"]
+    if said is not None:
+        last_at = max(last_at, said["last_at"])
+    standing: frozenset[int] = frozenset()
+    if sensed is not None:
+        cells |= frozenset(sensed["cells"])
+        standing = frozenset(sensed["standing"])
+        own += tuple((lon, lat) for lon, lat in sensed["positions"])
+        first_at, last_at = min(first_at, sensed["first_at"]), max(last_at, sensed["last_at"])
     return Known(
         category=row["category"],
-        cells=cells | frozenset(sensed["cells"]),
-        standing=frozenset(sensed["standing"]),
-        positions=own + tuple((lon, lat) for lon, lat in sensed["positions"]),
-        texts=texts,
-        first_at=min(sensed["first_at"], row["opened_at"]),
-        last_at=max(sensed["last_at"], row["last_at"]),
+        cells=cells,
+        standing=standing,
+        positions=own,
+        texts=tuple(text for text in said["texts"] if text) if said is not None else (),
+        first_at=first_at,
+        last_at=last_at,
     )
 
 

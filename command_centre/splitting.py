@@ -91,26 +91,34 @@ async def _apart(
         raise conflict(f"事件{gone.number}未被合并", f"incident {gone.number} is not merged", of=gone)
     known = await directory.load(connection, settings.zone)
     decided = [_restored(gone, taken, way[1], actor, text, now)]
-    part = gone.id
-    for other in way[1:]:
-        own, _ = await own_weight(connection, other)
-        if part == gone.id:
-            await stored.undo(connection, taken.id, actor, now)
+    owns = [
+        (await own_weight(connection, other))[0] for other in way[1:]
+    ]  # as long as the merge still counts
+    await stored.undo(connection, taken.id, actor, now)
+    for other, own in zip(way[1:], owns, strict=True):
         left = [gathering.read(one.brought) for one in await stored.into(connection, other.id)]
-        await stored.set_own(connection, other.id, gathering.written(own))
         weight = gathering.together(own, left)
+        await stored.set_own(connection, other.id, gathering.written(own))
         decided.append(await _lighter(connection, other, weight, gone, taken, actor, text))
         above = await stored.active(connection, other.id)
         if above is not None:
-            before = gathering.read(above.brought)
-            brings = replace(weight, due_at=before.due_at and weight.due_at)
-            await stored.set_brought(connection, above.id, gathering.written(brings))
-        part = other.id
+            await _passed_on(connection, above, weight)
     moved = await stored.bring_alarms_home(connection, gone.id)
     first = decided[0].happenings[0]
     decided[0] = replace(decided[0], happenings=(replace(first, detail={**first.detail, "alarms": moved}),))
     results = await store(connection, known, decided, now, mail=bool(settings.smtp_url))
     return results[0]
+
+
+async def _passed_on(connection: Connection, above: Merge, weight: Weight) -> None:
+    """One that is merged itself weighs less on what it went into, and goes back to its own deadline."""
+    before = gathering.read(above.brought)
+    brings = replace(weight, due_at=weight.due_at if before.due_at is not None else None)
+    due_at = weight.due_at.isoformat() if weight.due_at is not None else ""
+    clocks = [
+        {**one, "due_at": due_at} if one["stage"] == "handle" and due_at else one for one in above.clocks
+    ]
+    await stored.lighten(connection, above.id, gathering.written(brings), clocks)
 
 
 def _restored(gone: Incident, taken: Merge, other: Incident, actor: str, text: str, now: datetime) -> Change:

@@ -128,10 +128,13 @@ async def set_own(connection: Connection, into_id: int, own: Mapping[str, object
     )
 
 
-async def set_brought(connection: Connection, merge_id: int, brought: Mapping[str, object]) -> None:
-    """What a merge brings now that something left what was merged."""
+async def lighten(
+    connection: Connection, merge_id: int, brought: Mapping[str, object], clocks: Sequence[Mapping[str, str]]
+) -> None:
+    """What a merge brings, and which clocks it would give back, now that something left what was merged."""
     await connection.execute(
-        "UPDATE incident_merges SET brought = %s WHERE id = %s", (Jsonb(dict(brought)), merge_id)
+        "UPDATE incident_merges SET brought = %s, clocks = %s WHERE id = %s",
+        (Jsonb(dict(brought)), Jsonb([dict(one) for one in clocks]), merge_id),
     )
 
 

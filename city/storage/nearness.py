@@ -14,7 +14,9 @@ Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 Box = tuple[float, float, float, float]  # west, south, east, north
 
-MOST_IN_A_CELL = 40  # newest of each cell and kind that are looked at: one address cannot hide a district
+# The newest of each cell and kind that are looked at, in the cell itself and in one beside it: one address cannot
+# hide a district. What lies beside and long ago is found by its position.
+MOST_IN_A_CELL, MOST_BESIDE = 40, 12
 MOST_ALARMS_IN_A_CELL = 200
 _SPOTS = """
     WITH spots AS (
@@ -23,9 +25,15 @@ _SPOTS = """
     ),
 """
 _IN_BOX = """
-    SELECT i.id FROM incidents i WHERE i.closed_at IS NULL AND i.longitude IS NOT NULL AND i.latitude IS NOT NULL
-    AND point(i.longitude, i.latitude) <@ box(point(%(west)s, %(south)s), point(%(east)s, %(north)s))
-    LIMIT 200
+    SELECT b.id FROM (
+        SELECT i.id, i.longitude, i.latitude FROM incidents i
+        WHERE i.closed_at IS NULL AND i.longitude IS NOT NULL AND i.latitude IS NOT NULL
+            AND point(i.longitude, i.latitude) <@ box(point(%(west)s, %(south)s), point(%(east)s, %(north)s))
+            AND (%(top)s::text IS NULL OR split_part(i.category, '.', 1) = %(top)s)
+        LIMIT 400) b
+    ORDER BY point(b.longitude, b.latitude)
+        <-> point((%(west)s::float8 + %(east)s::float8) / 2, (%(south)s::float8 + %(north)s::float8) / 2)
+    LIMIT %(most)s
 """
 _CANDIDATES = "".join(
     (
@@ -34,7 +42,8 @@ _CANDIDATES = "".join(
     found AS (
         SELECT i.id FROM spots s CROSS JOIN LATERAL (
             SELECT id FROM incidents WHERE area_id = s.id AND closed_at IS NULL
-                AND split_part(category, '.', 1) = %(top)s ORDER BY opened_at DESC LIMIT %(most)s) i
+                AND split_part(category, '.', 1) = %(top)s ORDER BY opened_at DESC
+            LIMIT CASE WHEN s.id = %(cell)s THEN %(most)s ELSE %(beside)s END) i
         UNION
         SELECT i.id FROM spots s CROSS JOIN LATERAL (
             SELECT id FROM incidents WHERE area_id = s.id AND closed_at IS NULL AND opened_at >= %(since)s
@@ -51,25 +60,15 @@ _CANDIDATES = "".join(
         _IN_BOX,
         """)
     )
-    SELECT r.id, r.number, r.state, i.id AS sign, i.category, i.area_id,
-           i.longitude, i.latitude, i.opened_at,
-           coalesce(said.texts, '{}') AS texts, greatest(i.opened_at, said.last_at) AS last_at
+    SELECT r.id, r.number, r.state, i.id AS sign, i.category, i.area_id, i.longitude, i.latitude, i.opened_at
     FROM found
     JOIN incidents i ON i.id = found.id
-    CROSS JOIN LATERAL (
+    JOIN incidents r ON r.id = CASE WHEN i.merged_into IS NULL THEN i.id ELSE (
         WITH RECURSIVE way AS (
-            SELECT i.id, i.merged_into, 1 AS step
-            UNION ALL SELECT o.id, o.merged_into, step + 1 FROM way JOIN incidents o ON o.id = way.merged_into
-            WHERE step < 1000
-        ) SELECT id FROM way WHERE merged_into IS NULL
-    ) way
-    JOIN incidents r ON r.id = way.id
-    LEFT JOIN LATERAL (
-        SELECT array_agg(t.text) FILTER (WHERE t.text IS NOT NULL) AS texts, max(e.at) AS last_at FROM (
-            SELECT seq, at FROM incident_events
-            WHERE incident_id = i.id AND kind IN ('opened', 'reported') ORDER BY seq DESC LIMIT 5) e
-        LEFT JOIN incident_texts t ON t.incident_id = i.id AND t.seq = e.seq
-    ) said ON true
+            SELECT i.merged_into AS id, 1 AS step
+            UNION ALL SELECT o.merged_into, step + 1 FROM way JOIN incidents o ON o.id = way.id
+            WHERE o.merged_into IS NOT NULL AND step < 1000
+        ) SELECT id FROM way ORDER BY step DESC LIMIT 1) END
     WHERE r.closed_at IS NULL AND r.exercise = %(exercise)s AND r.id IS DISTINCT FROM %(exclude)s
       AND (%(top)s::text IS NULL OR split_part(i.category, '.', 1) = %(top)s)
     """,
@@ -89,8 +88,8 @@ async def signs_near(
 ) -> list[Row]:
     """Open incidents around a cell or in a box (west, south, east, north), and what was merged into them.
 
-    One row for each ``sign``: what was opened there, with its root's ``id``, ``number`` and ``state``, its texts, and
-    when somebody last reported to it. ``top`` is the top-level category; None = any, only since then.
+    One row for each ``sign``: what was opened there, with its root's ``id``, ``number`` and ``state``. ``top`` is the
+    top-level category; None = any, only since then.
     """
     west, south, east, north = box or (None, None, None, None)
     return await _rows(
@@ -103,6 +102,7 @@ async def signs_near(
             "exclude": exclude,
             "exercise": exercise,
             "most": MOST_IN_A_CELL,
+            "beside": MOST_BESIDE,
             "alarms": MOST_ALARMS_IN_A_CELL,
             "west": west,
             "south": south,
@@ -110,6 +110,24 @@ async def signs_near(
             "north": north,
         },
     )
+
+
+async def said_of(connection: Connection, signs: Sequence[int]) -> dict[int, Row]:
+    """By sign: ``texts`` of the newest reports that were not erased, and ``last_at``, when somebody last reported."""
+    rows = await _rows(
+        connection,
+        """
+        SELECT s.id, coalesce(array_agg(t.text) FILTER (WHERE t.text IS NOT NULL), '{}') AS texts, max(e.at) AS last_at
+        FROM unnest(%s::bigint[]) AS s (id)
+        CROSS JOIN LATERAL (
+            SELECT seq, at FROM incident_events
+            WHERE incident_id = s.id AND kind IN ('opened', 'reported') ORDER BY seq DESC LIMIT 5) e
+        LEFT JOIN incident_texts t ON t.incident_id = s.id AND t.seq = e.seq
+        GROUP BY s.id
+        """,
+        (list(signs),),
+    )
+    return {row["id"]: row for row in rows}
 
 
 async def sensed_at(connection: Connection, incident_ids: Sequence[int]) -> dict[int, Row]:
@@ -204,6 +222,7 @@ async def work_near(
         "exclude": exclude,
         "exercise": exercise,
         "most": MOST_IN_A_CELL,
+        "top": None,
     }
     return await _rows(
         connection, _WORK, {**given, "west": west, "south": south, "east": east, "north": north}

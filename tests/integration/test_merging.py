@@ -1,187 +1,50 @@
 """Two incidents become one and come apart again: nothing lost, on the record, refused without a trace."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
 
-from city.incidents import Incident
-from city.settings import Settings
+from city.incidents import Change, Happening, Incident
 from city.storage import directory, incidents
 from city.storage.changes import open_connection
-from command_centre import dispatch, merging
-from command_centre.actions import ActionError, act
+from command_centre import merging
+from command_centre.actions import ActionError
 from command_centre.recording import store
-from tests.conftest import PostgresServer
-from tests.integration.small_town import NOW, build, clear_alarm, raise_alarm, rows
-
-MINUTE = timedelta(minutes=1)
-LATER = NOW + MINUTE
-Connection = AsyncConnection[Any]
-T = TypeVar("T")
-SETTINGS = Settings(_env_file=None)
+from tests.integration.merging_town import (
+    LATER,
+    LOSSLESS,
+    MINUTE,
+    SETTINGS,
+    Connection,
+    Town,
+    acted,
+    alarms_of,
+    do,
+    founded,
+    kinds,
+    on,
+    open_clocks,
+    opened,
+    refusal,
+    rows,
+)
+from tests.integration.small_town import NOW, clear_alarm
+from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def town(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
-    """One database for all tests here; each opens incidents of its own."""
-    name = postgres_server.create_database(template=postgres_template)
-    url = postgres_server.url(name)
-    build(url)
-    with psycopg.connect(url) as connection:
-        connection.execute(
-            "INSERT INTO units (code, name, name_en, kind) VALUES ('fire-west', '西街消防站', 'West fire station', 'fire')"
-        )
-    yield url
-    postgres_server.drop_database(name)
+def town(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Town]:
+    """Of this file alone."""
+    with founded(postgres_server, postgres_template) as town:
+        yield town
 
 
-def on(url: str, work: Callable[[Connection], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with await open_connection(url, "test", autocommit=True) as connection:
-            return await work(connection)
-
-    return asyncio.run(run())
-
-
-_cells = iter(range(10_000))
-
-
-def opened(
-    url: str,
-    *devices: str,
-    category: str = "fire.smoke",
-    cell: str = "c02",
-    at: datetime = NOW,
-    exercise: bool = False,
-    text: str = "",
-) -> Incident:
-    """An incident dispatched by the list, with one standing alarm for each device."""
-    alarm_ids = [
-        raise_alarm(url, device, rule=f"r{next(_cells)}", category=category, at=at, exercise=exercise)
-        for device in devices
-    ]
-
-    async def work(connection: Connection) -> Incident:
-        async with connection.transaction():
-            known = await directory.load(connection, SETTINGS.zone)
-            cell_id = next(one for one, places in known.places.items() if places[0].code == cell)
-            matter = dispatch.Matter(category=category, cell_id=cell_id)
-            change = dispatch.opening(
-                matter,
-                dispatch.decide(matter, known, at),
-                at,
-                actor="system" if devices else "user:9",
-                source="alarm" if devices else "person",
-                title="",
-                detail={"category": category},
-                last_alarm_at=at if devices else None,
-                exercise=exercise,
-                text=text,
-            )
-            (stored,) = await store(connection, known, [change], at, mail=False)
-            await connection.execute(
-                "UPDATE alarms SET triage = 'done', incident_id = %s WHERE id = ANY(%s)",
-                (stored.id, alarm_ids),
-            )
-            return stored
-
-    return on(url, work)
-
-
-def do(
-    url: str,
-    what: str,
-    incident_id: int,
-    *,
-    reason: str = "一件事 one matter",
-    role: str = "dispatcher",
-    now: datetime = LATER,
-    version: int | None = None,
-    **fields: object,
-) -> Incident:
-    function: Callable[..., Awaitable[Incident]] = getattr(merging, what)
-    return on(
-        url,
-        lambda connection: function(
-            connection,
-            SETTINGS,
-            incident_id,
-            actor="user:1",
-            role=role,
-            unit_id=None,
-            reason=reason,
-            fields=fields,
-            now=now,
-            expected_version=version,
-        ),
-    )
-
-
-def acted(url: str, action: str, incident_id: int, *, now: datetime = LATER, **fields: object) -> Incident:
-    return on(
-        url,
-        lambda connection: act(
-            connection,
-            SETTINGS,
-            incident_id,
-            action,
-            actor="user:2",
-            role="administrator",
-            reason="r",
-            fields=fields,
-            now=now,
-        ),
-    )
-
-
-def refusal(url: str, what: str, incident_id: int, **given: Any) -> ActionError:
-    before = rows(url, "SELECT id, version, last_seq, head FROM incidents ORDER BY id")
-    with pytest.raises(ActionError) as refused:
-        do(url, what, incident_id, **given)
-    assert rows(url, "SELECT id, version, last_seq, head FROM incidents ORDER BY id") == before
-    assert refused.value.reason != str(refused.value)  # both languages
-    return refused.value
-
-
-def kinds(url: str, incident_id: int) -> list[object]:
-    return [
-        kind
-        for (kind,) in rows(
-            url, "SELECT kind FROM incident_events WHERE incident_id = %s ORDER BY seq", incident_id
-        )
-    ]
-
-
-def alarms_of(url: str, incident_id: int) -> list[object]:
-    return [
-        one for (one,) in rows(url, "SELECT id FROM alarms WHERE incident_id = %s ORDER BY id", incident_id)
-    ]
-
-
-def open_clocks(url: str, incident_id: int) -> list[tuple[object, ...]]:
-    return rows(
-        url,
-        "SELECT stage, due_at FROM incident_clocks WHERE incident_id = %s AND ended_at IS NULL ORDER BY stage",
-        incident_id,
-    )
-
-
-LOSSLESS = """
-    SELECT state, class, base_class, category, title, area_id, unit_id, reason, reason_en, source, nature, event_level,
-           steps, longitude, latitude, reported, collected_by, dispatched_at, arrived_at, handled_at, handled_by,
-           verified_at, verified_by, fed_back_at, held_state, extensions, reworks, supervised_at, waived_by, merged_into,
-           parent_id, due_at, opened_at, last_alarm_at, acknowledged_at, acknowledged_by, awaiting_since, urged_at,
-           urged_level, overdue_at, closed_at, exercise
-    FROM incidents WHERE id = %s
-"""
-
-
-def test_merge_moves_alarms_ends_clocks_and_keeps_the_owner(town: str) -> None:
+def test_merge_moves_alarms_ends_clocks_and_keeps_the_owner(town: Town) -> None:
     kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1", at=NOW - 5 * MINUTE)
     merged = do(town, "merge", gone.id, into=kept.id)
     assert (merged.state, merged.merged_into, merged.closed_at) == ("merged", kept.id, LATER)
@@ -199,7 +62,7 @@ def test_merge_moves_alarms_ends_clocks_and_keeps_the_owner(town: str) -> None:
     assert on(town, lambda connection: merging.root(connection, gone.id)) == kept.id
 
 
-def test_split_gives_everything_back(town: str) -> None:
+def test_split_gives_everything_back(town: Town) -> None:
     kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1", "c03-s2", at=NOW - 5 * MINUTE)
     acted(town, "acknowledge", gone.id)
     before = [rows(town, LOSSLESS, one.id) for one in (kept, gone)]
@@ -214,3 +77,301 @@ def test_split_gives_everything_back(town: str) -> None:
     assert [alarms_of(town, one.id) for one in (kept, gone)] == alarms_before
     assert rows(town, "SELECT count(*) FROM alarm_homes WHERE incident_id = %s", gone.id) == [(0,)]
     assert on(town, incidents.verify_all) == {}
+
+
+def test_a_reporter_follows_and_the_root_is_found_through_a_chain(town: Town) -> None:
+    first, second, third = (opened(town, device) for device in ("c02-s1", "c02-s2", "c02-k1"))
+    do(town, "merge", first.id, into=second.id)
+    do(town, "merge", second.id, into=third.id)
+    for one in (first, second, third):
+        assert on(town, lambda connection, one=one: merging.root(connection, one.id)) == third.id  # type: ignore[misc]
+    assert len(alarms_of(town, third.id)) == 3
+    late = opened(town, "c03-s1")
+    assert do(town, "merge", late.id, into=first.id).merged_into == third.id  # follows to the root
+    do(town, "split", first.id)  # from the depth of the chain
+    assert len(alarms_of(town, first.id)) == 1
+    assert len(alarms_of(town, third.id)) == 3
+    do(town, "split", second.id)
+    assert alarms_of(town, second.id) == rows_of_device(town, "c02-s2", second.id)
+    assert on(town, incidents.verify_all) == {}
+
+
+def rows_of_device(town: Town, device: str, incident_id: int) -> list[object]:
+    return [
+        one
+        for (one,) in rows(
+            town,
+            "SELECT a.id FROM alarms a JOIN devices d ON d.id = a.device_id WHERE d.code = %s AND a.incident_id = %s",
+            device,
+            incident_id,
+        )
+    ]
+
+
+def test_the_class_rises_with_a_merge_and_falls_with_the_split(town: Town) -> None:
+    kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1")
+    acted(town, "escalate", gone.id)
+    assert do(town, "merge", gone.id, into=kept.id).incident_class == "A"
+    assert rows(town, "SELECT class FROM incidents WHERE id = %s", kept.id) == [("A",)]
+    do(town, "split", gone.id)
+    assert rows(town, "SELECT class FROM incidents WHERE id = %s", kept.id) == [(kept.incident_class,)]
+
+
+def test_the_class_stays_when_something_else_came_meanwhile(town: Town) -> None:
+    kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1")
+    acted(town, "escalate", gone.id)
+    do(town, "merge", gone.id, into=kept.id)
+    another = opened(town, "c02-s2")
+    do(town, "merge", another.id, into=kept.id)
+    report_to(town, kept.id)
+    do(town, "split", gone.id)
+    assert rows(town, "SELECT class FROM incidents WHERE id = %s", kept.id) == [("A",)]
+
+
+def report_to(town: Town, incident_id: int) -> None:
+    """A citizen's report on the incident's timeline."""
+
+    async def work(connection: Connection) -> None:
+        async with connection.transaction():
+            incident = await incidents.lock(connection, incident_id)
+            assert incident is not None
+            change = Change(
+                incident=replace(incident, reported=True, version=incident.version + 1),
+                happenings=(Happening(kind="reported", actor="citizen", text="冒烟"),),
+            )
+            await store(
+                connection, await directory.load(connection, SETTINGS.zone), [change], LATER, mail=False
+            )
+
+    on(town, work)
+
+
+def test_another_unit_stays_beside_when_it_is_on_its_way_and_leaves_with_the_split(town: Town) -> None:
+    kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1")
+    acted(town, "dispatch", gone.id, unit="fire-west")
+    acted(town, "acknowledge", gone.id)
+    do(town, "merge", gone.id, into=kept.id)
+    ((west,),) = rows(town, "SELECT id FROM units WHERE code = 'fire-west'")
+    beside = "SELECT unit_id FROM incident_co_units WHERE incident_id = %s"
+    assert rows(town, beside, kept.id) == [(west,)]
+    assert "co_order" in told(town, kept.id)
+    do(town, "split", gone.id)
+    assert rows(town, beside, kept.id) == []
+
+
+def test_a_unit_that_has_not_begun_is_told_that_it_is_off_unless_it_is_kept(town: Town) -> None:
+    kept, gone, other = (opened(town, device) for device in ("c02-s1", "c03-s1", "c03-s2"))
+    for one in (gone, other):
+        acted(town, "dispatch", one.id, unit="fire-west")
+    do(town, "merge", gone.id, into=kept.id)
+    assert "decided" in told(town, gone.id)
+    assert rows(town, "SELECT unit_id FROM incident_co_units WHERE incident_id = %s", kept.id) == []
+    do(town, "merge", other.id, into=kept.id, co_unit=True)
+    assert len(rows(town, "SELECT unit_id FROM incident_co_units WHERE incident_id = %s", kept.id)) == 1
+
+
+def told(town: Town, incident_id: int) -> list[object]:
+    query = (
+        "SELECT detail ->> 'purpose' FROM incident_events"
+        " WHERE incident_id = %s AND kind IN ('told', 'nobody_told')"
+    )
+    return [purpose for (purpose,) in rows(town, query, incident_id)]
+
+
+def test_what_the_merged_one_asked_for_is_withdrawn(town: Town) -> None:
+    kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1")
+    acted(town, "extend", gone.id, unit_id=gone.unit_id, limit="30m")
+    do(town, "merge", gone.id, into=kept.id)
+    assert rows(town, "SELECT state FROM incident_requests WHERE incident_id = %s", gone.id) == [
+        ("withdrawn",)
+    ]
+
+
+def test_an_alarm_that_stands_in_the_merged_one_keeps_the_other_open(town: Town) -> None:
+    kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1")
+    do(town, "merge", gone.id, into=kept.id)
+    first, _ = alarms_of(town, kept.id)
+    clear_alarm(town.url, int(str(first)), LATER)
+    rows(town, "UPDATE incidents SET state = 'handled', steps = 5 WHERE id = %s RETURNING 1", kept.id)
+    with pytest.raises(psycopg.errors.CheckViolation, match="standing alarm"):
+        rows(
+            town,
+            "UPDATE incidents SET state = 'archived', closed_at = now() WHERE id = %s RETURNING 1",
+            kept.id,
+        )
+
+
+REFUSED: list[tuple[str, str, dict[str, Any]]] = [
+    ("conflict", "into itself", {"into": "gone"}),
+    ("invalid", "no incident", {"into": 10**9}),
+    ("invalid", "id of an incident", {"into": "x"}),
+    ("invalid", "id of an incident", {}),
+    ("invalid", "true or false", {"into": "kept", "co_unit": "yes"}),
+    ("invalid", "say why", {"into": "kept", "reason": " "}),
+    ("invalid", "none of control", {"into": "kept", "reason": "a\x00b"}),
+    ("forbidden", "role viewer", {"into": "kept", "role": "viewer"}),
+    ("forbidden", "role handler", {"into": "kept", "role": "handler"}),
+    ("stale", "read it again", {"into": "kept", "version": 99}),
+    ("conflict", "a drill", {"into": "drill"}),
+    ("conflict", "is suspended", {"into": "suspended"}),
+    ("conflict", "is archived", {"into": "archived"}),
+    ("conflict", "other way round", {"into": "handled"}),
+    ("conflict", "has no unit", {"into": "lane"}),
+]
+
+
+@pytest.fixture(scope="module")
+def cast(town: Town) -> dict[str, int]:
+    """Incidents in every state that stands in the way."""
+    made = {
+        name: opened(town, cell="c07", text="x").id
+        for name in ("gone", "kept", "suspended", "archived", "handled")
+    }
+    made["drill"] = opened(town, cell="c07", exercise=True).id
+    made["lane"] = opened(town, category="public.person", cell="d00").id
+    for statement, name in (
+        ("UPDATE incidents SET state = 'suspended', held_state = 'dispatched' WHERE id = %s", "suspended"),
+        ("UPDATE incidents SET state = 'handled' WHERE id = %s", "handled"),
+        ("UPDATE incidents SET state = 'handled', steps = 5 WHERE id = %s", "archived"),
+        ("UPDATE incidents SET state = 'archived', closed_at = now() WHERE id = %s", "archived"),
+    ):
+        rows(town, statement + " RETURNING 1", made[name])
+    return made
+
+
+@pytest.mark.parametrize(("code", "why", "given"), REFUSED, ids=[why for _, why, _ in REFUSED])
+def test_a_merge_that_cannot_be_changes_nothing(
+    town: Town, cast: dict[str, int], code: str, why: str, given: dict[str, Any]
+) -> None:
+    into = given.get("into")
+    asked = {**given, "into": cast.get(into, into) if isinstance(into, str) else into} if into else given
+    refused = refusal(town, "merge", cast["gone"], **asked)
+    assert refused.code == code
+    assert why in str(refused)
+
+
+def test_an_incident_that_does_not_exist_is_not_found(town: Town) -> None:
+    for what, given in (("merge", {"into": 1}), ("split", {}), ("link", {"parent": 1}), ("unlink", {})):
+        assert refusal(town, what, 10**9, **given).code == "not_found"
+
+
+def test_two_people_at_once_the_second_reads_how_it_stands(town: Town) -> None:
+    one, two, gone = (opened(town, device) for device in ("c02-s1", "c03-s1", "c02-k1"))
+
+    async def both(_: Connection) -> list[object]:
+        async def merged(into: int) -> Incident:
+            async with await open_connection(town.url, "test", autocommit=True) as connection:
+                return await merging.merge(
+                    connection, SETTINGS, gone.id, actor="user:1", role="dispatcher", unit_id=None, reason="r",
+                    fields={"into": into}, now=LATER,
+                )  # fmt: skip
+
+        return list(await asyncio.gather(merged(one.id), merged(two.id), return_exceptions=True))
+
+    results = on(town, both)
+    (refused,) = (result for result in results if isinstance(result, ActionError))
+    assert (refused.code, refused.state) == ("conflict", "merged")
+    assert len([result for result in results if isinstance(result, Incident)]) == 1
+
+
+def test_two_that_are_merged_into_each_other_at_once_leave_one(town: Town) -> None:
+    one, two = opened(town, "c02-s1"), opened(town, "c03-s1")
+
+    async def both(_: Connection) -> list[object]:
+        async def merged(gone: int, into: int) -> Incident:
+            async with await open_connection(town.url, "test", autocommit=True) as connection:
+                return await merging.merge(
+                    connection, SETTINGS, gone, actor="user:1", role="dispatcher", unit_id=None, reason="r",
+                    fields={"into": into}, now=LATER,
+                )  # fmt: skip
+
+        return list(
+            await asyncio.gather(merged(one.id, two.id), merged(two.id, one.id), return_exceptions=True)
+        )
+
+    results = on(town, both)
+    assert [type(result) for result in results if isinstance(result, Exception)] == [ActionError]
+    open_now = rows(
+        town, "SELECT count(*) FROM incidents WHERE id IN (%s, %s) AND closed_at IS NULL", one.id, two.id
+    )
+    assert open_now == [(1,)]
+
+
+# ── coming apart ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_ended_with_the_other_is_not_split_off_before_that_is_reopened(town: Town) -> None:
+    kept, gone = opened(town, text="a", category="fire.smoke"), opened(town, text="b")
+    do(town, "merge", gone.id, into=kept.id)
+    acted(town, "void", kept.id)
+    refused = refusal(town, "split", gone.id)
+    assert refused.code == "conflict"
+    assert "reopen" in str(refused)
+
+
+def test_a_deadline_that_passed_meanwhile_is_due_at_the_split(town: Town) -> None:
+    kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1")
+    do(town, "merge", gone.id, into=kept.id)
+    much_later = NOW + timedelta(days=3)
+    do(town, "split", gone.id, now=much_later)
+    assert dict(open_clocks(town, gone.id))["handle"] == much_later
+
+
+def test_chosen_alarms_become_an_incident_of_their_own(town: Town) -> None:
+    both = opened(town, "c02-s1", "c04-k1")
+    first, second = alarms_of(town, both.id)
+    fresh = do(town, "split", both.id, alarms=[second])
+    assert alarms_of(town, fresh.id) == [second]
+    assert alarms_of(town, both.id) == [first]
+    assert (fresh.state, fresh.category) == ("dispatched", "fire.smoke")
+    assert kinds(town, both.id)[-1] == "split_off"
+    ((detail,),) = rows(
+        town, "SELECT detail FROM incident_events WHERE incident_id = %s AND seq = 1", fresh.id
+    )
+    assert isinstance(detail, dict)
+    assert detail["split_from"] == both.number
+
+
+@pytest.mark.parametrize(
+    ("alarms", "why"),
+    [
+        ([], "name the alarms"),
+        ("all", "nothing would be left"),
+        ([10**9], "not of incident"),
+        ("x", "list of ids"),
+        ([True], "list of ids"),
+    ],
+)
+def test_alarms_that_cannot_leave_stay(town: Town, alarms: object, why: str) -> None:
+    both = opened(town, "c02-s1", "c04-k1")
+    refused = refusal(town, "split", both.id, alarms=alarms_of(town, both.id) if alarms == "all" else alarms)
+    assert refused.code == "invalid"
+    assert why in str(refused)
+
+
+def test_a_report_that_was_about_something_else_leaves_with_its_reporter(town: Town) -> None:
+    joined = opened(town, "c02-s1")
+    ((report,),) = rows(
+        town,
+        "INSERT INTO reports (tracking, tracking_digest, channel, received_at, nature, text, place, actor, "
+        " incident_id, category, area_id) SELECT '0000000000001', sha256('1'), 'web', now(), 'complaint', 'x',"
+        " 'inside', 'citizen', %s, 'fire.detection', id FROM areas WHERE code = 'c04' RETURNING id",
+        joined.id,
+    )
+    fresh = do(town, "split", joined.id, reports=[report])
+    assert rows(town, "SELECT incident_id FROM reports WHERE id = %s", report) == [(fresh.id,)]
+    assert (fresh.source, fresh.category, fresh.reported) == ("report", "fire.detection", True)
+    assert len(alarms_of(town, joined.id)) == 1
+
+
+def test_a_flood_task_stays_by_itself(town: Town) -> None:
+    task, other = opened(town, text="t"), opened(town, text="o")
+    rows(
+        town,
+        "INSERT INTO flood_tasks (kind, incident_id, area_id, to_move, deadline, reason, exercise, opened_at,"
+        " opened_by) SELECT 'evacuate', %s, id, 3, now() + interval '1 hour', 'r', false, now(), 'user:1'"
+        " FROM areas WHERE code = 'c02'"
+        " RETURNING id",
+        task.id,
+    )
+    assert "flood task" in str(refusal(town, "merge", task.id, into=other.id))
