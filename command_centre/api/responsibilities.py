@@ -1,6 +1,5 @@
-"""The responsibility list (职责清单): looked up, changed with a reason, and taken in or given out as a file."""
+"""The responsibility list (职责清单): looked up, and changed with a reason."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -8,21 +7,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path, Query, Request
 from psycopg import AsyncConnection
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from city.clocks import Stage, read_limits
 from city.directory import Directory
 from city.storage import responsibilities as stored
 from command_centre import responsibility_changes as changes
-from command_centre import responsibility_sheet as sheet
 from command_centre.api import paging, responsibility_reports
 from command_centre.api.answers import answer
 from command_centre.api.once import Key, once, tag, version
-from command_centre.api.problem import Problem, not_found
+from command_centre.api.problem import not_found
 from command_centre.api.refusals import refusable
 from command_centre.api.responsibility_reports import known_directory
-from command_centre.api.services import async_transaction, transaction
+from command_centre.api.services import async_transaction
 from command_centre.api.session import Known
 
 router = APIRouter(prefix="/api/responsibilities", tags=["responsibilities"])
@@ -40,7 +37,6 @@ Automatic = Annotated[
     Literal["all", "alarms", "none"] | None,
     Field(description="what goes without a person; null = as catalogued"),
 ]
-_CSV = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
 class Changes(BaseModel):
@@ -214,62 +210,6 @@ async def end_responsibility(
     return answer(shown, headers={"ETag": tag(shown["version"])})
 
 
-# ── as a file ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@router.get(".csv", summary="The list as responsibilities.csv", operation_id="export_responsibilities")
-def export_responsibilities(request: Request) -> Response:
-    """What holds now or is to begin. `POST /api/responsibilities/import` and a district's folder take it back."""
-    with transaction(request) as connection:
-        text = sheet.text(connection, datetime.now(UTC))
-    body = text.encode()
-    headers = {
-        "ETag": _tag_of_file(body),
-        "Cache-Control": "no-cache",
-        "Content-Disposition": 'attachment; filename="responsibilities.csv"',
-    }
-    return Response(body, 200, headers, "text/csv; charset=utf-8")
-
-
-@router.post(
-    "/import",
-    summary="Make the list what a file says",
-    operation_id="import_responsibilities",
-    openapi_extra=_CSV,
-)
-async def import_responsibilities(
-    request: Request,
-    known: Known,
-    reason: Reason,
-    *,
-    dry_run: Annotated[bool, Query(description="say what it would change, write nothing")] = False,
-    if_match: Annotated[
-        str | None, Header(max_length=64, description="ETag of GET /api/responsibilities.csv")
-    ] = None,
-) -> Response:
-    """All of it or nothing: entries that the file leaves out are ended. Columns: docs/district-files.md."""
-    body = await request.body()
-    now = datetime.now(UTC)
-    async with async_transaction(request) as connection:
-        directory = await _directory(request, connection, now)
-
-    def take() -> dict[str, Any]:
-        with transaction(request) as own:
-            if if_match not in (None, "*"):
-                sheet.lock(own)
-                if if_match != _tag_of_file(sheet.text(own, now).encode()):
-                    raise Problem(
-                        412, "the list was changed meanwhile: export it again", "清单已被他人修改，请重新导出"
-                    )
-            return sheet.take(own, directory, body, actor=known.actor, reason=reason.strip(), dry_run=dry_run)
-
-    try:
-        done = await run_in_threadpool(take)
-    except sheet.SheetError as error:
-        raise Problem(422, str(error), error.reason, problems=list(error.lines)) from error
-    return answer(done)
-
-
 # ── what is said ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -296,10 +236,6 @@ def _shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 def _tag(shown: Mapping[str, Any]) -> str:
     return tag(shown["version"])
-
-
-def _tag_of_file(exported: bytes) -> str:
-    return f'"{hashlib.sha256(exported).hexdigest()[:24]}"'
 
 
 async def _history(request: Request, entry_id: int | None, limit: int, cursor: str | None) -> Response:
