@@ -7,6 +7,7 @@ a citizen gives never is. Link-local addresses and the clouds' metadata services
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from city.contacts import ContactError
@@ -17,21 +18,55 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 _METADATA = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
 _CARRIER = ipaddress.ip_network("100.64.0.0/10")
 _MAIL_MOST = 254
-# Through apprise. Nothing that starts a program, speaks to the desktop, writes to a log or takes any address for any
-# body; what is called at the receiver's own host is in SELF_HOSTED and looked up first.
-SELF_HOSTED = frozenset({
-    "bark", "barks", "gotify", "gotifys", "matrix", "matrixs", "mmost", "mmosts", "mqtt", "mqtts", "ntfy", "ntfys",
-    "pushdeer", "pushdeers", "rocket", "rockets", "signal", "signals", "smseagle", "smseagles", "synology", "synologys",
-})  # fmt: skip
-HOSTED = frozenset({
-    "46elks", "bulksms", "clickatell", "clicksend", "d7sms", "dingtalk", "feishu", "lark", "msg91", "nexmo", "plivo",
-    "pushme", "pushplus", "qq", "schan", "sinch", "slack", "sns", "spugpush", "telnyx", "tgram", "twilio", "vonage",
-    "wecombot", "wpush", "wxpusher",
-})  # fmt: skip
-_OR_PUBLIC = frozenset(
-    {"ntfy", "ntfys", "pushdeer", "pushdeers"}
-)  # with a topic alone: the service's own server
-SCHEMES = SELF_HOSTED | HOSTED
+# Through apprise: scheme, and its plugin. Nothing that starts a program, speaks to the desktop, writes to a log or
+# takes any address for any body; what is called at the receiver's own host is in SELF_HOSTED and looked up first.
+_PLAIN: dict[str, str] = {
+    "bark": "bark.NotifyBark",
+    "gotify": "gotify.NotifyGotify",
+    "matrix": "matrix.base.NotifyMatrix",
+    "mmost": "mattermost.NotifyMattermost",
+    "mqtt": "mqtt.NotifyMQTT",
+    "ntfy": "ntfy.NotifyNtfy",
+    "pushdeer": "pushdeer.NotifyPushDeer",
+    "rocket": "rocketchat.NotifyRocketChat",
+    "signal": "signal_api.NotifySignalAPI",
+    "smseagle": "smseagle.NotifySMSEagle",
+    "synology": "synology.NotifySynology",
+}
+SELF_HOSTED: Mapping[str, str] = {
+    **_PLAIN,
+    **{f"{scheme}s": name for scheme, name in _PLAIN.items()},
+}  # and over TLS
+HOSTED: Mapping[str, str] = {
+    "46elks": "fortysixelks.Notify46Elks",
+    "bulksms": "bulksms.NotifyBulkSMS",
+    "clickatell": "clickatell.NotifyClickatell",
+    "clicksend": "clicksend.NotifyClickSend",
+    "d7sms": "d7networks.NotifyD7Networks",
+    "dingtalk": "dingtalk.NotifyDingTalk",
+    "feishu": "feishu.NotifyFeishu",
+    "lark": "lark.NotifyLark",
+    "msg91": "msg91.NotifyMSG91",
+    "plivo": "plivo.NotifyPlivo",
+    "pushme": "pushme.NotifyPushMe",
+    "pushplus": "pushplus.NotifyPushplus",
+    "qq": "qq.NotifyQQ",
+    "schan": "serverchan.NotifyServerChan",
+    "sinch": "sinch.NotifySinch",
+    "slack": "slack.NotifySlack",
+    "sns": "sns.NotifySNS",
+    "spugpush": "spugpush.NotifySpugpush",
+    "telnyx": "telnyx.NotifyTelnyx",
+    "tgram": "telegram.NotifyTelegram",
+    "twilio": "twilio.NotifyTwilio",
+    "vonage": "vonage.NotifyVonage",
+    "wecombot": "wecombot.NotifyWeComBot",
+    "wpush": "wpush.NotifyWPush",
+    "wxpusher": "wxpusher.NotifyWxPusher",
+}
+PLUGINS: Mapping[str, str] = {**SELF_HOSTED, **HOSTED}
+# With a topic alone: the service's own server.
+_OR_PUBLIC = frozenset({"ntfy", "ntfys", "pushdeer", "pushdeers"})
 
 
 def check(channel: str, address: str) -> None:
@@ -53,8 +88,8 @@ def check(channel: str, address: str) -> None:
     if channel == "webhook":
         if parts.scheme not in ("http", "https") or not host:
             raise _wrong("must start with http:// or https:// and a host", "须以 http:// 或 https:// 开头")
-    elif parts.scheme.lower() not in SCHEMES:
-        listed = ", ".join(sorted(SCHEMES))
+    elif parts.scheme.lower() not in PLUGINS:
+        listed = ", ".join(sorted(PLUGINS))
         raise _wrong(f"has a scheme that is not allowed; use one of {listed}", f"协议不在允许之列：{listed}")
 
 

@@ -67,10 +67,12 @@ def town(server_url: str, tmp_path: Path) -> tuple[str, Path]:
 
     async def build(connection: AsyncConnection[Any]) -> None:
         await connection.execute("SET session_replication_role = replica")
-        await connection.execute(
-            "TRUNCATE anchored_heads, anchors, incident_texts, incident_events, notifications, incidents,"
-            " incident_numbers RESTART IDENTITY CASCADE"
-        )
+        for table in (
+            "anchored_heads", "anchors", "incident_texts", "incident_events", "notifications", "incidents",
+            "incident_numbers",
+        ):  # fmt: skip
+            await connection.execute(f"DELETE FROM {table}")
+        await connection.execute("SELECT setval(pg_get_serial_sequence('incidents', 'id'), 1, false)")
         await connection.execute("SET session_replication_role = origin")
         for _ in range(3):
             (number,) = await incidents.take_numbers(connection, NOW.date(), 1)

@@ -1,6 +1,7 @@
 """Which addresses are called and how they are shown: no way inside by a name, and no secret outside."""
 
 import asyncio
+import importlib
 import ipaddress
 import socket
 from typing import Any
@@ -71,11 +72,14 @@ def test_what_the_districts_use_can_be_used(address: str) -> None:
     assert gateways.usable(address)
 
 
-@pytest.mark.parametrize("scheme", sorted(addresses.SCHEMES))
-def test_every_allowed_scheme_is_one_that_apprise_knows(scheme: str) -> None:
-    from apprise.plugins import N_MGR
-
-    assert scheme in N_MGR.schemas()
+def test_every_allowed_scheme_has_the_plugin_that_is_named() -> None:
+    for scheme, plugin in addresses.PLUGINS.items():
+        module, _, name = plugin.rpartition(".")
+        found = getattr(importlib.import_module(f"apprise.plugins.{module}"), name)
+        spoken: set[str] = set()
+        for protocols in (found.protocol, found.secure_protocol):
+            spoken |= {protocols} if isinstance(protocols, str) else set(protocols or ())
+        assert scheme in spoken
 
 
 def test_a_persons_own_address_names_no_host_of_its_own() -> None:
