@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,17 @@ def test_a_sheet_is_taken_in_once_and_only_while_it_is_current(centre: Centre, a
     again = send(api, text, tag=first.headers["etag"]).json()
     assert (again["written"], again["counts"]["same"]) == (0, 10)
     assert audited(centre) == [("catalogue.imported", "catalogue", "test")]
+
+
+def test_of_two_at_once_the_second_is_told(api: httpx.Client) -> None:
+    sheet = api.get("/api/categories.csv")
+    text = sheet.content.decode("utf-8-sig")
+
+    def change(word: str) -> int:
+        return send(api, f"{text}river,,{word},,C,,,投诉,,,,,,,,\n", tag=sheet.headers["etag"]).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(change, ["甲", "乙"])) == [200, 412]
 
 
 def test_a_workbook_in_a_form_is_taken_in(api: httpx.Client) -> None:
