@@ -60,11 +60,14 @@ class Windows:
     @property
     def day(self) -> timedelta:
         """How long a working day is."""
-        anchor = date(2000, 1, 1)
-        spans = (
-            datetime.combine(anchor, closes) - datetime.combine(anchor, opens) for opens, closes in self.hours
-        )
-        return sum(spans, timedelta())
+        return _open_time(tuple(self.hours))
+
+
+@lru_cache(maxsize=256)
+def _open_time(hours: tuple[tuple[time, time], ...]) -> timedelta:
+    anchor = date(2000, 1, 1)
+    spans = (datetime.combine(anchor, closes) - datetime.combine(anchor, opens) for opens, closes in hours)
+    return sum(spans, timedelta())
 
 
 @lru_cache(maxsize=256)

@@ -8,9 +8,8 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from city.directory import Directory
-from city.incidents import Change, Happening, Incident
+from city.incidents import Change, Incident
 from city.storage import alarms, changes, contacts, incidents, notifications, requests
-from city.storage.notifications import NewNotification
 from command_centre import clock_keeping, notices
 from command_centre.notify import telling
 
@@ -31,22 +30,17 @@ async def store(
     is configured. Every other incident must be locked by this transaction.
     """
     fresh = [index for index, change in enumerate(decided) if change.incident.id <= 0]
-    current = [change.incident for change in decided]
-    if fresh:
-        day = now.astimezone(directory.zone).date()
-        numbers = await incidents.take_numbers(connection, day, len(fresh))
-        numbered = [
-            replace(current[index], number=number) for index, number in zip(fresh, numbers, strict=True)
-        ]
-        ids = await incidents.insert(connection, numbered)
-        for index, incident, incident_id in zip(fresh, numbered, ids, strict=True):
-            current[index] = replace(incident, id=incident_id)
+    current = await _numbered(connection, directory, [change.incident for change in decided], fresh, now)
     settled = await clock_keeping.settle(connection, directory, current, decided, now)
     current = [incident for incident, _ in settled]
-    reachable = await _reachable(connection, list(zip(current, decided, strict=True)), mail=mail)
+    changes_of = list(zip(current, decided, strict=True))
+    reachable = await _reachable(connection, changes_of, mail=mail)
+    positions = await _positions(connection, changes_of)
     chained, orders = [], []
     for index, change in enumerate(decided):
-        told, new_orders = await _orders(connection, directory, current[index], change, reachable, now)
+        told, new_orders = telling.orders(
+            current[index], directory, change, reachable, positions.get(current[index].id), now
+        )
         one = incidents.chain(current[index], [*change.happenings, *settled[index][1], *told], now)
         current[index] = replace(current[index], last_seq=one.last_seq, head=one.head)
         chained.append(one)
@@ -78,6 +72,25 @@ async def store(
     return current
 
 
+async def _numbered(
+    connection: Connection,
+    directory: Directory,
+    current: list[Incident],
+    fresh: Sequence[int],
+    now: datetime,
+) -> list[Incident]:
+    """The incidents, those at ``fresh`` stored with their numbers and ids."""
+    if not fresh:
+        return current
+    day = now.astimezone(directory.zone).date()
+    numbers = await incidents.take_numbers(connection, day, len(fresh))
+    numbered = [replace(current[index], number=number) for index, number in zip(fresh, numbers, strict=True)]
+    ids = await incidents.insert(connection, numbered)
+    for index, incident, incident_id in zip(fresh, numbered, ids, strict=True):
+        current[index] = replace(incident, id=incident_id)
+    return current
+
+
 async def _reachable(
     connection: Connection, changes_of: Sequence[tuple[Incident, Change]], *, mail: bool
 ) -> telling.Reachable:
@@ -86,16 +99,19 @@ async def _reachable(
     return telling.Reachable(units=units, approvers=approvers, mail=mail)
 
 
-async def _orders(
-    connection: Connection,
-    directory: Directory,
-    incident: Incident,
-    change: Change,
-    reachable: telling.Reachable,
-    now: datetime,
-) -> tuple[list[Happening], list[NewNotification]]:
-    """What goes out for this change, and what the timeline says of it."""
-    if not change.tells:
-        return [], []
-    position = change.position or await incidents.coordinates(connection, incident.id)
-    return telling.orders(incident, directory, change, reachable, position, now)
+async def _positions(
+    connection: Connection, changes_of: Sequence[tuple[Incident, Change]]
+) -> dict[int, tuple[float, float]]:
+    """By incident that somebody is told of: the change's word, its own place, or its first alarm's device."""
+    known: dict[int, tuple[float, float]] = {}
+    lacking = []
+    for incident, change in changes_of:
+        if not change.tells:
+            continue
+        if change.position is not None:
+            known[incident.id] = change.position
+        elif incident.longitude is not None and incident.latitude is not None:
+            known[incident.id] = (incident.longitude, incident.latitude)
+        else:
+            lacking.append(incident.id)
+    return known | (await incidents.coordinates(connection, lacking) if lacking else {})

@@ -290,37 +290,18 @@ async def append(connection: Connection, chained: Sequence[Chained]) -> None:
             )
 
 
-async def coordinates(connection: Connection, incident_id: int) -> tuple[float, float] | None:
-    """(longitude, latitude) of its first alarm's device that has a position."""
+async def coordinates(connection: Connection, incident_ids: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """By incident: (longitude, latitude) of its first alarm's device that has a position."""
     cursor = await connection.execute(
         """
-        SELECT d.longitude, d.latitude FROM alarms a JOIN devices d ON d.id = a.device_id
-        WHERE a.incident_id = %s AND d.longitude IS NOT NULL AND d.latitude IS NOT NULL ORDER BY a.id LIMIT 1
+        SELECT DISTINCT ON (a.incident_id) a.incident_id, d.longitude, d.latitude
+        FROM alarms a JOIN devices d ON d.id = a.device_id
+        WHERE a.incident_id = ANY(%s) AND d.longitude IS NOT NULL AND d.latitude IS NOT NULL
+        ORDER BY a.incident_id, a.id
         """,
-        (incident_id,),
+        (list(incident_ids),),
     )
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row else None
-
-
-async def lock_due(
-    connection: Connection, now: datetime, urge_after_s: int, urge_levels: int, limit: int
-) -> list[Incident]:
-    """Incidents whose deadline passed unsaid, or that wait for acknowledgement past their next urging."""
-    async with connection.cursor(row_factory=class_row(Incident)) as cursor:
-        await cursor.execute(
-            _INCIDENT
-            + """
-            WHERE i.closed_at IS NULL AND (
-                (i.due_at <= %(now)s AND i.overdue_at IS NULL
-                    AND i.state IN ('filed', 'dispatched', 'acknowledged'))
-                OR (i.state = 'dispatched' AND i.acknowledged_at IS NULL AND i.urged_level < %(levels)s
-                    AND i.awaiting_since + make_interval(secs => %(after)s * (i.urged_level + 1)) <= %(now)s))
-            ORDER BY i.id LIMIT %(limit)s FOR NO KEY UPDATE OF i SKIP LOCKED
-            """,
-            {"now": now, "levels": urge_levels, "after": urge_after_s, "limit": limit},
-        )
-        return await cursor.fetchall()
+    return {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
 
 
 # ── what people read ─────────────────────────────────────────────────────────────────────────────────
