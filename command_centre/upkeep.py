@@ -42,6 +42,7 @@ KEPT: Mapping[str, timedelta] = {
     "forecast_scores": timedelta(days=400),
     "report_rates": timedelta(0),  # by their own end
     "report_refusals": timedelta(days=400),
+    "roster": timedelta(days=400),  # names and telephones of who was on duty
 }
 AS_OBSERVATIONS = ("detections", "observation_revisions", "rollups")
 

@@ -28,6 +28,7 @@ _AGED: dict[str, LiteralString] = {
     "forecast_scores": "day",
     "report_rates": "full_at",
     "report_refusals": "hour",
+    "roster": "ends",
 }
 
 
