@@ -233,6 +233,35 @@ def test_what_is_read_is_kept_until_the_register_moves_and_never_from_work_undon
     assert asyncio.run(run()) == [True, True, True, True]
 
 
+def test_rosters_move_the_directory_and_not_the_register_of_ingest(migrated_url: str) -> None:
+    build(migrated_url)
+
+    def versions() -> tuple[object, ...]:
+        return rows(
+            migrated_url,
+            "SELECT sum(version), sum(version) FILTER (WHERE slot >= 0) FROM register_versions",
+        )[0]
+
+    def write(query: str) -> None:
+        with psycopg.connect(migrated_url) as connection:
+            connection.execute(query.encode())
+
+    named = "INSERT INTO roster (unit_id, person, begins, ends) SELECT id, '李', {} FROM units WHERE code = 'fire-hq'"
+    moved = []
+    for query in (
+        named.format("'2020-01-01', '2020-01-02'"),
+        "DELETE FROM roster",  # long over
+        named.format("'2090-01-01', '2090-01-02'"),
+        "DELETE FROM roster",
+    ):
+        before = versions()
+        write(query)
+        after = versions()
+        assert before[1] == after[1]
+        moved.append(before[0] != after[0])
+    assert moved == [True, False, True, True]
+
+
 def _capacity(known: Directory) -> int | None:
     unit = known.unit_by_code("fire-east")
     return unit.capacity if unit else None

@@ -41,6 +41,7 @@ CREATE TABLE roster (
         int8range(who, who, '[]') WITH &&, tstzrange(begins, ends) WITH &&)
 );
 CREATE INDEX roster_of_unit ON roster (unit_id, ends);
+CREATE INDEX roster_by_end ON roster (ends);
 CREATE INDEX shifts_of_unit ON shifts (unit_id);
 
 -- Categories of which the nearest sister station goes, whichever street's it is: minutes count, borders do not.
@@ -53,14 +54,30 @@ INSERT INTO nearest_categories (prefix) VALUES ('fire');
 CREATE INDEX incidents_in_work ON incidents (unit_id)
     WHERE state IN ('dispatched', 'acknowledged', 'arrived', 'rework') AND NOT exercise;
 
--- Dispatch keeps all of this in memory until the register's version moves.
-CREATE TRIGGER rosters_bump AFTER INSERT OR UPDATE OR DELETE ON rosters
-    FOR EACH STATEMENT EXECUTE FUNCTION directory_changed();
+-- Dispatch keeps all of this in memory until the register's version moves. Rosters change every day: they move a slot of
+-- their own, so that ingest does not read a hundred thousand devices again for it.
+CREATE FUNCTION duty_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO register_versions AS known (slot, version) VALUES (-2, 1)
+        ON CONFLICT (slot) DO UPDATE SET version = known.version + 1;
+    RETURN NULL;
+END $$;
+-- What was over long ago may be cleaned away without anybody reading anything again.
+CREATE FUNCTION roster_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM gone WHERE ends > now() - interval '7 days') THEN
+        INSERT INTO register_versions AS known (slot, version) VALUES (-2, 1)
+            ON CONFLICT (slot) DO UPDATE SET version = known.version + 1;
+    END IF;
+    RETURN NULL;
+END $$;
 CREATE TRIGGER shifts_bump AFTER INSERT OR UPDATE OR DELETE ON shifts
-    FOR EACH STATEMENT EXECUTE FUNCTION directory_changed();
-CREATE TRIGGER roster_bump AFTER INSERT OR UPDATE OR DELETE ON roster
-    FOR EACH STATEMENT EXECUTE FUNCTION directory_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION duty_changed();
+CREATE TRIGGER roster_bump AFTER INSERT OR UPDATE ON roster
+    FOR EACH STATEMENT EXECUTE FUNCTION duty_changed();
+CREATE TRIGGER roster_delete_bumps AFTER DELETE ON roster REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION roster_deleted();
 CREATE TRIGGER nearest_categories_bump AFTER INSERT OR UPDATE OR DELETE ON nearest_categories
-    FOR EACH STATEMENT EXECUTE FUNCTION directory_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION duty_changed();
 CREATE TRIGGER units_bump_duty AFTER UPDATE OF kind, tier, capacity, fallback, hours, longitude, latitude ON units
-    FOR EACH STATEMENT EXECUTE FUNCTION directory_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION duty_changed();
