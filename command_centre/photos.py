@@ -124,7 +124,7 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     bare = Image.new("RGB", image.size)
     bare.paste(image)  # a fresh picture has no comments, profiles or positions to carry along
     out = BytesIO()
-    bare.save(out, "JPEG", quality=quality, optimize=True)
+    bare.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 
