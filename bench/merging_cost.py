@@ -11,10 +11,12 @@ import asyncio
 import random
 import statistics
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from bench.procfs import cpu_seconds
 from city.storage import migrate
 from city.storage.changes import open_connection
 from command_centre import merging
@@ -106,16 +108,33 @@ def build(url: str, count: int) -> tuple[int, int]:
     return first, cells
 
 
-async def measure(
-    url: str, first: int, cells: int, *, cell: int | None = None, rounds: int = 300
-) -> list[float]:
-    """Milliseconds of each search; a round is one report at a random place, with words and a position."""
+class Costs:
+    """Milliseconds on the clock of each search, and of processor time of them all, ours and the server's."""
+
+    def __init__(self, backend: int) -> None:
+        self.took: list[float] = []
+        self._backend = backend
+        self._ours, self._servers = time.process_time() * 1000, cpu_seconds(backend) * 1000
+
+    def line(self, name: str) -> str:
+        ours = (time.process_time() * 1000 - self._ours) / len(self.took)
+        servers = (cpu_seconds(self._backend) * 1000 - self._servers) / len(self.took)
+        cuts = statistics.quantiles(self.took, n=100)
+        return (
+            f"{name:<40} p50 {cuts[49]:5.1f} ms  p95 {cuts[94]:5.1f} ms  p99 {cuts[98]:5.1f} ms"
+            f"   processor {ours + servers:4.1f} ms ({ours:.1f} ours, {servers:.1f} the server's)"
+        )
+
+
+async def candidates(
+    name: str, url: str, first: int, cells: int, *, cell: int | None = None, rounds: int = 300
+) -> None:
+    """A round is one report at a random place, with words and a position."""
     chance = random.Random(7)
-    took = []
     async with await open_connection(url, "bench", autocommit=True) as connection:
-        for number in range(rounds + 20):
+
+        async def once() -> None:
             at = chance.randrange(cells) if cell is None else cell
-            begun = time.perf_counter()
             await merging.candidates(
                 connection,
                 category="environment.noise" if cell is not None else chance.choice(CATEGORIES),
@@ -125,27 +144,30 @@ async def measure(
                 text=chance.choice(WORDS),
                 at=NOW,
             )
-            if number >= 20:
-                took.append((time.perf_counter() - begun) * 1000)
-    return took
+
+        await _rounds(name, connection.info.backend_pid, once, rounds)
 
 
-async def measure_nearby(url: str, rounds: int = 300) -> list[float]:
-    """Milliseconds of open work near a random incident."""
+async def nearby(name: str, url: str, count: int, rounds: int = 300) -> None:
+    """A round is the open work near a random incident."""
     chance = random.Random(8)
-    took = []
     async with await open_connection(url, "bench", autocommit=True) as connection:
-        for number in range(rounds + 20):
-            begun = time.perf_counter()
-            await merging.nearby(connection, incident_id=chance.randrange(1, 100_000))
-            if number >= 20:
-                took.append((time.perf_counter() - begun) * 1000)
-    return took
+
+        async def once() -> None:
+            await merging.nearby(connection, incident_id=chance.randrange(1, count))
+
+        await _rounds(name, connection.info.backend_pid, once, rounds)
 
 
-def table(name: str, took: list[float]) -> None:
-    cuts = statistics.quantiles(took, n=100)
-    print(f"{name:<44} p50 {cuts[49]:6.1f} ms   p95 {cuts[94]:6.1f} ms   p99 {cuts[98]:6.1f} ms")
+async def _rounds(name: str, backend: int, once: Callable[[], Awaitable[None]], rounds: int) -> None:
+    for _ in range(20):
+        await once()
+    costs = Costs(backend)
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        await once()
+        costs.took.append((time.perf_counter() - begun) * 1000)
+    print(costs.line(name))
 
 
 def main() -> None:
@@ -158,12 +180,12 @@ def main() -> None:
         url = server.url(server.create_database())
         migrate.apply(url)
         first, cells = build(url, count)
-        table(f"candidates among {count:,}", asyncio.run(measure(url, first, cells)))
-        table(f"open work nearby among {count:,}", asyncio.run(measure_nearby(url)))
+        asyncio.run(candidates(f"candidates among {count:,}", url, first, cells))
+        asyncio.run(nearby(f"open work nearby among {count:,}", url, count))
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(_ONE_ADDRESS, (first, NOW, NOW + timedelta(0)))
             connection.execute("ANALYZE incidents")
-        table("candidates where one address has 10,000", asyncio.run(measure(url, first, cells, cell=0)))
+        asyncio.run(candidates("candidates where one address has 10,000", url, first, cells, cell=0))
     finally:
         server.close()
 

@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from command_centre.triage import JOIN_WINDOW, family
@@ -39,6 +39,10 @@ class Told:
     latitude: float | None = None
     text: str = ""
     at: datetime
+    parts: frozenset[str] = field(init=False, default=frozenset())  # of its text; compared with many
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", parts_of(self.text))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,10 +157,11 @@ def _time(told: Told, known: Known, window: timedelta) -> _Part:
 
 
 def _words(told: Told, known: Known) -> _Part | None:
-    """None where one side said nothing: then the words are no ground either way."""
-    if not told.text.strip() or not any(text.strip() for text in known.texts):
+    """None where one side said nothing that counts: then the words are no ground either way."""
+    others = [parts for parts in map(parts_of, known.texts) if parts]
+    if not told.parts or not others:
         return None
-    found = max(similarity(told.text, text) for text in known.texts)
+    found = max(_alike(told.parts, other) for other in others)
     percent = round(found * 100)
     value = min(1.0, found / (2 * SAME_WORDS))
     return _Part(value, (f"文字相似度{percent}%", f"words {percent}% alike"), found >= SAME_WORDS)
@@ -209,14 +214,17 @@ def similarity(one: str, other: str) -> float:
 
     Halfway between what both share of both, and of the shorter: a caller says little of what another described.
     """
-    left, right = _grams(one), _grams(other)
-    if not left or not right:
-        return 0.0
+    left, right = parts_of(one), parts_of(other)
+    return _alike(left, right) if left and right else 0.0
+
+
+def _alike(left: frozenset[str], right: frozenset[str]) -> float:
     shared = len(left & right)
     return (2 * shared / (len(left) + len(right)) + shared / min(len(left), len(right))) / 2
 
 
-def _grams(text: str) -> frozenset[str]:
+def parts_of(text: str) -> frozenset[str]:
+    """What is compared of a text; empty where it holds nothing but politeness."""
     plain = unicodedata.normalize("NFKC", text[:MOST_COMPARED]).lower()
     grams: set[str] = set()
     for run in _RUN.findall(_PARTICLES.sub(" ", _PHRASES.sub(" ", plain))):
