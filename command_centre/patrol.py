@@ -6,7 +6,7 @@ next one is owed as well, not twice.
 """
 
 import calendar as months
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Literal, get_args
@@ -76,13 +76,13 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """A check that was made. ``on_site`` None = the phone knew no position. Counts of its problems."""
+class Made:
+    """What one person found at one point in a span: sums over their checks there."""
 
     point_id: int
-    at: datetime
     actor: str
-    on_site: bool | None
+    checks: int
+    on_site: int = 0  # of the checks: within ON_SITE_M of the point
     fixed: int = 0
     reported: int = 0
     confirmed: int = 0  # of those reported: handled, verified, answered or archived
@@ -180,12 +180,11 @@ def due_at(first: date, last: date, calendar: Calendar, zone: ZoneInfo) -> datet
 
 def due(point: Point, checks: Sequence[datetime], calendar: Calendar, now: datetime, zone: ZoneInfo) -> Owed:
     """Where a point stands; ``checks`` are the times of its checks, in any order."""
-    days = {at.astimezone(zone).date() for at in checks}
+    checked = {period(point.cadence, at.astimezone(zone).date())[0] for at in checks}
     first, last = period(point.cadence, now.astimezone(zone).date())
     by = due_at(first, last, calendar, zone)
-    inside = [at for at in checks if first <= at.astimezone(zone).date() <= last]
-    missed = _missed(point, days, first, calendar, zone)
-    if inside:
+    missed = _missed(point, checked, first, calendar, zone)
+    if first in checked:
         standing: Standing = "done"
     elif by is None or by <= point.since:
         standing = "rest"
@@ -200,16 +199,19 @@ def due(point: Point, checks: Sequence[datetime], calendar: Calendar, now: datet
     )
 
 
-def _missed(point: Point, days: set[date], before: date, calendar: Calendar, zone: ZoneInfo) -> int:
-    """Periods in a row, ending with the one before, that were owed and not checked; as far as we look back."""
+def _missed(point: Point, checked: set[date], before: date, calendar: Calendar, zone: ZoneInfo) -> int:
+    """Periods in a row, ending with the one before, that were owed and not checked; as far as we look back.
+
+    ``checked`` are the first days of periods that have a check.
+    """
     missed = 0
     oldest = max(point.since.astimezone(zone).date(), before - LOOK_BACK)
     last = before - timedelta(days=1)
     while last >= oldest:
         first, end = period(point.cadence, last)
-        by = due_at(first, end, calendar, zone)
-        if any(first <= day <= end for day in days):
+        if first in checked:
             break
+        by = due_at(first, end, calendar, zone)
         if by is not None and by > point.since:
             missed += 1
         last = first - timedelta(days=1)
@@ -221,61 +223,54 @@ def _missed(point: Point, days: set[date], before: date, calendar: Calendar, zon
 
 def appraise(
     points: Sequence[Point],
-    checks: Sequence[Check],
+    made: Sequence[Made],
+    days: Mapping[int, Sequence[date]],
     calendar: Calendar,
     span: tuple[datetime, datetime],
     zone: ZoneInfo,
     by: Literal["worker", "cell", "route"],
 ) -> dict[str, Figures]:
-    """Figures of a span. Owed is what fell due in it; a check belongs to who made it, a duty to whose route it is."""
-    of: dict[int, Point] = {point.id: point for point in points}
-    key: Callable[[Point], str] = {
-        "worker": lambda point: point.worker,
-        "cell": lambda point: point.cell,
-        "route": lambda point: point.route,
-    }[by]
+    """Figures of a span. Owed is what fell due in it; a check belongs to who made it, a duty to whose route it is.
+
+    ``days`` are the district's days on which each point was checked, from the first period that the span touches.
+    """
+    of = {point.id: point for point in points}
     figures: dict[str, Figures] = {}
-    days: dict[int, set[date]] = {}
-    for check in checks:
-        if check.point_id not in of:
-            continue
-        days.setdefault(check.point_id, set()).add(check.at.astimezone(zone).date())
-        if span[0] <= check.at < span[1]:
-            name = check.actor if by == "worker" else key(of[check.point_id])
-            _count(figures.setdefault(name, Figures()), check)
+    for one in made:
+        if one.point_id in of:
+            name = one.actor if by == "worker" else getattr(of[one.point_id], by)
+            _add(figures.setdefault(name, Figures()), one)
+    periods = {cadence: list(_ending_in(cadence, calendar, span, zone)) for cadence in CADENCES}
     for point in points:
-        mine = figures.setdefault(key(point), Figures())
-        for first, last in _owed(point, calendar, span, zone):
-            mine.owed += 1
-            mine.done += any(first <= day <= last for day in days.get(point.id, ()))
+        mine = figures.setdefault(getattr(point, by), Figures())
+        checked = {period(point.cadence, day)[0] for day in days.get(point.id, ())}
+        for first, due_by in periods[point.cadence]:
+            if point.since < due_by and (point.until is None or point.until >= due_by):
+                mine.owed += 1
+                mine.done += first in checked
     return {name: found for name, found in figures.items() if found.owed or found.checks}
 
 
-def _count(figures: Figures, check: Check) -> None:
-    figures.checks += 1
-    figures.on_site += check.on_site is True
-    figures.fixed += check.fixed
-    figures.reported += check.reported
-    figures.confirmed += check.confirmed
-    figures.void += check.void
+def _add(figures: Figures, made: Made) -> None:
+    figures.checks += made.checks
+    figures.on_site += made.on_site
+    figures.fixed += made.fixed
+    figures.reported += made.reported
+    figures.confirmed += made.confirmed
+    figures.void += made.void
 
 
-def _owed(
-    point: Point, calendar: Calendar, span: tuple[datetime, datetime], zone: ZoneInfo
-) -> Iterator[tuple[date, date]]:
-    """Periods of a point whose time ended within the span, while it stood on a route."""
-    first, last = period(point.cadence, span[0].astimezone(zone).date())
+def _ending_in(
+    cadence: Cadence, calendar: Calendar, span: tuple[datetime, datetime], zone: ZoneInfo
+) -> Iterator[tuple[date, datetime]]:
+    """First day and end of the periods whose time ended within the span."""
+    first, last = period(cadence, span[0].astimezone(zone).date())
     end = span[1].astimezone(zone).date()
     while first <= end:
         by = due_at(first, last, calendar, zone)
-        if (
-            by is not None
-            and span[0] < by <= span[1]
-            and point.since < by
-            and not (point.until is not None and point.until < by)
-        ):
-            yield first, last
-        first, last = period(point.cadence, last + timedelta(days=1))
+        if by is not None and span[0] < by <= span[1]:
+            yield first, by
+        first, last = period(cadence, last + timedelta(days=1))
 
 
 def _percent(part: int, whole: int) -> int | None:

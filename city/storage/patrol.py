@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -180,25 +180,49 @@ async def appraised_points(connection: Connection, start: datetime) -> list[Row]
         return await cursor.fetchall()
 
 
-async def appraised_checks(connection: Connection, start: datetime, end: datetime, near_m: int) -> list[Row]:
-    """Checks of a span with what became of what they reported: point_id, at, actor, on_site, fixed, … void."""
+async def appraised_made(connection: Connection, start: datetime, end: datetime, near_m: int) -> list[Row]:
+    """By point and person, sums over a span: checks, on_site, fixed, reported, confirmed, void."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             """
-            SELECT c.point_id, c.observed_at AS at, c.actor, c.distance_m <= %(near)s AS on_site,
-                   count(*) FILTER (WHERE w.fixed)::int AS fixed,
-                   count(w.report_id)::int AS reported,
-                   count(*) FILTER (WHERE coalesce(m.state, i.state)
-                       IN ('handled', 'verified', 'fed_back', 'archived'))::int AS confirmed,
-                   count(*) FILTER (WHERE coalesce(m.state, i.state) = 'voided')::int AS void
-            FROM patrol_checks c LEFT JOIN patrol_answers w ON w.check_id = c.id AND w.answer = 'problem'
-            LEFT JOIN reports r ON r.id = w.report_id LEFT JOIN incidents i ON i.id = r.incident_id
-            LEFT JOIN incidents m ON m.id = i.merged_into
-            WHERE c.observed_at >= %(start)s AND c.observed_at < %(end)s GROUP BY c.id
+            WITH made AS (
+                SELECT id, point_id, actor, distance_m FROM patrol_checks
+                WHERE observed_at >= %(start)s AND observed_at < %(end)s
+            ), visits AS (
+                SELECT point_id, actor, count(*)::int AS checks,
+                       (count(*) FILTER (WHERE distance_m <= %(near)s))::int AS on_site
+                FROM made GROUP BY point_id, actor
+            ), found AS (
+                SELECT c.point_id, c.actor, (count(*) FILTER (WHERE w.fixed))::int AS fixed,
+                       count(w.report_id)::int AS reported,
+                       (count(*) FILTER (WHERE coalesce(m.state, i.state)
+                           IN ('handled', 'verified', 'fed_back', 'archived')))::int AS confirmed,
+                       (count(*) FILTER (WHERE coalesce(m.state, i.state) = 'voided'))::int AS void
+                FROM made c JOIN patrol_answers w ON w.check_id = c.id AND w.answer = 'problem'
+                LEFT JOIN reports r ON r.id = w.report_id LEFT JOIN incidents i ON i.id = r.incident_id
+                LEFT JOIN incidents m ON m.id = i.merged_into
+                GROUP BY c.point_id, c.actor
+            )
+            SELECT v.point_id, v.actor, v.checks, v.on_site, coalesce(f.fixed, 0) AS fixed,
+                   coalesce(f.reported, 0) AS reported, coalesce(f.confirmed, 0) AS confirmed,
+                   coalesce(f.void, 0) AS void
+            FROM visits v LEFT JOIN found f USING (point_id, actor)
             """,
             {"start": start, "end": end, "near": near_m},
         )
         return await cursor.fetchall()
+
+
+async def checked_days(
+    connection: Connection, start: datetime, end: datetime, zone: str
+) -> dict[int, list[date]]:
+    """By point, the district's days on which it was checked in a span."""
+    cursor = await connection.execute(
+        "SELECT point_id, array_agg(DISTINCT (observed_at AT TIME ZONE %s)::date) FROM patrol_checks"
+        " WHERE observed_at >= %s AND observed_at < %s GROUP BY point_id",
+        (zone, start, end),
+    )
+    return dict(await cursor.fetchall())
 
 
 async def names(connection: Connection) -> dict[str, str]:

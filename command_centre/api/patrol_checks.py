@@ -126,12 +126,14 @@ async def appraisal(
         only_leaders(known)
     async with async_transaction(request) as connection:
         points = await patrol.appraised_points(connection, since)
-        checks = await patrol.appraised_checks(connection, since - timedelta(days=31), to, rules.ON_SITE_M)
+        made = await patrol.appraised_made(connection, since, to, rules.ON_SITE_M)
         people = await patrol.names(connection) if by == "worker" else {}
         ground = await directory.load(connection, services(request).settings.zone)
+        days = await patrol.checked_days(connection, since - timedelta(days=31), to, ground.zone.key)
     figures = rules.appraise(
         [rules.Point(**row) for row in points],
-        [rules.Check(**row) for row in checks],
+        [rules.Made(**row) for row in made],
+        days,
         ground.calendar,
         (since, to),
         ground.zone,

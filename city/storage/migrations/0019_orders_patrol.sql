@@ -146,4 +146,5 @@ CREATE TABLE patrol_answers (
         (answer = 'problem') = (fixed OR report_id IS NOT NULL)),
     CONSTRAINT patrol_answers_fixed_or_reported CHECK (NOT (fixed AND report_id IS NOT NULL))
 );
+CREATE INDEX patrol_answers_problems ON patrol_answers (check_id) WHERE answer = 'problem';
 CREATE INDEX patrol_answers_of_report ON patrol_answers (report_id) WHERE report_id IS NOT NULL;
