@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from city.alarms import IncidentClass
-from city.clocks import End, Limits, Start
+from city.clocks import End, Limits, Stage, Start
 from city.directory import Directory, Place
 from city.incidents import Change, Happening, Incident, State, Tell, more_urgent
 from city.units import Responsibility, Unit
@@ -57,6 +57,7 @@ def decide(matter: Matter, directory: Directory, now: datetime) -> Decision:
     )
 
 
+# Long because an incident has many parts; nothing in it goes two ways.
 def opening(
     matter: Matter,
     decision: Decision,
@@ -109,15 +110,12 @@ def opening(
     given: dict[str, object] = {"reason_en": decision.reason_en, "due_at": decision.due_at.isoformat()}
     if decision.suggestion is not None:
         given["unit" if unit else "suggestion"] = decision.suggestion.code
-    first: Literal["acknowledge", "accept", "dispatch"] = (
-        "acknowledge" if unit else "accept" if waits == "registered" else "dispatch"
-    )
+    first: Stage = "acknowledge" if unit else "accept" if waits == "registered" else "dispatch"
+    opened = {**detail, "class": decision.incident_class}
     return Change(
         incident=incident,
         happenings=(
-            Happening(
-                kind="opened", actor=actor, detail={**detail, "class": decision.incident_class}, text=text
-            ),
+            Happening(kind="opened", actor=actor, detail=opened, text=text),
             Happening(kind="dispatched" if unit else "unassigned", reason=decision.reason, detail=given),
         ),
         tells=_orders(decision),
