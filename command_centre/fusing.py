@@ -8,11 +8,12 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
+from city.catalogue import family
 from city.directory import Directory
 from city.incidents import Incident
 from city.storage import fusions as stored
 from command_centre.fusion import Fusions, Ground, alarm_signal, report_signal
-from command_centre.triage import OpenIncident, family
+from command_centre.triage import OpenIncident
 from rules.definitions import RuleError, from_row
 from rules.fusion import FusionRule, Signal
 

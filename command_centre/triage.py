@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from city.alarms import IncidentClass
+from city.catalogue import family
 from city.clocks import Effect, End, Start
 from city.incidents import Change, Happening, Incident, Tell, more_urgent, raised_class
 from command_centre import fusion
@@ -24,20 +25,6 @@ JOIN_WINDOW = timedelta(minutes=30)
 TELL_AGAIN_AFTER = timedelta(minutes=2)
 MOST_CELLS = 25  # one incident spreads no further by neighbourhood
 SILENT = "device.silent"
-
-# Leaves that are matters of their own; all other leaves of a top-level category are signs of one event.
-_OWN_TOP_LEVELS = frozenset({"facility", "building", "environment", "system"})
-# Tasks a person set are no signs at all: rising water must open its own incident beside an evacuation.
-_OWN_LEAVES = frozenset(
-    {
-        "fire.electrical",
-        "fire.exit_blocked",
-        "fire.hydrant",
-        "flood.slope",
-        "flood.evacuation",
-        "flood.inspection",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,14 +124,6 @@ class Wait:
 Verdict = Open | Join | Record | Hold | Wait
 
 _NEARNESS = ("device", "gateway", "cell", "system", "neighbour")
-
-
-def family(category: str) -> str:
-    """Categories of one family are signs of one event: fire.smoke, fire.detection, not fire.hydrant."""
-    top = category.partition(".")[0]
-    if top in _OWN_TOP_LEVELS or category in _OWN_LEAVES:
-        return category
-    return top
 
 
 def decide(

@@ -162,7 +162,7 @@ def test_from_dispatch_to_archive_with_its_timeline(centre: Centre, api: httpx.C
     centre.execute("UPDATE alarms SET cleared_at = now()")
     closed = api.post(f"{path}/archive", json={"reason": "done"})
     assert closed.json()["state"] == "archived"
-    assert closed.json()["allowed"] == ["comment"]
+    assert closed.json()["allowed"] == ["reopen", "comment"]
     assert api.get("/api/incidents", params={"state": "open"}).json()["items"] == []
     events = api.get(f"{path}/timeline").json()["items"]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
