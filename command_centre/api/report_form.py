@@ -177,7 +177,7 @@ async def _form(request: Request) -> Read:
             for name, value in form.multi_items():
                 if not isinstance(value, UploadFile):
                     _into(fields, name, value)
-                elif value.size:
+                elif value.filename or value.size:  # a field where no file was chosen has neither
                     try:
                         taken.append(await photos.take(value.filename or name, await value.read()))
                     except PhotoError as error:
@@ -202,8 +202,8 @@ def _into(fields: dict[str, Any], name: str, value: str) -> None:
     if value == "":
         return
     group, mark, part = name.replace("contact_", "contact.", 1).partition(".")
-    if group == "contact" and mark:
-        fields.setdefault("contact", {})[part] = value
+    if group == "contact" and mark and isinstance(fields.setdefault("contact", {}), dict):
+        fields["contact"][part] = value
     elif name == "photos":
         fields.setdefault("photos", []).append(value)
     else:
