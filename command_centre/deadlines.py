@@ -40,7 +40,7 @@ class Struck:
 
 def struck(clock: Clock, incident: Incident, directory: Directory, now: datetime) -> Struck | None:
     """The steps of a running clock that are due at ``now`` and were not told yet; None when there is none."""
-    if clock.ended_at is not None or clock.paused_at is not None:
+    if clock.next_at is None or clock.next_at > now:  # never while it stands still or is over
         return None
     steps = clocks.ladder_of(clock, incident, directory)
     instants = clocks.instants(clock, steps, directory)
