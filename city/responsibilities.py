@@ -58,6 +58,11 @@ def in_force(entry: Responsibility, at: datetime) -> bool:
     )
 
 
+def withdrawn(entry: Responsibility) -> bool:
+    """Whether it was taken back before it began: its period is empty."""
+    return entry.valid_to is not None and entry.valid_to == entry.valid_from
+
+
 def periods_overlap(one: Period, other: Period) -> bool:
     """Whether there is an instant in both; an empty period (withdrawn before it began) holds none."""
     starts = [start for start in (one[0], other[0]) if start is not None]

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from city.directory import Directory, Place
-from city.responsibilities import ResponsibilityList, above, in_force
+from city.responsibilities import ResponsibilityList, above, in_force, withdrawn
 from city.units import Responsibility
 
 Verdict = Literal["wins", "unit_inactive", "shorter_category", "larger_place", "not_in_force"]
@@ -62,7 +62,9 @@ def reasoning(
     """Who the list names for the matter at ``at``, and why each other entry that covers it does not win."""
     codes = above(category)
     areas = [*(place.area_id for place in places), None]
-    covering = [entry for code in codes for area in areas for entry in entries.of(code, area)]
+    covering = [
+        entry for code in codes for area in areas for entry in entries.of(code, area) if not withdrawn(entry)
+    ]
     winner = next(
         (entry for entry in covering if in_force(entry, at) and entry.unit_id in directory.active), None
     )

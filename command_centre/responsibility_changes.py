@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from city.alarms import IncidentClass
 from city.clocks import LimitError, Limits, read_limits
 from city.directory import Directory
-from city.responsibilities import contradiction, period, periods_overlap
+from city.responsibilities import contradiction, period, periods_overlap, withdrawn
 from city.storage import responsibilities as stored
 from city.units import Automatic, Clock, Responsibility
 from command_centre.actions import ActionError
@@ -151,7 +151,7 @@ async def _living(
             f"条目已被他人修改（版本{version}），请刷新",
             f"the entry is at version {version}, not {expected}: read it again",
         )
-    if entry.valid_to is not None and entry.valid_to <= now:
+    if withdrawn(entry) or (entry.valid_to is not None and entry.valid_to <= now):
         raise ActionError(
             "conflict", "该条目已失效，请另立一条", "the entry has ended; write a new one instead"
         )

@@ -33,7 +33,8 @@ _SHOWN = """
     FROM responsibilities r JOIN units u ON u.id = r.unit_id LEFT JOIN areas a ON a.id = r.area_id
     LEFT JOIN categories c ON c.code = r.category LEFT JOIN users p ON r.begun_by = 'user:' || p.id
 """
-_LIVING = "(r.valid_to IS NULL OR r.valid_to > %(at)s)"
+# Not over, and not withdrawn before it began.
+LIVING = "(r.valid_to IS NULL OR r.valid_to > %(at)s AND coalesce(r.valid_from < r.valid_to, true))"
 
 
 class ResponsibilityError(CityError):
@@ -77,7 +78,7 @@ async def living(connection: Connection, at: datetime) -> list[Responsibility]:
     """Every entry that holds at ``at`` or is to begin later, in the order they were written."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            f"SELECT {COLUMNS} FROM responsibilities r WHERE {_LIVING} ORDER BY r.id",  # noqa: S608 - constants
+            f"SELECT {COLUMNS} FROM responsibilities r WHERE {LIVING} ORDER BY r.id",  # noqa: S608 - constants
             {"at": at},
         )
         return [entry_of(row) for row in await cursor.fetchall()]
@@ -105,7 +106,7 @@ async def page(  # each is one filter of the list
 
     ``category`` is itself and what lies below, ``area`` a code, ``unit`` a code of lead or co-handler.
     """
-    conditions = [_LIVING, "(%(category)s::text IS NULL OR r.category = %(category)s"
+    conditions = [LIVING, "(%(category)s::text IS NULL OR r.category = %(category)s"
                   " OR starts_with(r.category, %(category)s || '.'))"]  # fmt: skip
     if at is not None:
         conditions.append("(r.valid_from IS NULL OR r.valid_from <= %(at)s)")

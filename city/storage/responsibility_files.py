@@ -1,6 +1,6 @@
 """The responsibility list as a whole file: taken in by an import or by a person, and read back for an export."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow, dict_row
 
 from city.responsibility_files import ListedResponsibility, resolved
 from city.responsibility_plan import Plan, plan
-from city.storage.responsibilities import COLUMNS, LIST_LOCK, entry_of, values_of
+from city.storage.responsibilities import COLUMNS, LIST_LOCK, LIVING, entry_of, values_of
 from city.units import Responsibility
 
 FILE_ACTORS = [
@@ -28,8 +28,8 @@ def living(connection: Connection[TupleRow], at: datetime) -> list[Responsibilit
     """Every entry that holds at ``at`` or is to begin later, whose unit works."""
     return _entries(
         connection,
-        "JOIN units u ON u.id = r.unit_id AND u.active WHERE r.valid_to IS NULL OR r.valid_to > %s ORDER BY r.id",
-        (at,),
+        f"JOIN units u ON u.id = r.unit_id AND u.active WHERE {LIVING} ORDER BY r.id",
+        {"at": at},
     )
 
 
@@ -67,7 +67,7 @@ def planned(
         )
         for line in listed
     ]
-    present = _entries(connection, "WHERE r.valid_to IS NULL OR r.valid_to > %s ORDER BY r.id", (at,))
+    present = _entries(connection, f"WHERE {LIVING} ORDER BY r.id", {"at": at})
     if over_people:
         return plan(wanted, present, at)
     return plan(wanted, present, at, persons=_persons(connection, at), ended_by_people=_ended(connection, at))
@@ -97,9 +97,9 @@ def now(connection: Connection[TupleRow]) -> datetime:
 
 def _persons(connection: Connection[TupleRow], at: datetime) -> set[tuple[str, int | None]]:
     rows = connection.execute(
-        "SELECT category, area_id FROM responsibilities WHERE (valid_to IS NULL OR valid_to > %s)"
-        " AND (begun_by <> ALL (%s) OR ended_by <> ALL (%s))",
-        (at, FILE_ACTORS, FILE_ACTORS),
+        f"SELECT r.category, r.area_id FROM responsibilities r WHERE {LIVING}"  # noqa: S608 - a constant
+        " AND (r.begun_by <> ALL (%(files)s) OR r.ended_by <> ALL (%(files)s))",
+        {"at": at, "files": FILE_ACTORS},
     )
     return {(row[0], row[1]) for row in rows}
 
@@ -108,15 +108,15 @@ def _ended(connection: Connection[TupleRow], at: datetime) -> list[Responsibilit
     """Entries of a file that a person ended, where no file has begun another since."""
     return _entries(
         connection,
-        """WHERE r.valid_to <= %s AND r.begun_by = ANY (%s) AND r.ended_by <> ALL (%s) AND NOT EXISTS (
+        f"""WHERE NOT {LIVING} AND r.begun_by = ANY (%(files)s) AND r.ended_by <> ALL (%(files)s) AND NOT EXISTS (
             SELECT FROM responsibilities later WHERE later.category = r.category AND later.id > r.id
-                AND later.area_id IS NOT DISTINCT FROM r.area_id AND later.begun_by = ANY (%s))""",
-        (at, FILE_ACTORS, FILE_ACTORS, FILE_ACTORS),
+                AND later.area_id IS NOT DISTINCT FROM r.area_id AND later.begun_by = ANY (%(files)s))""",  # noqa: S608 - a constant
+        {"at": at, "files": FILE_ACTORS},
     )
 
 
 def _entries(
-    connection: Connection[TupleRow], condition: str, values: Sequence[object]
+    connection: Connection[TupleRow], condition: str, values: Mapping[str, object]
 ) -> list[Responsibility]:
     cursor = connection.cursor(row_factory=dict_row)
     cursor.execute(f"SELECT {COLUMNS} FROM responsibilities r {condition}", values)  # noqa: S608 - constants of this file

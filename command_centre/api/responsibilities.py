@@ -226,11 +226,12 @@ async def _one(connection: AsyncConnection[Any], entry_id: int) -> dict[str, Any
 
 def _shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     planned = row["valid_from"] is not None and row["valid_from"] > now
+    withdrawn = row["valid_to"] is not None and row["valid_to"] == row["valid_from"]
     over = row["valid_to"] is not None and row["valid_to"] <= now
     return {
         **row,
         "limits": {stage: str(limit) for stage, limit in read_limits(row["limits"]).items()},
-        "state": "ended" if over else "planned" if planned else "in_force",
+        "state": "withdrawn" if withdrawn else "ended" if over else "planned" if planned else "in_force",
     }
 
 

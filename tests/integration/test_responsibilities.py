@@ -294,7 +294,10 @@ def test_an_entry_that_has_not_begun_is_written_over_and_withdrawn(api: httpx.Cl
     end = (tomorrow + DAY).isoformat()
     after = api.patch(address, json={"unit": "ub", "valid_to": end, "reason": "改"}).json()
     assert (after["id"], after["unit"], after["version"]) == (made["id"], "ub", made["version"] + 1)
-    assert api.delete(address, params={"reason": "撤"}).json()["valid_to"] == after["valid_from"]
+    withdrawn = api.delete(address, params={"reason": "撤"}).json()
+    assert (withdrawn["state"], withdrawn["valid_to"]) == ("withdrawn", after["valid_from"])
+    problem(api.patch(address, json={"unit": "ua", "reason": "再"}), 409)
+    assert api.get("/api/responsibilities", params={"category": "road.hole"}).json()["items"] == []
     assert api.get(f"{address}/history").json()["items"][0]["action"] == "withdrawn"
 
 
@@ -487,11 +490,10 @@ def test_the_past_is_simulated_by_the_list_of_then(api: httpx.Client, url: str) 
 
 
 def test_gaps_and_overlaps_are_reported(api: httpx.Client, url: str) -> None:
-    found = api.get("/api/responsibilities/gaps", params={"at": LONG_AGO.isoformat()}).json()
-    fire = [(one["category"], one["place"]) for one in found["items"] if one["category"] in ("fire", None)]
+    found = api.get("/api/responsibilities/gaps").json()
     assert found["cells"] == 11
     assert found["pairs"] == found["leaves"] * 11
-    assert [place["code"] for _, place in fire] == ["s2"]  # East Street's crew has it since ever
+    assert [one["place"]["code"] for one in found["items"] if one["category"] == "fire"] == ["s2"]
 
     overlaps = api.get("/api/responsibilities/overlaps").json()["items"]
     assert [one for one in overlaps if one["kind"] == "unit_inactive"] == []
@@ -509,83 +511,74 @@ def test_gaps_and_overlaps_are_reported(api: httpx.Client, url: str) -> None:
 # ── as a file ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_file_is_tried_and_then_taken_in_whole(any_town: Centre) -> None:
-    api = any_town.client
+def test_a_file_is_tried_and_then_taken_in_whole(api: httpx.Client) -> None:
     exported = api.get("/api/responsibilities.csv")
-    assert exported.text.splitlines()[1:] == ["fire,street,s1,fire-east,,,,,,,,"]
-    send = {"content": exported.content, "headers": {"If-Match": exported.headers["etag"]}}
-    same = api.post("/api/responsibilities/import", params={"reason": "同"}, **send)  # type: ignore[arg-type]  # both keys are httpx's
-    assert (same.json()["begun"], same.json()["ended"]) == (0, 0)
+    assert "fire,street,s1,fire-east,,,,,,,," in exported.text.splitlines()
 
+    def take(content: bytes, *, dry_run: bool = False, tag: str = "*") -> httpx.Response:
+        query = {"reason": "年度", "dry_run": dry_run}
+        return api.post(
+            "/api/responsibilities/import", params=query, content=content, headers={"If-Match": tag}
+        )
+
+    same = take(exported.content, dry_run=True, tag=exported.headers["etag"]).json()
+    assert (same["begun"], same["dry_run"]) == (0, True)
+
+    lines = ["fire,,,ua,,,,ub;uc,,,,", "fire.smoke,street,s1,fire-east,,,,,,,,"]
     text = b"category,area_layer,area,unit,co_units\nfire,,,ua,ub;uc\nfire.smoke,street,s1,fire-east,\n"
-    tried = api.post(
-        "/api/responsibilities/import", params={"reason": "试", "dry_run": True}, content=text
-    ).json()
-    assert (tried["lines"], tried["begun"], tried["ended"], tried["dry_run"]) == (2, 2, 1, True)
+    tried = take(text, dry_run=True).json()
+    assert (tried["lines"], tried["begun"], tried["dry_run"]) == (2, 2, True)
     assert [one["unit"] for one in tried["begin"]] == ["ua", "fire-east"]
+    assert ("fire", "s1") in [(one["category"], one["area"]) for one in tried["end"]]
     assert api.get("/api/responsibilities.csv").content == exported.content
 
-    done = api.post("/api/responsibilities/import", params={"reason": "年度"}, content=text).json()
-    assert done == tried | {"dry_run": False, "begin": done["begin"]}
-    assert api.get("/api/responsibilities.csv").text.splitlines()[1:] == [
-        "fire,,,ua,,,,ub;uc,,,,",
-        "fire.smoke,street,s1,fire-east,,,,,,,,",
-    ]
-    stale = api.post("/api/responsibilities/import", params={"reason": "旧"}, **send)  # type: ignore[arg-type]  # as above
-    problem(stale, 412)
-    for bad, words in [
-        ("category,unit\nfir,ua\nfire,nobody\n", ["category = 'fir'", "unit = 'nobody'"]),
-        ("category,unit\n", ["holds no entry"]),
-        ("category,unit,co_units\nfire,ua,gone\n", ["co_units = 'gone'"]),
-        (
-            "category,area_layer,area,unit,co_units\nfire,,,ua,ub\nfire,street,s1,ub,ua\n",
-            ["co_units of ua -> ub -> ua"],
-        ),
-    ]:
-        refused = problem(
-            api.post("/api/responsibilities/import", params={"reason": "错"}, content=bad.encode()), 422
-        )
+    done = take(text, tag=exported.headers["etag"]).json()
+    assert (done["begun"], done["ended"], done["dry_run"]) == (2, tried["ended"], False)
+    assert api.get("/api/responsibilities.csv").text.splitlines()[1:] == lines
+    problem(take(text, tag=exported.headers["etag"]), 412)
+    for bad, words in WRONG_FILES:
+        refused = problem(take(bad.encode()), 422)
         assert len(refused["problems"]) == len(words)
         assert all(word in line for word, line in zip(words, refused["problems"], strict=True))
-    assert len(api.get("/api/responsibilities.csv").text.splitlines()) == 3
+    assert api.get("/api/responsibilities.csv").text.splitlines()[1:] == lines
+    assert take(exported.content).status_code == 200
+    assert api.get("/api/responsibilities.csv").content == exported.content
 
 
-@pytest.fixture
-def any_town(migrated_url: str) -> Iterator[Centre]:
-    """A list of its own, since a file replaces all of it."""
-    build(migrated_url)
-    with psycopg.connect(migrated_url, autocommit=True) as connection:
-        connection.execute(MORE)
-    with running(migrated_url) as made:
-        yield made
+WRONG_FILES = [
+    ("category,unit\nfir,ua\nfire,nobody\n", ["category = 'fir'", "unit = 'nobody'"]),
+    ("category,unit\n", ["holds no entry"]),
+    ("category,unit,co_units\nfire,ua,gone\n", ["co_units = 'gone'"]),
+    (
+        "category,area_layer,area,unit,co_units\nfire,,,ua,ub\nfire,street,s1,ub,ua\n",
+        ["co_units of ua -> ub -> ua"],
+    ),
+]
 
 
-def test_an_import_leaves_what_people_decided(migrated_url: str) -> None:
-    build(migrated_url)
+def test_an_import_leaves_what_people_decided(url: str) -> None:
     begin = "INSERT INTO responsibilities (category, unit_id, valid_from) SELECT %s, id, %s FROM units WHERE code = %s"
-    with psycopg.connect(migrated_url, autocommit=True) as connection:
-        connection.execute(MORE)
-        for category in ("tree", "park"):
+    with psycopg.connect(url) as connection:
+        for category in ("kept.a", "kept.b"):
             connection.execute(begin, (category, LONG_AGO, "ua"))
-    with psycopg.connect(migrated_url) as connection:
         connection.execute("SELECT set_config('city.actor', 'user:1', true)")
-        connection.execute("UPDATE responsibilities SET valid_to = now() WHERE category IN ('tree', 'park')")
+        connection.execute("UPDATE responsibilities SET valid_to = now() WHERE category LIKE 'kept.%'")
         ((now,),) = connection.execute("SELECT now()").fetchall()
-        connection.execute(begin, ("park", now, "ub"))
-    line = files.ListedResponsibility(
-        where="",
-        category="tree",
-        area_layer=None,
-        area=None,
-        unit="ua",
-        incident_class=None,
-        limit_minutes=None,
-        clock=None,
-    )
-    with psycopg.connect(migrated_url) as connection:
+        connection.execute(begin, ("kept.b", now, "ub"))
+        line = files.ListedResponsibility(
+            where="",
+            category="kept.a",
+            area_layer=None,
+            area=None,
+            unit="ua",
+            incident_class=None,
+            limit_minutes=None,
+            clock=None,
+        )
         found = files.planned(connection, [line], over_people=False)
-        assert [one.category for one in found.end] == ["fire"]  # in no file any more, and nobody's own
-        assert (found.begin, found.kept) == ((), (("tree", None),))
+        assert (found.begin, found.kept) == ((), (("kept.a", None),))
+        assert "kept.b" not in {one.category for one in found.end}
         over = files.planned(connection, [line], over_people=True)
-        assert {one.category for one in over.end} == {"fire", "park"}
-        assert [one.category for one in over.begin] == ["tree"]
+        assert [one.category for one in over.begin] == ["kept.a"]
+        assert "kept.b" in {one.category for one in over.end}
+        connection.rollback()
