@@ -191,6 +191,7 @@ async def _merged(
             co_units=stay,
         ),
     )
+    await stored.set_opened(connection, kept.id, weight.opened_at)
     moved = await stored.move_alarms(connection, gone.id, kept.id)
     asked = await requests.of_incident(connection, gone.id)
     into: dict[str, object] = {"into": kept.number, "incident": kept.id, "from": gone.state, "alarms": moved}

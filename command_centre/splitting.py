@@ -99,6 +99,7 @@ async def _apart(
         left = [gathering.read(one.brought) for one in await stored.into(connection, other.id)]
         weight = gathering.together(own, left)
         await stored.set_own(connection, other.id, gathering.written(own))
+        await stored.set_opened(connection, other.id, weight.opened_at)
         decided.append(await _lighter(connection, other, weight, gone, taken, actor, text))
         above = await stored.active(connection, other.id)
         if above is not None:

@@ -145,6 +145,11 @@ async def undo(connection: Connection, merge_id: int, by: str, now: datetime) ->
     )
 
 
+async def set_opened(connection: Connection, incident_id: int, opened_at: datetime) -> None:
+    """When its matter began, which only a merge or a split moves; the incident is locked and stored right after."""
+    await connection.execute("UPDATE incidents SET opened_at = %s WHERE id = %s", (opened_at, incident_id))
+
+
 async def came_since(connection: Connection, incident_id: int, seq: int) -> bool:
     """Whether anything of its own came to this incident after that event, or somebody raised it."""
     cursor = await connection.execute(

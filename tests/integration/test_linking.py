@@ -87,7 +87,7 @@ def asked(
         "text": text,
         "at": LATER,
     } | given
-    return on(town, lambda connection: merging.candidates(connection, **asked_for))  # type: ignore[arg-type]  # as above
+    return on(town, lambda connection: merging.candidates(connection, **asked_for))
 
 
 def test_the_caller_belongs_to_the_fire_and_the_drain_does_not(town: Town) -> None:

@@ -57,6 +57,7 @@ def test_merge_moves_alarms_ends_clocks_and_keeps_the_owner(town: Town) -> None:
     assert (state, unit) == ("dispatched", kept.unit_id)
     assert due_at == gone.due_at  # due as early as the earliest of both
     assert ("handle", gone.due_at) in open_clocks(town, kept.id)
+    assert rows(town, "SELECT opened_at FROM incidents WHERE id = %s", kept.id) == [(gone.opened_at,)]
     assert "merged" in kinds(town, gone.id)
     assert "merged_in" in kinds(town, kept.id)
     assert on(town, lambda connection: merging.root(connection, gone.id)) == kept.id
@@ -84,7 +85,7 @@ def test_a_reporter_follows_and_the_root_is_found_through_a_chain(town: Town) ->
     do(town, "merge", first.id, into=second.id)
     do(town, "merge", second.id, into=third.id)
     for one in (first, second, third):
-        assert on(town, lambda connection, one=one: merging.root(connection, one.id)) == third.id  # type: ignore[misc]
+        assert on(town, lambda connection, one=one: merging.root(connection, one.id)) == third.id
     assert len(alarms_of(town, third.id)) == 3
     late = opened(town, "c03-s1")
     assert do(town, "merge", late.id, into=first.id).merged_into == third.id  # follows to the root
@@ -93,6 +94,28 @@ def test_a_reporter_follows_and_the_root_is_found_through_a_chain(town: Town) ->
     assert len(alarms_of(town, third.id)) == 3
     do(town, "split", second.id)
     assert alarms_of(town, second.id) == rows_of_device(town, "c02-s2", second.id)
+    assert on(town, incidents.verify_all) == {}
+
+
+def test_what_leaves_the_middle_of_a_chain_takes_its_weight_with_it(town: Town) -> None:
+    """A into B, B into C; A comes out first, then B: each is as it was, and so is C after each step."""
+    urgent, middle, end = (
+        opened(town, "c02-s1", at=NOW - 3 * MINUTE),
+        opened(town, "c02-s2"),
+        opened(town, "c02-k1"),
+    )
+    acted(town, "escalate", urgent.id)
+    weights = "SELECT class, opened_at, due_at FROM incidents WHERE id = %s"
+    before = {one.id: rows(town, weights, one.id) for one in (urgent, middle, end)}
+    do(town, "merge", urgent.id, into=middle.id)
+    do(town, "merge", middle.id, into=end.id)
+    assert rows(town, weights, end.id) == [("A", urgent.opened_at, urgent.due_at)]
+    do(town, "split", urgent.id)
+    assert rows(town, weights, end.id) == before[end.id]
+    do(town, "split", middle.id)
+    for one in (urgent, middle, end):
+        assert rows(town, weights, one.id) == before[one.id]
+        assert ("handle", before[one.id][0][2]) in open_clocks(town, one.id)
     assert on(town, incidents.verify_all) == {}
 
 

@@ -72,7 +72,7 @@ def _nothing_is_lost(town: Town, cast: list[Incident], homes: dict[object, int])
     """Every alarm answers to the root of its home, every way ends at something open, and each has one owner."""
     now = dict(rows(town, "SELECT id, incident_id FROM alarms WHERE id = ANY(%s)", list(homes)))
     for alarm, home in homes.items():
-        way = on(town, lambda connection, home=home: merging.way(connection, home))  # type: ignore[misc]
+        way = on(town, lambda connection, home=home: merging.way(connection, home))
         assert now[alarm] == way[-1]
         assert len(way) == len(set(way)) <= len(cast)
     states = rows(

@@ -33,7 +33,7 @@ def test_a_weight_is_read_as_it_was_written(weight: Weight) -> None:
 @given(weights, st.lists(weights, max_size=5), st.randoms(use_true_random=False))
 def test_the_order_of_merges_does_not_matter(own: Weight, others: list[Weight], chance: object) -> None:
     shuffled = list(others)
-    chance.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    chance.shuffle(shuffled)
     assert together(own, others) == together(own, shuffled)
 
 
