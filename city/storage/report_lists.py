@@ -40,6 +40,25 @@ async def listed(connection: Connection, report_id: int) -> Row | None:
         return await cursor.fetchone()
 
 
+async def of_incident(connection: Connection, incident_id: int) -> list[Row]:
+    """Reports of an incident and of what was merged into it, oldest first."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            """
+            WITH RECURSIVE merged AS (
+                SELECT id, 1 AS depth FROM incidents WHERE id = %s
+                UNION ALL
+                SELECT i.id, merged.depth + 1 FROM merged JOIN incidents i ON i.merged_into = merged.id
+                WHERE merged.depth < 100
+            )
+            """
+            + _LISTED
+            + " WHERE r.incident_id IN (SELECT id FROM merged) ORDER BY r.id LIMIT 1000",
+            (incident_id,),
+        )
+        return await cursor.fetchall()
+
+
 async def page(
     connection: Connection,
     *,

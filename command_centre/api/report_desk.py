@@ -17,7 +17,7 @@ from command_centre import following, report_checks
 from command_centre.api import paging, turnstile
 from command_centre.api.answers import answer
 from command_centre.api.once import tag, version
-from command_centre.api.problem import Problem
+from command_centre.api.problem import Problem, not_found
 from command_centre.api.refusals import refusable
 from command_centre.api.report_form import ReportContact
 from command_centre.api.reports import of_tracking, staff
@@ -25,6 +25,7 @@ from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
 
 router = APIRouter(prefix="/api/reports", tags=["reports"])
+of_incidents = APIRouter(prefix="/api/incidents", tags=["reports"])
 
 Connection = AsyncConnection[Any]
 
@@ -168,3 +169,15 @@ async def erase(request: Request, tracking: str, body: Erasure, known: Known) ->
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "tracking": spoken(str(row["tracking"]))}
+
+
+@of_incidents.get(
+    "/{incident_id}/reports", summary="What was reported of an incident", operation_id="list_incident_reports"
+)
+async def list_of_incident(request: Request, incident_id: int) -> Response:
+    """With digests of photos, oldest first; those of incidents merged into it too. At most 1,000."""
+    async with async_transaction(request) as connection:
+        if await reports.standing(connection, incident_id) is None:
+            raise not_found("incident", "事件", incident_id)
+        rows = await report_lists.of_incident(connection, incident_id)
+    return answer({"items": [_shown(row) for row in rows], "next": None})

@@ -447,6 +447,9 @@ def test_a_merged_report_is_followed_in_the_incident_that_goes_on(centre: Centre
     act(centre, gone, "merge", into=kept, reason="同一处")
     act(centre, kept, "dispatch", unit="U1", reason="their street")
     assert citizen.sees(one["tracking"])["state"]["code"] == "dispatched"
+    of_both = centre.client.get(f"/api/incidents/{kept}/reports").json()["items"]
+    assert [row["tracking"] for row in of_both] == [one["tracking"], other["tracking"]]
+    problem(centre.client.get("/api/incidents/999999/reports"), 404)
     told = centre.execute(
         "SELECT incident_id, body ->> 'template' FROM notifications WHERE address = '13700000002' ORDER BY id"
     )
