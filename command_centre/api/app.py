@@ -76,6 +76,7 @@ ROUTERS = (
     open311.keys_router,
     reports.router,
     report_desk.router,
+    report_desk.of_incidents,
     tracking.router,
     photos.router,
     intake.router,
