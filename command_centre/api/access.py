@@ -104,6 +104,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/incidents/{incident_id}/nearby"): "dispatcher",
     ("POST", "/api/incidents/{incident_id}/{action}"): "worker",  # which of them: workflow.TABLE
     ("GET", "/api/requests"): "worker",
+    ("GET", "/api/incidents/{incident_id}/reports"): "worker",
     ("POST", "/api/reports"): "anyone",
     ("GET", "/api/reports"): "hotline",
     ("GET", "/api/reports/{tracking}"): "anyone",
