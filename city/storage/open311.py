@@ -28,6 +28,7 @@ _REQUESTS = """
         WHERE (%(ids)s::text[] IS NOT NULL AND o.id = ANY(%(ids)s))
            OR (%(ids)s::text[] IS NULL AND o.requested_at BETWEEN %(start)s AND %(end)s
                AND NOT r.exercise AND (%(services)s::text[] IS NULL OR o.service_code = ANY(%(services)s)))
+        ORDER BY o.requested_at DESC, o.id LIMIT CASE WHEN %(open)s AND %(closed)s THEN %(limit)s::integer END
     ), way AS (
         SELECT w.id AS request_id, i.id, i.merged_into, 0 AS steps
         FROM wanted w JOIN incidents i ON i.id = w.incident_id
