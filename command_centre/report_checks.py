@@ -11,7 +11,7 @@ from command_centre.actions import ActionError
 from command_centre.workflow import usable_text
 
 MOST_PHOTOS = 5
-_MACHINES = ("device", "system")  # what machines say of themselves; nobody reports it
+MACHINES = ("device", "system")  # what machines say of themselves; nobody reports it
 _CHANNEL = re.compile(r"[a-z][a-z0-9_]{1,30}")
 _PHONE = re.compile(r"\+?[0-9][0-9 ()\-]{3,23}[0-9]")
 _EMAIL = re.compile(r"[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]{1,190}\.[^@\s,;<>\".]{2,63}")
@@ -56,7 +56,7 @@ def category(code: str | None, directory: Directory, *, citizen: bool) -> None:
     if code is None:
         return
     known = directory.categories.get(code)
-    if known is None or (citizen and code.partition(".")[0] in _MACHINES):
+    if known is None or (citizen and code.partition(".")[0] in MACHINES):
         raise wrong(
             "category", "不在目录中，可留空", "is not in the catalogue; leave it out when you do not know it"
         )

@@ -54,6 +54,9 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/wall"): "public",
     ("GET", "/desk"): "public",
     ("GET", "/login"): "public",
+    ("GET", "/report"): "public",
+    ("GET", "/track"): "public",
+    ("GET", "/track/{tracking}"): "public",
     ("GET", "/assets/{path:path}"): "public",
     ("GET", "/api/wall/map"): "public",
     ("GET", "/api/stations"): "public",
@@ -105,6 +108,8 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/incidents/{incident_id}/{action}"): "worker",  # which of them: workflow.TABLE
     ("GET", "/api/requests"): "worker",
     ("GET", "/api/incidents/{incident_id}/reports"): "worker",
+    ("GET", "/api/report-categories"): "public",
+    ("POST", "/api/candidates"): "hotline",
     ("POST", "/api/reports"): "anyone",
     ("GET", "/api/reports"): "hotline",
     ("GET", "/api/reports/{tracking}"): "anyone",

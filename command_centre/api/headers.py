@@ -27,7 +27,7 @@ ALWAYS: Iterable[tuple[str, str]] = (
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=(self)"),
 )
 LARGEST_BODY = 1024 * 1024
 # Where more is wanted than JSON: five photos of 10 MB with the fields around them.

@@ -26,6 +26,9 @@ _YEAR = "public, max-age=31536000, immutable"
 @router.get("/wall")
 @router.get("/desk")
 @router.get("/login")
+@router.get("/report")
+@router.get("/track")
+@router.get("/track/{tracking}")
 def page(_request: Request) -> Response:
     """The one page; it draws the view that its address names."""
     index = BUILT / "index.html"

@@ -79,7 +79,8 @@ async def log_in(request: Request, body: LogIn) -> Response:
         )
     if outcome is None:
         raise Problem(401, "name or password is wrong", "用户名或密码错误")
-    response = answer({"user": shown(outcome.user)})
+    unit = await run_in_threadpool(_unit, request, outcome.user.unit_id)
+    response = answer({"user": shown(outcome.user, unit)})
     response.set_cookie(
         COOKIE,
         outcome.token,
@@ -101,8 +102,8 @@ def _over_tls(request: Request, settings: Settings) -> bool:
 
 
 @router.get("", summary="Who am I", operation_id="who_am_i")
-def who_am_i(known: Known) -> Response:
-    """The user of this session."""
+def who_am_i(request: Request, known: Known) -> Response:
+    """The user of this session; `unit` is whom they act for."""
     return answer(
         {
             "user": {
@@ -110,6 +111,7 @@ def who_am_i(known: Known) -> Response:
                 "display_name": known.display_name,
                 "role": known.role,
                 "must_change": known.must_change,
+                "unit": _unit(request, known.unit_id),
             }
         }
     )
@@ -153,11 +155,19 @@ def _change_password(request: Request, body: NewPassword, known: Caller) -> None
         users.record(connection, actor=known.actor, action="user.password", name=known.name)
 
 
-def shown(user: users.User) -> dict[str, Any]:
-    """A user as its own session sees it."""
+def _unit(request: Request, unit_id: int | None) -> str | None:
+    if unit_id is None:
+        return None
+    with transaction(request) as connection:
+        return users.unit_codes(connection).get(unit_id)
+
+
+def shown(user: users.User, unit: str | None) -> dict[str, Any]:
+    """A user as its own session sees it; ``unit`` is the code of whom they act for."""
     return {
         "name": user.name,
         "display_name": user.display_name,
         "role": user.role,
         "must_change": user.must_change,
+        "unit": unit,
     }

@@ -8,7 +8,9 @@ from command_centre.api.app import SILENT, routes
 from command_centre.api.problem import Problem
 
 PUBLIC = {
-    ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"), ("GET", "/login"), ("GET", "/assets/{path:path}"),
+    ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"), ("GET", "/login"),
+    ("GET", "/report"), ("GET", "/track"), ("GET", "/track/{tracking}"), ("GET", "/api/report-categories"),
+    ("GET", "/assets/{path:path}"),
     ("GET", "/cap/feed.atom"), ("GET", "/cap/{identifier}.xml"),
     ("GET", "/api/wall/map"), ("GET", "/api/stations"),
     ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),
