@@ -25,6 +25,15 @@ _LISTED = """
     LEFT JOIN report_contacts c ON c.report_id = r.id
     LEFT JOIN users u ON r.actor = 'user:' || u.id
 """
+_MERGED = """
+    WITH RECURSIVE merged AS (
+        SELECT id, 1 AS depth FROM incidents WHERE id = %s
+        UNION ALL
+        SELECT i.id, merged.depth + 1 FROM merged JOIN incidents i ON i.merged_into = merged.id
+        WHERE merged.depth < 100
+    )
+"""
+_OF_MERGED = " WHERE r.incident_id IN (SELECT id FROM merged) ORDER BY r.id LIMIT 1000"
 _STATES: Mapping[str, str] = {
     "registered": "i.state = 'registered'",
     "open": "i.closed_at IS NULL AND i.id IS NOT NULL",
@@ -43,19 +52,7 @@ async def listed(connection: Connection, report_id: int) -> Row | None:
 async def of_incident(connection: Connection, incident_id: int) -> list[Row]:
     """Reports of an incident and of what was merged into it, oldest first."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            """
-            WITH RECURSIVE merged AS (
-                SELECT id, 1 AS depth FROM incidents WHERE id = %s
-                UNION ALL
-                SELECT i.id, merged.depth + 1 FROM merged JOIN incidents i ON i.merged_into = merged.id
-                WHERE merged.depth < 100
-            )
-            """
-            + _LISTED
-            + " WHERE r.incident_id IN (SELECT id FROM merged) ORDER BY r.id LIMIT 1000",
-            (incident_id,),
-        )
+        await cursor.execute(_MERGED + _LISTED + _OF_MERGED, (incident_id,))
         return await cursor.fetchall()
 
 
