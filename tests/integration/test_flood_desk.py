@@ -27,6 +27,7 @@ INSERT INTO categories (code, name, name_en, class, limit_minutes) VALUES
     ('flood.waterlogging', '内涝', 'Waterlogging', 'B', 60)
     ON CONFLICT DO NOTHING;
 INSERT INTO responsibilities (category, unit_id) SELECT 'flood', id FROM units WHERE code = 'U2';
+UPDATE units SET tier = 'street' WHERE code = 'U2';  -- five steps: its work is not verified by others
 UPDATE areas SET geometry = '{"type": "Polygon", "coordinates":
     [[[114.0, 22.5], [114.1, 22.5], [114.1, 22.6], [114.0, 22.6], [114.0, 22.5]]]}' WHERE code = 'C1';
 UPDATE areas SET geometry = '{"type": "Polygon", "coordinates":
