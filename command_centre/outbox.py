@@ -16,7 +16,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from city.settings import Settings
-from city.storage import notifications
+from city.storage import digests, notifications
 from city.storage.changes import open_connection
 from city.storage.notifications import Claimed
 from command_centre.notify import digest, outcome, webhook
@@ -87,13 +87,13 @@ class Outbox:
         return claimed
 
     async def _fold(self, now: datetime) -> None:
-        await notifications.hold_storms(self._connection, now)
-        for receiver in await notifications.storms(self._connection, now):
+        await digests.hold_storms(self._connection, now)
+        for receiver in await digests.storms(self._connection, now):
             async with self._connection.transaction():
-                waiting = await notifications.lock_storm(self._connection, receiver, now, digest.MOST_IN_ONE)
+                waiting = await digests.lock_storm(self._connection, receiver, now, digest.MOST_IN_ONE)
                 if len(waiting) > 1:  # another worker may have been faster
                     body = digest.compose([one["body"] for one in waiting])
-                    await notifications.fold(self._connection, waiting, body, now)
+                    await digests.fold(self._connection, waiting, body, now)
 
     async def deliver(self, message: Claimed) -> None:
         """One attempt, and its outcome into the database."""

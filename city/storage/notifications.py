@@ -11,14 +11,13 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from city.contacts import Language
+from city.storage.digests import FULL, MOST_SINGLY, STORM, WINDOW
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 Channel = Literal["webhook", "smtp", "apprise", "sms"]
 State = Literal["waiting", "sent", "failed"]
 
-MOST_SINGLY = 10  # to one receiver within WINDOW; what is more goes together in a digest
-WINDOW = timedelta(seconds=60)
 AT_ONCE_EACH = 4  # attempts at one receiver at the same time: one that hangs takes no more places than these
 
 
@@ -136,78 +135,51 @@ async def forget_report(connection: Connection, report_id: int) -> None:
     )
 
 
-# ── digests ──────────────────────────────────────────────────────────────────────────────────────────
-
-# Waiting ones that are due: too many for one receiver, or more than one that had to wait (night, or a storm).
-_STORM = """
-    SELECT receiver FROM notifications WHERE fold AND state = 'waiting' AND next_attempt_at <= %(now)s
-    GROUP BY receiver HAVING count(*) > %(most)s OR (count(*) > 1 AND bool_or(held))
-"""
-# Receivers that have had enough for this minute, and when it is over.
-_FULL = """
-    SELECT receiver, min(attempted_at) + %(window)s AS free_at FROM notifications
-    WHERE (fold OR purpose = 'digest') AND attempted_at > %(now)s - %(window)s
-    GROUP BY receiver HAVING count(*) >= %(most)s
-"""
-
-
-async def hold_storms(connection: Connection, now: datetime) -> None:
-    """What a receiver gets beyond its share of a minute waits for the minute's end, to go together."""
-    await connection.execute(
-        f"""
-        UPDATE notifications n SET held = true, next_attempt_at = f.free_at, began_at = greatest(n.began_at, f.free_at)
-        FROM ({_FULL}) f
-        WHERE n.receiver = f.receiver AND n.fold AND n.state = 'waiting' AND n.next_attempt_at <= %(now)s AND NOT n.held
-          AND f.free_at > %(now)s
-        """,  # noqa: S608  # constants of this file
-        {"now": now, "most": MOST_SINGLY, "window": WINDOW},
-    )
-
-
-async def storms(connection: Connection, now: datetime) -> list[str]:
-    """Receivers whose waiting messages are to become one digest."""
-    cursor = await connection.execute(_STORM, {"now": now, "most": MOST_SINGLY})
-    return [row[0] for row in await cursor.fetchall()]
-
-
-async def lock_storm(connection: Connection, receiver: str, now: datetime, limit: int) -> list[Row]:
-    """One receiver's due messages, locked, oldest first; those that somebody else has are left to them."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            """
-            SELECT id, unit_id, contact_id, channel, to_lead, language, body FROM notifications
-            WHERE receiver = %s AND fold AND state = 'waiting' AND next_attempt_at <= %s
-            ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
-            """,
-            (receiver, now, limit),
-        )
-        return await cursor.fetchall()
-
-
-async def fold(
-    connection: Connection, folded: Sequence[Row], body: Mapping[str, object], now: datetime
-) -> int:
-    """Write the digest of locked messages of one receiver; they go with it from now on. Returns its id."""
-    first = folded[0]
-    cursor = await connection.execute(
-        """
-        INSERT INTO notifications (unit_id, contact_id, channel, to_lead, language, purpose, body, next_attempt_at,
-                                   began_at, created_at)
-        VALUES (%(unit_id)s, %(contact_id)s, %(channel)s, %(to_lead)s, %(language)s, 'digest', %(digest)s, %(now)s,
-                %(now)s, %(now)s) RETURNING id
-        """,
-        {**first, "digest": Jsonb(dict(body)), "now": now},
-    )
-    row = await cursor.fetchone()
-    digest_id = int(row[0]) if row else 0
-    await connection.execute(
-        "UPDATE notifications SET state = 'folded', folded_into = %s WHERE id = ANY(%s)",
-        (digest_id, [one["id"] for one in folded]),
-    )
-    return digest_id
-
-
 # ── sending ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+_CLAIM = f"""
+    WITH ranked AS (
+        SELECT id, row_number() OVER (
+            PARTITION BY receiver ORDER BY urgent DESC, next_attempt_at, id) AS place
+        FROM notifications
+        WHERE state = 'waiting' AND next_attempt_at <= %(now)s AND receiver <> ALL(%(crowded)s::text[])
+          AND NOT (fold AND receiver IN ({STORM} UNION ALL SELECT receiver FROM ({FULL}) f
+                   WHERE f.free_at > %(now)s))
+    ), due AS (
+        SELECT n.id, n.unit_id, n.contact_id, n.channel FROM notifications n JOIN ranked r USING (id)
+        WHERE r.place <= %(each)s AND n.state = 'waiting' AND n.next_attempt_at <= %(now)s
+        ORDER BY n.urgent DESC, n.next_attempt_at, n.id LIMIT %(limit)s
+        FOR NO KEY UPDATE OF n SKIP LOCKED
+    ), secret AS (
+        UPDATE units SET webhook_secret =
+            replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
+        WHERE webhook_url <> '' AND webhook_secret = ''
+          AND id IN (SELECT unit_id FROM due WHERE channel = 'webhook' AND contact_id IS NULL)
+        RETURNING id, webhook_secret
+    ), own_secret AS (
+        UPDATE contacts SET secret = replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
+        WHERE secret = '' AND id IN (SELECT contact_id FROM due WHERE channel = 'webhook')
+        RETURNING id, secret
+    )
+    UPDATE notifications n
+    SET attempts = n.attempts + 1, next_attempt_at = %(leased)s, attempted_at = %(now)s
+    FROM due LEFT JOIN units u ON u.id = due.unit_id LEFT JOIN contacts c ON c.id = due.contact_id
+        LEFT JOIN users p ON p.id = c.user_id
+        LEFT JOIN secret s ON s.id = u.id LEFT JOIN own_secret o ON o.id = c.id
+    WHERE n.id = due.id
+    RETURNING n.id, n.key, n.incident_id, n.unit_id, coalesce(u.code, '') AS unit, n.contact_id, n.report_id,
+        n.purpose, n.channel, n.to_lead, n.language, n.body, n.urgent, n.attempts, n.created_at, n.began_at,
+        CASE WHEN n.contact_id IS NOT NULL THEN c.address
+             WHEN n.unit_id IS NULL THEN n.address
+             WHEN n.channel = 'webhook' THEN u.webhook_url
+             WHEN n.to_lead AND u.lead_email <> '' THEN u.lead_email
+             ELSE u.email END AS address,
+        CASE WHEN n.contact_id IS NOT NULL THEN coalesce(o.secret, c.secret)
+             ELSE coalesce(s.webhook_secret, u.webhook_secret, '') END AS secret,
+        c.id IS NULL OR (c.active AND c.removed_at IS NULL AND p.disabled IS NOT TRUE) AS reachable,
+        c.user_id IS NOT NULL AS personal, n.receiver
+"""  # noqa: S608  # constants of this file
 
 
 async def claim(
@@ -225,48 +197,7 @@ async def claim(
     """
     async with connection.cursor(row_factory=class_row(Claimed)) as cursor:
         await cursor.execute(
-            f"""
-            WITH ranked AS (
-                SELECT id, row_number() OVER (
-                    PARTITION BY receiver ORDER BY urgent DESC, next_attempt_at, id) AS place
-                FROM notifications
-                WHERE state = 'waiting' AND next_attempt_at <= %(now)s AND receiver <> ALL(%(crowded)s::text[])
-                  AND NOT (fold AND receiver IN ({_STORM} UNION ALL SELECT receiver FROM ({_FULL}) f
-                           WHERE f.free_at > %(now)s))
-            ), due AS (
-                SELECT n.id, n.unit_id, n.contact_id, n.channel FROM notifications n JOIN ranked r USING (id)
-                WHERE r.place <= %(each)s AND n.state = 'waiting' AND n.next_attempt_at <= %(now)s
-                ORDER BY n.urgent DESC, n.next_attempt_at, n.id LIMIT %(limit)s
-                FOR NO KEY UPDATE OF n SKIP LOCKED
-            ), secret AS (
-                UPDATE units SET webhook_secret =
-                    replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
-                WHERE webhook_url <> '' AND webhook_secret = ''
-                  AND id IN (SELECT unit_id FROM due WHERE channel = 'webhook' AND contact_id IS NULL)
-                RETURNING id, webhook_secret
-            ), own_secret AS (
-                UPDATE contacts SET secret = replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
-                WHERE secret = '' AND id IN (SELECT contact_id FROM due WHERE channel = 'webhook')
-                RETURNING id, secret
-            )
-            UPDATE notifications n
-            SET attempts = n.attempts + 1, next_attempt_at = %(leased)s, attempted_at = %(now)s
-            FROM due LEFT JOIN units u ON u.id = due.unit_id LEFT JOIN contacts c ON c.id = due.contact_id
-                LEFT JOIN users p ON p.id = c.user_id
-                LEFT JOIN secret s ON s.id = u.id LEFT JOIN own_secret o ON o.id = c.id
-            WHERE n.id = due.id
-            RETURNING n.id, n.key, n.incident_id, n.unit_id, coalesce(u.code, '') AS unit, n.contact_id, n.report_id,
-                n.purpose, n.channel, n.to_lead, n.language, n.body, n.urgent, n.attempts, n.created_at, n.began_at,
-                CASE WHEN n.contact_id IS NOT NULL THEN c.address
-                     WHEN n.unit_id IS NULL THEN n.address
-                     WHEN n.channel = 'webhook' THEN u.webhook_url
-                     WHEN n.to_lead AND u.lead_email <> '' THEN u.lead_email
-                     ELSE u.email END AS address,
-                CASE WHEN n.contact_id IS NOT NULL THEN coalesce(o.secret, c.secret)
-                     ELSE coalesce(s.webhook_secret, u.webhook_secret, '') END AS secret,
-                c.id IS NULL OR (c.active AND c.removed_at IS NULL AND p.disabled IS NOT TRUE) AS reachable,
-                c.user_id IS NOT NULL AS personal, n.receiver
-            """,  # noqa: S608  # constants of this file
+            _CLAIM,
             {
                 "now": now,
                 "limit": limit,
@@ -315,25 +246,6 @@ async def settle(
         },
     )
     return cursor.rowcount == 1
-
-
-async def settle_folded(
-    connection: Connection, digest_id: int, *, state: State, receipt: str | None, last_error: str | None
-) -> list[Row]:
-    """What went with a digest ends as it did; returns their id, incident_id, purpose. ``waiting`` changes nothing."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        if state == "waiting":
-            await cursor.execute(
-                "SELECT id, incident_id, purpose FROM notifications WHERE folded_into = %s ORDER BY id",
-                (digest_id,),
-            )
-        else:
-            await cursor.execute(
-                "UPDATE notifications SET state = %s, receipt = %s, last_error = %s"
-                " WHERE folded_into = %s AND state = 'folded' RETURNING id, incident_id, purpose",
-                (state, receipt, last_error, digest_id),
-            )
-        return await cursor.fetchall()
 
 
 async def siblings(connection: Connection, notification_id: int) -> list[Row]:

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 from city.contacts import Contact
 from city.incidents import Happening
-from city.storage import changes, contacts, incidents, notifications
+from city.storage import changes, contacts, digests, incidents, notifications
 from city.storage.notifications import Claimed, NewNotification
 from command_centre.notify import preferences
 
@@ -24,7 +24,7 @@ async def sent(connection: Connection, message: Claimed, status: str, words: str
         return
     detail: dict[str, object] = {"status": status}
     if message.purpose == "digest":
-        went = await notifications.settle_folded(
+        went = await digests.settle_folded(
             connection, message.id, state="sent", receipt=words, last_error=None
         )
         await note(connection, _of_each(message, "receipt", went, detail), now)
@@ -53,7 +53,7 @@ async def failed(
         return  # once on the timeline; a receiver that is down for an hour is one fact
     kind = "delivery_delayed" if again else "delivery_failed"
     if message.purpose == "digest":
-        went = await notifications.settle_folded(
+        went = await digests.settle_folded(
             connection, message.id, state=state, receipt=None, last_error=error
         )
     else:

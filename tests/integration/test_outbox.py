@@ -20,7 +20,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from city.incidents import Change, Happening, Incident, Tell
 from city.settings import Settings
-from city.storage import incidents, notifications
+from city.storage import digests, incidents, notifications
 from city.storage.changes import open_connection
 from command_centre import outbox, recording, triage_loop
 from command_centre.known_directory import KnownDirectory
@@ -467,9 +467,9 @@ def test_beyond_ten_a_minute_the_rest_waits_for_one_digest(town: str) -> None:
     async def folding(minutes: float) -> list[Any]:
         at = datetime.now(UTC) + timedelta(minutes=minutes)
         async with await open_connection(town, "test", autocommit=True) as connection:
-            await notifications.hold_storms(connection, at)
+            await digests.hold_storms(connection, at)
             claimed = await notifications.claim(connection, at, 16, outbox.LEASE)
-            return [claimed, await notifications.storms(connection, at)]
+            return [claimed, await digests.storms(connection, at)]
 
     assert run(folding(0)) == [[], []]
     assert rows(town, "SELECT count(*) FROM notifications WHERE held AND state = 'waiting'") == [(3,)]
