@@ -28,7 +28,7 @@ TimeUnit = Literal["natural", "working", "working_day"]
 Outcome = Literal["met", "late", "cancelled"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
-_WRITTEN = re.compile(r"(\d{1,6})(m|h|d|wm|wh|wd)")
+_WRITTEN = re.compile(r"(\d{1,7})(m|h|d|wm|wh|wd)")
 _UNITS: Mapping[str, tuple[TimeUnit, int]] = {
     "m": ("natural", 1),
     "h": ("natural", 60),
@@ -37,6 +37,8 @@ _UNITS: Mapping[str, tuple[TimeUnit, int]] = {
     "wh": ("working", 60),
     "wd": ("working_day", 1),
 }
+# Some three years. Beyond it lies a slip of the pen, and days that no calendar knows.
+LONGEST: Mapping[TimeUnit, int] = {"natural": 1_600_000, "working": 300_000, "working_day": 750}
 _SUFFIXES: Mapping[TimeUnit, str] = {"natural": "m", "working": "wm", "working_day": "wd"}
 
 
@@ -66,7 +68,11 @@ def read_limit(written: str) -> Limit:
             f"limit = {written!r}: write a number and m, h, d, wm, wh or wd, such as 30m, 4wh, 3wd"
         )
     unit, minutes = _UNITS[found[2]]
-    return Limit(amount=int(found[1]) * minutes, unit=unit)
+    limit = Limit(amount=int(found[1]) * minutes, unit=unit)
+    if limit.amount > LONGEST[unit]:
+        longest = Limit(amount=LONGEST[unit], unit=unit)
+        raise LimitError(f"limit = {written!r}: longer than {longest}, about three years")
+    return limit
 
 
 def read_limits(written: str) -> Limits:

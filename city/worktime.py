@@ -27,6 +27,7 @@ Hours = Sequence[tuple[time, time]]  # spans of one day, in order, not overlappi
 WORK_HOURS: Hours = ((time(9), time(12)), (time(14), time(18)))
 _LONGEST_SEARCH_DAYS = 20 * 366
 _MINUTE = timedelta(minutes=1)
+SHORTEST_DAY = timedelta(hours=1)
 
 # First day of the lunar year, Dragon Boat and Mid-Autumn. A lunar month may begin within minutes of midnight,
 # and a library's arithmetic is a day off (2027 and 2030 in ICU): hence a table.
@@ -85,6 +86,8 @@ def read_hours(written: str) -> Hours:
     flat = [instant for span in spans for instant in span]
     if any(one >= other for one, other in pairwise(flat)):
         raise HoursError(f"hours = {written!r}: windows follow each other and do not overlap, within one day")
+    if _open_time(tuple(spans)) < SHORTEST_DAY:
+        raise HoursError(f"hours = {written!r}: less than an hour a day; deadlines would lie years ahead")
     return tuple(spans)
 
 

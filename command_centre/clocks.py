@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from city.clocks import Clock, Effect, End, Extend, Limit, Limits, Pause, Resume, Stage, Start
+from city.clocks import (
+    LONGEST,
+    Clock,
+    Effect,
+    End,
+    Extend,
+    Limit,
+    Limits,
+    Pause,
+    Resume,
+    Stage,
+    Start,
+)
 from city.directory import Directory
 from city.incidents import Incident
 from city.urging import Moment, UrgingStep, read_moment
@@ -84,7 +96,8 @@ class _Rack:
             due = deadline(self.now, limit, windows) if limit is not None else self.now
         due = max(due.astimezone(UTC), self.now)
         if limit is None:
-            limit = Limit(amount=max(1, math.ceil((due - self.now) / _MINUTE)), unit="natural")
+            minutes = math.ceil((due - self.now) / _MINUTE)
+            limit = Limit(amount=min(max(1, minutes), LONGEST["natural"]), unit="natural")
         clock = Clock(
             incident_id=self.incident.id,
             stage=effect.stage,
@@ -213,13 +226,16 @@ def ladder_of(clock: Clock, incident: Incident, directory: Directory) -> Sequenc
 
 
 def instants(clock: Clock, steps: Sequence[UrgingStep], directory: Directory) -> list[datetime | None]:
-    """When each step is due, never before the one below it; None is a step that lies before the clock's start."""
+    """When each step is due, never before the one below it.
+
+    None is a step that never comes: it lies before the clock's start, or beyond what a calendar can count.
+    """
     windows = windows_of(clock.unit_id, directory)
     found: list[datetime | None] = []
     earliest = clock.started_at
     for step in steps:
         instant = _instant(clock, read_moment(step.at), windows)
-        if instant <= clock.started_at and instant < clock.due_at:
+        if instant is None or (instant <= clock.started_at and instant < clock.due_at):
             found.append(None)
             continue
         earliest = max(earliest, instant)
@@ -227,13 +243,16 @@ def instants(clock: Clock, steps: Sequence[UrgingStep], directory: Directory) ->
     return found
 
 
-def _instant(clock: Clock, moment: Moment, windows: Windows) -> datetime:
+def _instant(clock: Clock, moment: Moment, windows: Windows) -> datetime | None:
     if moment.sign == 0:
         return clock.due_at
+    unit, by = clock.limit.unit, _length(clock.limit, windows) * moment.percent / 100
     if moment.offset is not None:
-        return moved(clock.due_at, moment.sign * _length(moment.offset, windows), moment.offset.unit, windows)
-    share = _length(clock.limit, windows) * moment.percent / 100
-    return moved(clock.due_at, moment.sign * share, clock.limit.unit, windows)
+        unit, by = moment.offset.unit, _length(moment.offset, windows)
+    try:
+        return moved(clock.due_at, moment.sign * by, unit, windows)
+    except ValueError:
+        return None
 
 
 def scheduled(clock: Clock, incident: Incident, directory: Directory) -> Clock:

@@ -16,6 +16,7 @@ from city.clocks import (
     End,
     Extend,
     Limit,
+    LimitError,
     Limits,
     Pause,
     Resume,
@@ -159,6 +160,18 @@ def test_what_begins_and_ends_in_one_decision_never_was() -> None:
     assert after([Start(stage="acknowledge"), End()]) == []
 
 
+@pytest.mark.parametrize("written", ["9999999m", "1112d", "26667h", "5001wh", "751wd", "12345678m"])
+def test_a_limit_of_many_years_is_a_slip_of_the_pen(written: str) -> None:
+    with pytest.raises(LimitError):
+        read_limit(written)
+
+
+def test_a_deadline_far_away_is_kept_with_a_limit_that_can_be_read_again() -> None:
+    clock = begun("arrive", due_at=MONDAY + 4000 * DAY)
+    assert clock.due_at == MONDAY + 4000 * DAY
+    assert read_limit(str(clock.limit)) == clock.limit
+
+
 # ── standing still ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -260,6 +273,14 @@ def test_a_step_that_would_lie_before_the_start_is_left_out() -> None:
     steps = clocks.ladder_of(clock, incident(), where)
     assert clocks.instants(clock, steps, where) == [None, clock.due_at]
     assert clocks.scheduled(clock, incident(), where).next_at == clock.due_at
+
+
+def test_a_step_beyond_what_can_be_counted_never_comes() -> None:
+    far = replace(DEFAULT.of(4, "C", "handle")[3], step=1, at="+9999%")
+    where = directory(urging=Ladder((far,)))
+    clock = replace(begun(), limit=read_limit("750wd"))
+    assert clocks.instants(clock, (far,), where) == [None]
+    assert clocks.scheduled(clock, incident(), where).next_at is None
 
 
 # ── another calendar ─────────────────────────────────────────────────────────────────────────────────
