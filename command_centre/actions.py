@@ -14,9 +14,11 @@ from city.errors import CityError
 from city.incidents import Incident
 from city.settings import Settings
 from city.storage import alarms, directory, flood_tasks, incidents, requests, responsibilities
+from city.storage.responsibilities import ResponsibilityError
 from city.units import Unit
 from command_centre import acting, dispatch, reporting, workflow
 from command_centre.recording import store
+from command_centre.responsibility import ranked
 from command_centre.workflow import Act, Facts
 
 Code = Literal["not_found", "conflict", "forbidden", "invalid", "stale"]
@@ -93,22 +95,35 @@ async def act(
         wish = await _wish(connection, incident, known, given, now, facts, person, action, reason)
         if expected_version is not None and expected_version != incident.version:
             raise _stale(incident, wish, facts, expected_version)
+        amended = action == "rule" and wish.amend
+        area = _ruled_area(incident, known, now) if amended else None
         decided = acting.apply(incident, wish, facts, now)
         if isinstance(decided, workflow.Refused):
             raise _refused(incident, decided)
         (stored,) = await store(connection, known, [decided], now, mail=bool(settings.smtp_url))
-        if action == "rule" and wish.amend and wish.unit is not None:
-            await responsibilities.amend(
-                connection,
-                category=incident.category,
-                area_id=_street(incident, known),
-                unit_id=wish.unit.id,
-                actor=actor,
-                reason=reason,
-                incident_id=incident.id,
-                at=now,
-            )
+        if amended and wish.unit is not None:
+            await _amend(connection, stored, area, wish, now)
         return stored
+
+
+async def _amend(
+    connection: Connection, incident: Incident, area: int | None, wish: Act, now: datetime
+) -> None:
+    if wish.unit is None:
+        return
+    try:
+        await responsibilities.amend(
+            connection,
+            category=incident.category,
+            area_id=area,
+            unit_id=wish.unit.id,
+            actor=wish.actor,
+            reason=wish.reason,
+            incident_id=incident.id,
+            at=now,
+        )
+    except ResponsibilityError as error:
+        raise ActionError("conflict", f"职责清单未能修改：{error}", str(error), "amend") from error
 
 
 async def facts_of(connection: Connection, incident: Incident) -> Facts:
@@ -149,10 +164,21 @@ def _refused(incident: Incident, refused: workflow.Refused) -> ActionError:
     )
 
 
-def _street(incident: Incident, known: Directory) -> int | None:
-    """A ruling is for the street in which the matter lies: smaller would amend one cell at a time."""
+def _ruled_area(incident: Incident, known: Directory, now: datetime) -> int:
+    """Where a ruling holds from now on: the street, or the smaller place for which the list has an entry of its own."""
     places = known.places.get(incident.area_id or 0, ())
-    return next((place.area_id for place in places if place.layer == "street"), None)
+    street = next((number for number, place in enumerate(places) if place.layer == "street"), None)
+    if street is None:
+        raise ActionError(
+            "invalid",
+            "amend：事件没有所在街道，不能据此修改职责清单",
+            "amend: the incident lies in no street; a ruling would change the list for the whole district",
+            "amend",
+        )
+    entries = ranked(incident.category, places, known.responsibilities, now)
+    smaller = {place.area_id for place in places[:street]}
+    deciding = entries[0].area_id if entries else None
+    return deciding if deciding in smaller and deciding is not None else places[street].area_id
 
 
 async def _wish(
