@@ -14,7 +14,7 @@ from city.directory import Directory
 from city.settings import Settings
 from city.storage import directory, incidents
 from city.storage.changes import open_connection
-from command_centre import triage_loop
+from command_centre import deadlines_loop, triage_loop
 from command_centre.known_directory import KnownDirectory
 from command_centre.lane import Lane
 from tests.integration.running_centre import Centre, lay_ground, running
@@ -187,6 +187,36 @@ def test_a_shift_that_begins_empties_the_lane_without_any_change(migrated_url: s
     assert rows(migrated_url, "SELECT state, dispatched_at FROM incidents") == [
         ("dispatched", NOW + 31 * MINUTE)
     ]
+
+
+def test_an_order_that_nobody_acknowledges_goes_to_the_stand_in_once(migrated_url: str) -> None:
+    build(migrated_url)
+    with psycopg.connect(migrated_url) as connection:
+        connection.execute("UPDATE units SET fallback = 'fire-hq' WHERE code = 'fire-east'")
+    raise_alarm(migrated_url, "c03-s1")
+
+    async def run() -> None:
+        known = KnownDirectory(Settings().zone)
+        async with await open_connection(migrated_url, "test", autocommit=True) as connection:
+            await triage_loop.triage_batch(connection, known, NOW, mail=False)
+            for minute in range(1, 40):
+                await deadlines_loop.strike(connection, known, Settings(), NOW + minute * MINUTE)
+            assert await incidents.verify_all(connection) == {}
+
+    asyncio.run(run())
+    assert rows(
+        migrated_url,
+        "SELECT detail->>'from_unit', detail->>'unit', actor FROM incident_events WHERE kind = 'redispatched'",
+    ) == [("fire-east", "fire-hq", "system")]
+    assert rows(
+        migrated_url,
+        "SELECT u.code, i.due_at = i.opened_at + '30 min'::interval FROM incidents i JOIN units u ON u.id = i.unit_id",
+    ) == [("fire-hq", True)]
+    assert rows(
+        migrated_url,
+        "SELECT u.code, c.outcome FROM incident_clocks c JOIN units u ON u.id = c.unit_id"
+        " WHERE c.stage = 'acknowledge' ORDER BY c.id",
+    ) == [("fire-east", "cancelled"), ("fire-hq", None)]
 
 
 def test_open_work_is_counted_without_drills_and_what_is_handled(migrated_url: str) -> None:
