@@ -4,6 +4,7 @@ Reading them for a decision costs one query for all units it tells; what the dis
 (webhook_url, email, lead_email) comes as contacts with id 0.
 """
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -147,6 +148,19 @@ async def replace(
         " WHERE state = 'waiting' AND held AND contact_id = ANY(%(ids)s)",
         {"now": now, "ids": [*kept, *gone]},
     )
+
+
+async def renew_secret(
+    connection: Connection, contact_id: int, *, unit: int | None = None, user: int | None = None
+) -> str | None:
+    """A fresh secret for an owner's webhook, in force at once; None when there is no such webhook."""
+    secret = secrets.token_urlsafe(32)
+    cursor = await connection.execute(
+        "UPDATE contacts SET secret = %s WHERE id = %s AND channel = 'webhook' AND removed_at IS NULL"
+        " AND unit_id IS NOT DISTINCT FROM %s AND user_id IS NOT DISTINCT FROM %s",
+        (secret, contact_id, unit, user),
+    )
+    return secret if cursor.rowcount == 1 else None
 
 
 async def record(connection: Connection, actor: str, owner: str, detail: str, now: datetime) -> None:

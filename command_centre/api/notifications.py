@@ -137,6 +137,17 @@ async def test_unit_contacts(request: Request, code: str, known: Known) -> Respo
         return await _test(request, connection, await _unit(connection, code, known, change=True))
 
 
+@router.post(
+    "/units/{code}/contacts/{contact_id}/secret",
+    summary="Make the secret of a unit's webhook anew",
+    operation_id="renew_unit_contact_secret",
+)
+async def renew_unit_secret(request: Request, code: str, contact_id: int, known: Known) -> Response:
+    """Answers the secret, this once; the old one no longer serves."""
+    async with async_transaction(request) as connection:
+        return await _renew(connection, await _unit(connection, code, known, change=True), contact_id, known)
+
+
 @router.get("/me/contacts", summary="How I am told", operation_id="list_my_contacts")
 async def list_my_contacts(request: Request, known: Known) -> Response:
     """My own addresses and wishes."""
@@ -158,6 +169,17 @@ async def test_my_contacts(request: Request, known: Known) -> Response:
     """To every active address of mine, once a minute at most."""
     async with async_transaction(request) as connection:
         return await _test(request, connection, _me(known))
+
+
+@router.post(
+    "/me/contacts/{contact_id}/secret",
+    summary="Make the secret of my webhook anew",
+    operation_id="renew_my_contact_secret",
+)
+async def renew_my_secret(request: Request, contact_id: int, known: Known) -> Response:
+    """Answers the secret, this once; the old one no longer serves."""
+    async with async_transaction(request) as connection:
+        return await _renew(connection, _me(known), contact_id, known)
 
 
 async def _unit(connection: AsyncConnection[Any], code: str, known: Caller, *, change: bool) -> Owner:
@@ -211,6 +233,18 @@ async def _put(
     await contacts.replace(connection, before, after, now)
     await contacts.record(connection, known.actor, owner.name, f"{len(before)} -> {len(after)}", now)
     return await _listed(connection, owner)
+
+
+async def _renew(connection: AsyncConnection[Any], owner: Owner, contact_id: int, known: Caller) -> Response:
+    secret = None
+    if 0 < contact_id < 2**62:
+        secret = await contacts.renew_secret(connection, contact_id, unit=owner.unit, user=owner.user)
+    if secret is None:
+        raise not_found("webhook among these contacts", "这样的 webhook 联系方式", contact_id)
+    await contacts.record(
+        connection, known.actor, owner.name, f"secret of contact {contact_id}", datetime.now(UTC)
+    )
+    return answer({"id": contact_id, "secret": secret})
 
 
 async def _test(request: Request, connection: AsyncConnection[Any], owner: Owner) -> Response:

@@ -158,6 +158,22 @@ def test_a_test_message_goes_out_once_a_minute(centre: Centre, people: dict[str,
     problem(people["wang"].post("/api/units/U1/contacts/test"), 403)
 
 
+def test_a_webhooks_secret_is_shown_when_it_is_made_anew(
+    centre: Centre, people: dict[str, httpx.Client]
+) -> None:
+    item = {"channel": "webhook", "address": "http://127.0.0.1:9/"}
+    (shown,) = put(people["li"], "/api/units/U1/contacts", item).json()["items"]
+    where = f"/api/units/U1/contacts/{shown['id']}/secret"
+    made = people["li"].post(where)
+    assert made.status_code == 200, made.text
+    assert centre.execute("SELECT secret FROM contacts WHERE removed_at IS NULL") == [
+        (made.json()["secret"],)
+    ]
+    problem(people["wang"].post(where), 403)
+    problem(people["zhao"].post(f"/api/me/contacts/{shown['id']}/secret"), 404)
+    problem(centre.client.post("/api/units/U2/contacts/1/secret"), 404)
+
+
 def test_a_message_that_was_given_up_is_listed_and_sent_again(
     centre: Centre, people: dict[str, httpx.Client]
 ) -> None:
