@@ -139,6 +139,8 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/units/{code}/contacts"): "worker",  # a handler: of the own unit
     ("PUT", "/api/units/{code}/contacts"): "worker",  # administrators, and handlers of that unit
     ("POST", "/api/units/{code}/contacts/test"): "worker",  # as PUT
+    ("POST", "/api/units/{code}/contacts/{contact_id}/secret"): "worker",  # as PUT
+    ("POST", "/api/me/contacts/{contact_id}/secret"): "viewer",
     ("GET", "/api/me/contacts"): "viewer",
     ("PUT", "/api/me/contacts"): "viewer",
     ("POST", "/api/me/contacts/test"): "viewer",
