@@ -22,6 +22,7 @@ from city.storage import components as stored_components
 from city.storage import devices as stored_devices
 from city.storage import district as stored
 from city.storage import responsibility_files as stored_responsibilities
+from city.storage import patrol_files as stored_patrol
 from city.storage import rosters as stored_rosters
 from city.storage import rules as stored_rules
 from city.storage import stations as stored_stations
@@ -171,6 +172,7 @@ _NAMES = (
     "roster.csv",
     "responsibilities.csv",
     "components.csv",
+    "patrol_routes.csv",
 )
 
 
@@ -332,6 +334,7 @@ def _write(
     listed = stored_responsibilities.planned(connection, files.responsibilities, over_people=False)
     stored_responsibilities.carry_out(connection, listed, actor="import", reason="responsibilities.csv")
     components = stored_components.write_components(connection, files.components)
+    stored_patrol.write_missing(connection, files.patrol)
     rules = stored_rules.take_files(connection, defaults.rules)
     checked: list[str] = []
     if check_rules is not None:

@@ -40,6 +40,7 @@ def check(
     _check_stations(files, faults)
     _check_station_series(files, metrics, faults)
     _check_units(files, faults)
+    _check_patrol(files, faults)
     _check_responsibilities(files, categories, faults)
     _check_cell_codes(files, faults)
     _check_components(files, categories, faults)
@@ -199,6 +200,13 @@ def _check_units(files: DistrictFiles, faults: Faults) -> None:
             faults.value(f"units.csv {unit.code}", "fallback", unit.fallback, remedy)
     for code in files.rosters.keys() - codes:
         faults.value("shifts.csv or roster.csv", "unit", code, _nearest(code, codes))
+
+
+def _check_patrol(files: DistrictFiles, faults: Faults) -> None:
+    cells = {area.code for area in files.areas if area.layer == "cell"}
+    for point in files.patrol:
+        if point.cell is not None and point.cell not in cells:
+            faults.value(point.where, "cell", point.cell, _nearest(point.cell, cells))
 
 
 def _check_responsibilities(files: DistrictFiles, categories: Collection[str], faults: Faults) -> None:

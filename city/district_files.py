@@ -18,6 +18,7 @@ from city.components import STATES, Component, ComponentState
 from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
 from city.responsibility_files import ListedResponsibility, parse_responsibilities
+from city.patrol_files import ListedPoint, parse_patrol_routes
 from city.roster_files import parse_rosters
 from city.rosters import Roster
 from city.stations import KINDS as STATION_KINDS
@@ -126,6 +127,7 @@ class DistrictFiles:
     rosters: Mapping[str, Roster] = field(default_factory=dict)
     responsibilities: list[ListedResponsibility] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
+    patrol: list[ListedPoint] = field(default_factory=list)
     rules: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -153,6 +155,7 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
         texts.get("responsibilities.csv", ""), faults, _zone(files.info)
     )
     files.components = parse_components(texts.get("components.csv", ""), files.info.code_forms, faults)
+    files.patrol = parse_patrol_routes(texts.get("patrol_routes.csv", ""), faults)
     files.rules = [(name, text) for name, text in sorted(texts.items()) if name.startswith("rules/")]
     return files
 

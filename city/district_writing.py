@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from city import code_forms, responsibility_files
+from city import code_forms, patrol_files, responsibility_files
 from city.areas import Area
 from city.catalogue_columns import written as catalogue_written
 from city.devices import Kind, Metric
 from city.district_files import DistrictInfo
 from city.errors import CityError
 from city.storage import areas, categories, components, devices, district, rosters, rules, stations, units
+from city.storage import patrol_files as stored_patrol
 from city.storage import responsibility_files as stored_responsibilities
 from city.units import Category
 
@@ -57,6 +58,7 @@ def texts(
         **_rosters(connection),
         "responsibilities.csv": _responsibilities(connection, {area.id: area for area in drawn}),
         "components.csv": _components(connection),
+        patrol_files.NAME: _patrol(connection),
     }
     written |= _rules(connection, built_in_source, write_rules)
     return {name: text for name, text in written.items() if text}
@@ -176,6 +178,11 @@ def _rosters(connection: Connection[TupleRow]) -> Texts:
         "shifts.csv": _csv(("unit", "name", "days", "from", "to"), shifts) if shifts else "",
         "roster.csv": _csv(("unit", "person", "phone", "from", "to"), people) if people else "",
     }
+
+
+def _patrol(connection: Connection[TupleRow]) -> str:
+    points = stored_patrol.listed_points(connection)
+    return _csv(patrol_files.COLUMNS, patrol_files.lines(points)) if points else ""
 
 
 def _responsibilities(connection: Connection[TupleRow], by_id: Mapping[int, Area]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from simulators import names, people
+from simulators import names, patrol, people
 from simulators.ground import Cell, Point, lay_out
 from simulators.register import Row, furnish
 
@@ -63,6 +63,7 @@ def generate(
         _write_rows(draft / "units.csv", people.units(streets, _middles(ground, streets)))
         _write_rows(draft / "shifts.csv", people.shifts(streets))
         _write_rows(draft / "roster.csv", people.roster(streets))
+        _write_rows(draft / "patrol_routes.csv", patrol.routes(ground, codes))
         _write_rows(draft / "responsibilities.csv", people.responsibilities(street_codes))
         os.replace(draft, folder)
     except BaseException:
