@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import structlog
 from psycopg import AsyncConnection
 
@@ -24,6 +25,7 @@ from command_centre.recording import store
 from command_centre.waking import rest
 
 BATCH = 250  # in one transaction; a larger one would keep people waiting who want one of its incidents
+PUT_OFF = timedelta(minutes=10)
 LOOK_AGAIN = timedelta(minutes=1)  # at clocks that a process with an older calendar began a moment too late
 
 log = structlog.get_logger(__name__)
@@ -38,10 +40,9 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
         lane, rebasing = Lane(known), Rebasing(known)
         await calendar.note_library(connection, datetime.now(UTC))
         while not stop.is_set():
-            now = datetime.now(UTC)
-            await lane.look(connection, now, mail=bool(settings.smtp_url))
-            done = await rebasing.look(connection, settings, now)
-            done = max(done, await strike(connection, known, settings, datetime.now(UTC)))
+            done = await strike(connection, known, settings, datetime.now(UTC))
+            await lane.look(connection, datetime.now(UTC), mail=bool(settings.smtp_url))
+            done = max(done, await rebasing.look(connection, settings, datetime.now(UTC)))
             if done < BATCH:
                 await rest(stop)
 
@@ -49,10 +50,37 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
 async def strike(connection: Connection, known: KnownDirectory, settings: Settings, now: datetime) -> int:
     """Write what is due at ``now``, for a batch at most; what another centre holds is left to it.
 
-    Returns how many incidents were looked at: a full batch means that there may be more.
+    Returns how many incidents were looked at: a full batch means that there may be more. One that cannot be written
+    is put off and said in the log; it keeps nobody else from being urged.
     """
+    try:
+        return await _strike(connection, known, settings, now)
+    except psycopg.OperationalError:
+        raise
+    except Exception as error:
+        log.warning("a batch of deadlines could not be written; one by one", error=str(error)[:300])
+    ids = await stored.due(connection, now, BATCH)
+    for incident_id in ids:
+        try:
+            await _strike(connection, known, settings, now, only=incident_id)
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            log.exception("a deadline could not be written", incident=incident_id, again_in=str(PUT_OFF))
+            await stored.put_off(connection, incident_id, now, now + PUT_OFF)
+    return len(ids)
+
+
+async def _strike(
+    connection: Connection,
+    known: KnownDirectory,
+    settings: Settings,
+    now: datetime,
+    *,
+    only: int | None = None,
+) -> int:
     async with connection.transaction():
-        due = await stored.lock_due(connection, now, BATCH)
+        due = await stored.lock_due(connection, now, BATCH, only)
         if not due:
             return 0
         directory = await known.fresh(connection, now)

@@ -106,7 +106,9 @@ def _row(one: Kept) -> Row:
 # ── claiming ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def lock_due(connection: Connection, now: datetime, limit: int) -> list[Incident]:
+async def lock_due(
+    connection: Connection, now: datetime, limit: int, only: int | None = None
+) -> list[Incident]:
     """Incidents with a clock that strikes, the longest due first, locked; what somebody else holds is left to them.
 
     Read the clocks afterwards, in a statement of its own: whoever held the incident a moment ago may have moved them.
@@ -116,11 +118,28 @@ async def lock_due(connection: Connection, now: datetime, limit: int) -> list[In
             _INCIDENT
             + """
             JOIN incident_clocks c ON c.incident_id = i.id
-            WHERE c.next_at <= %s ORDER BY c.next_at LIMIT %s FOR NO KEY UPDATE OF i SKIP LOCKED
+            WHERE c.next_at <= %(now)s AND (%(only)s::bigint IS NULL OR i.id = %(only)s)
+            ORDER BY c.next_at LIMIT %(limit)s FOR NO KEY UPDATE OF i SKIP LOCKED
             """,
-            (now, limit),
+            {"now": now, "only": only, "limit": limit},
         )
         return list({incident.id: incident for incident in await cursor.fetchall()}.values())
+
+
+async def due(connection: Connection, now: datetime, limit: int) -> list[int]:
+    """Ids of incidents with a clock that strikes, the longest due first; not locked."""
+    cursor = await connection.execute(
+        "SELECT incident_id FROM incident_clocks WHERE next_at <= %s ORDER BY next_at LIMIT %s", (now, limit)
+    )
+    return list(dict.fromkeys([row[0] for row in await cursor.fetchall()]))
+
+
+async def put_off(connection: Connection, incident_id: int, now: datetime, until: datetime) -> None:
+    """Have what is due of an incident looked at later: it could not be written, and others wait behind it."""
+    await connection.execute(
+        "UPDATE incident_clocks SET next_at = %s WHERE incident_id = %s AND next_at <= %s",
+        (until, incident_id, now),
+    )
 
 
 async def lock_elsewhere(connection: Connection, version: int, limit: int) -> list[Incident]:

@@ -9,10 +9,11 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
+from city.incidents import Change, Incident
 from city.settings import Settings
 from city.storage import maintenance
 from city.storage.changes import open_connection
-from command_centre import deadlines_loop, triage_loop, upkeep
+from command_centre import deadlines, deadlines_loop, triage_loop, upkeep
 from command_centre.known_directory import KnownDirectory
 from tests.integration.small_town import NOW, build, raise_alarm, rows
 
@@ -102,6 +103,30 @@ def test_two_centres_urge_once(town: str) -> None:
 
     assert sum(asyncio.run(both())) == 1
     assert rows(town, "SELECT count(*) FROM incident_events WHERE kind = 'urged'") == [(1,)]
+
+
+def test_one_that_cannot_be_written_keeps_nobody_else_from_being_urged(
+    town: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cell in ("c02", "c09"):  # too far from each other to be one fire
+        raise_alarm(town, f"{cell}-s1")
+    triage(town, NOW)
+    (first,), (second,) = rows(town, "SELECT id FROM incidents ORDER BY id")
+    take = deadlines.take
+
+    def refuses_one(incident: Incident, *more: Any) -> Change:
+        if incident.id == first:
+            raise ValueError("cannot be written")
+        return take(incident, *more)
+
+    monkeypatch.setattr(deadlines, "take", refuses_one)
+    assert strike(town, NOW + 5 * MINUTE) == 2
+    urged = "SELECT incident_id FROM incident_events WHERE kind = 'urged' ORDER BY incident_id"
+    assert rows(town, urged) == [(second,)]
+    assert strike(town, NOW + 6 * MINUTE) == 0
+    monkeypatch.undo()
+    assert strike(town, NOW + 15 * MINUTE) == 2
+    assert rows(town, f"SELECT DISTINCT incident_id FROM ({urged}) found") == [(first,), (second,)]
 
 
 def test_the_lane_becomes_overdue_without_anybody_to_tell(town: str) -> None:
