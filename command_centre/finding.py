@@ -19,7 +19,7 @@ Connection = AsyncConnection[Any]
 LOOKED_BACK = timedelta(hours=72)  # alarms and merged incidents; open incidents are found however old
 ONE_TRIP_M = 300.0
 MOST_SHOWN = 20
-SHORTLIST = 40  # signs whose words are read
+SHORTLIST = 25  # signs whose words are read
 _METRES_A_DEGREE = 111_000.0
 
 

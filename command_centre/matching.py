@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from command_centre.triage import JOIN_WINDOW, family
+from city.catalogue import family
+from command_centre.triage import JOIN_WINDOW
 
 Reason = tuple[str, str]  # Chinese, English
 
@@ -87,11 +88,13 @@ def score(told: Told, known: Known, window: timedelta = JOIN_WINDOW) -> Score:
     words = _words(told, known)
     if words is not None:
         parts["text"] = words
-    weight = sum(WEIGHTS[name] for name in parts)
-    value = sum(WEIGHTS[name] * part.value for name, part in parts.items()) / weight
+    weight = value = 0.0
+    for name, part in parts.items():
+        weight += WEIGHTS[name]
+        value += WEIGHTS[name] * part.value
     certain = place.agrees and category.agrees and time.agrees and not _contradicts(told, known, words)
     return Score(
-        value=round(value, 3), certain=certain, reasons=tuple(part.reason for part in parts.values())
+        value=round(value / weight, 3), certain=certain, reasons=tuple(part.reason for part in parts.values())
     )
 
 
@@ -186,10 +189,9 @@ def is_wide(category: str) -> bool:
 
 def metres_between(one: tuple[float, float], other: tuple[float, float]) -> float:
     """Great-circle distance of two (longitude, latitude)."""
-    (lon1, lat1), (lon2, lat2) = ((math.radians(lon), math.radians(lat)) for lon, lat in (one, other))
-    half = (
-        math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
-    )
+    up, aside = math.radians(other[1] - one[1]), math.radians(other[0] - one[0])
+    cosines = math.cos(math.radians(one[1])) * math.cos(math.radians(other[1]))
+    half = math.sin(up / 2) ** 2 + cosines * math.sin(aside / 2) ** 2
     return 2 * _EARTH_M * math.asin(min(1.0, math.sqrt(half)))
 
 

@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]  # west, south, east, north
 
 # The newest of each cell and kind that are looked at, in the cell itself and in one beside it: one address cannot
 # hide a district. What lies beside and long ago is found by its position.
-MOST_IN_A_CELL, MOST_BESIDE = 40, 12
+MOST_IN_A_CELL, MOST_BESIDE = 30, 8
 MOST_ALARMS_IN_A_CELL = 200
 _SPOTS = """
     WITH spots AS (
