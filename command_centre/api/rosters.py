@@ -13,6 +13,7 @@ from city.directory import Directory
 from city.rosters import OnDuty, Roster, Shift, begins_again, clash, days_readable, duty_of, gaps
 from city.storage import rosters
 from city.units import Unit
+from command_centre.api.access import ROLES
 from command_centre.api.answers import answer
 from command_centre.api.once import tag, version
 from command_centre.api.problem import Problem, field_problem, not_found
@@ -73,13 +74,22 @@ async def put_roster(
     known: Known,
     if_match: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Response:
-    """As a whole, over what it has from now on. One person on duty twice at once is refused, here or elsewhere."""
+    """As a whole, over what it has from now on; a unit's own handlers may write it, and the centre.
+
+    One person on duty twice at once is refused, here or elsewhere.
+    """
     if if_match is None:
         raise Problem(428, "send If-Match with the ETag that was read", "请附带读取时得到的 If-Match")
     now = datetime.now(UTC)
     async with async_transaction(request) as connection:
         directory = await known_directory(request).fresh(connection, now)
         unit = _unit(directory, code)
+        if known.role not in ROLES["dispatcher"] and known.unit_id != unit.id:
+            raise Problem(
+                403,
+                f"only the centre and {code} itself write its roster",
+                f"只有指挥中心和{unit.name}自己可以修改其值班表",
+            )
         stands = await rosters.version(connection, unit.id, lock=True)
         if version(if_match) not in (None, stands):
             raise Problem(

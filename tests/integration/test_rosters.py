@@ -109,6 +109,27 @@ def test_one_person_twice_at_once_is_refused_with_the_other_stretch_named(centre
     assert written(centre, "U1").status_code == 200
 
 
+def test_a_unit_writes_its_own_roster_and_no_other(centre: Centre) -> None:
+    made = centre.client.post("/api/users", json={"name": "han", "role": "handler", "unit": "U2"})
+    first = made.json()["one_time_secret"]
+    with httpx.Client(base_url=centre.base, timeout=20) as handler:
+        assert handler.post("/api/session", json={"name": "han", "password": first}).status_code == 200
+        new = {"current": first, "new": "a new password of han"}
+        assert handler.post("/api/session/password", json=new).status_code == 204
+        body = {"people": [on_duty("韩", TOMORROW, TOMORROW + DAY) | {"user": "han"}]}
+        answers = {
+            unit: handler.put(f"/api/units/{unit}/roster", json=body, headers={"If-Match": "*"})
+            for unit in ("U1", "U2")
+        }
+    assert answers["U1"].status_code == 403
+    assert "only the centre and U1 itself" in answers["U1"].json()["detail"]
+    assert answers["U2"].status_code == 200, answers["U2"].text
+    assert answers["U2"].json()["people"][0]["user"] == "han"
+    twice = written(centre, "U1", on_duty("another name", TOMORROW, TOMORROW + DAY) | {"user": "han"})
+    assert twice.status_code == 409
+    assert written(centre, "U2").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("people", "shifts", "field"),
     [
