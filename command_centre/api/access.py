@@ -133,7 +133,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/incidents/{incident_id}/suggestion"): "worker",
     ("GET", "/api/units"): "viewer",
     ("GET", "/api/units/{code}/roster"): "worker",  # names and telephones of people
-    ("PUT", "/api/units/{code}/roster"): "dispatcher",
+    ("PUT", "/api/units/{code}/roster"): "worker",  # the unit's own, or the centre's
     ("GET", "/api/duty"): "worker",
     ("POST", "/api/units/{code}/webhook-secret"): "administrator",
     ("GET", "/api/units/{code}/contacts"): "worker",  # a handler: of the own unit
