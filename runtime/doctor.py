@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from city import district, settings
+from city.chains import Broken
 from city.errors import CityError
 from city.settings import Settings, SettingsError
 from city.storage import database, migrate
@@ -203,9 +204,15 @@ def _timelines(chosen: Settings) -> Finding:
     return Finding(
         check="timelines",
         state="fail",
-        text=f"{audit.described(report.broken[0])}{more}",
+        text=f"{_where(report.broken[0])}{audit.described(report.broken[0])}{more}",
         remedy="somebody changed the tables by hand: `city audit verify` names all, compare with a backup",
     )
+
+
+def _where(broken: Broken) -> str:
+    if not (broken.number and broken.seq):
+        return ""
+    return f"incident {broken.number} is not as it was written from event {broken.seq} on: "
 
 
 def _broker(chosen: Settings) -> Finding:
