@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from city.incidents import Incident
 from city.reports import Contact, NewReport, spoken
 from city.storage import notifications, report_voices, reports
+from city.storage.notifications import NewNotification
 
 # States that reporters hear of; who has arrived is for the desk, and a merged one speaks through the other.
 TOLD = frozenset(
@@ -46,20 +47,15 @@ async def received(
     contact = report.contact or Contact()
     if contact.told_by == "none":
         return
-    await _tell(
-        connection,
-        {
-            "id": report_id,
-            "tracking": tracking,
-            "language": report.language,
-            "told_by": contact.told_by,
-            "phone": contact.phone,
-            "email": contact.email,
-        },
-        incident,
-        "received",
-        now,
-    )
+    follower = {
+        "id": report_id,
+        "tracking": tracking,
+        "language": report.language,
+        "told_by": contact.told_by,
+        "phone": contact.phone,
+        "email": contact.email,
+    }
+    await _tell(connection, [(follower, incident, "received")], now)
 
 
 async def after_changes(connection: Connection, changed: Sequence[Incident], now: datetime) -> None:
@@ -70,25 +66,38 @@ async def after_changes(connection: Connection, changed: Sequence[Incident], now
     heard = {one.id: one for one in changed if one.state in TOLD}
     if not heard:
         return
-    for follower in await reports.following(connection, list(heard)):
-        incident = heard[follower["incident"]]
-        if follower["told"] != incident.state:
-            await _tell(connection, follower, incident, incident.state, now)
+    followers = await reports.following(connection, list(heard))
+    news = [(one, heard[one["incident"]]) for one in followers if one["told"] != heard[one["incident"]].state]
+    await _tell(connection, [(one, incident, incident.state) for one, incident in news], now)
 
 
 async def _tell(
-    connection: Connection, follower: reports.Row, incident: Incident, template: str, now: datetime
+    connection: Connection, news: Sequence[tuple[reports.Row, Incident, str]], now: datetime
 ) -> None:
-    by_mail = follower["told_by"] == "email"
-    await notifications.enqueue_notice(
+    """Follower, incident and template of each notice; a power cut has thousands, so all are written at once."""
+    await notifications.enqueue(
+        connection, [_notice(follower, incident, template) for follower, incident, template in news], now
+    )
+    await report_voices.told(
         connection,
-        report_id=follower["id"],
+        [(follower["id"], incident.state, now, follower["told_by"]) for follower, incident, _ in news],
+    )
+
+
+def _notice(follower: reports.Row, incident: Incident, template: str) -> NewNotification:
+    by_mail = follower["told_by"] == "email"
+    return NewNotification(
         incident_id=incident.id,
-        channel="email" if by_mail else "sms",
+        unit_id=None,
+        purpose="notice",
+        channel="smtp" if by_mail else "sms",
+        to_lead=False,
+        body={
+            "purpose": "notice",
+            "template": template,
+            "params": {"tracking": spoken(follower["tracking"])},
+        },
+        report_id=follower["id"],
         address=follower["email"] if by_mail else follower["phone"],
         language=follower["language"],
-        template=template,
-        params={"tracking": spoken(follower["tracking"])},
-        now=now,
     )
-    await report_voices.told(connection, follower["id"], incident.state, follower["told_by"], now)

@@ -3,6 +3,7 @@
 Asynchronous; every function works in the caller's transaction.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -139,12 +140,12 @@ async def callbacks_due(connection: Connection, tries: int, before: int | None, 
         return await cursor.fetchall()
 
 
-async def told(connection: Connection, report_id: int, step: str, channel: str, at: datetime) -> None:
-    """Remember that the reporter was told of a step; the address stays with the outbox."""
-    await connection.execute(
-        "INSERT INTO report_notices (report_id, step, at, channel) VALUES (%s, %s, %s, %s)",
-        (report_id, step, at, channel),
-    )
+async def told(connection: Connection, steps: Sequence[tuple[int, str, datetime, str]]) -> None:
+    """Remember which reporters were told of what: report, state, when, by which way. Addresses stay elsewhere."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO report_notices (report_id, step, at, channel) VALUES (%s, %s, %s, %s)", steps
+        )
 
 
 async def notices(connection: Connection, report_id: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -13,8 +14,8 @@ from psycopg import AsyncConnection
 
 from city.reports import Contact, NewReport
 from city.settings import Settings
-from city.storage import maintenance, photos, report_rates, reports
-from command_centre import intake
+from city.storage import incidents, maintenance, photos, report_rates, reports
+from command_centre import intake, notices
 from command_centre import photos as taking
 from tests.integration.small_town import NOW, build, rows
 from tests.servers.postgres import PostgresServer
@@ -193,3 +194,36 @@ def test_a_sender_that_tries_again_files_one_report(town: str) -> None:
     done = asyncio.run(together())
     assert len({one.report_id for one in done}) == 1
     assert sorted(one.repeated for one in done) == [False, True, True, True]
+
+
+def test_thousands_who_follow_one_incident_are_told_at_once_and_once(town: str) -> None:
+    first = report(town, "停电", Contact(phone="13800000000", told_by="sms"), cell="c05")
+
+    async def many(connection: AsyncConnection[Any]) -> list[int]:
+        await connection.execute(
+            """
+            WITH more AS (
+                INSERT INTO reports (tracking, tracking_digest, channel, received_at, nature, text, place, actor,
+                    incident_id, joined)
+                SELECT lpad(n::text, 13, '0'), sha256(n::text::bytea), 'web', now(), 'complaint', '停电', 'unknown',
+                    'citizen', %s, true FROM generate_series(1, 2000) n RETURNING id
+            )
+            INSERT INTO report_contacts (report_id, email, told_by) SELECT id, id || '@example.com', 'email' FROM more
+            """,
+            (first.incident_id,),
+        )
+        counted = []
+        for _ in range(2):
+            async with connection.transaction():
+                incident = await incidents.lock(connection, first.incident_id or 0)
+                assert incident is not None
+                filed = replace(incident, state="filed")
+                await notices.after_changes(connection, [filed], NOW)
+            cursor = await connection.execute(
+                "SELECT count(*) FROM notifications WHERE incident_id = %s AND body ->> 'template' = 'filed'",
+                (first.incident_id,),
+            )
+            counted += [row[0] for row in await cursor.fetchall()]
+        return counted
+
+    assert on(town, many) == [2001, 2001]
