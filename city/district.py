@@ -21,8 +21,8 @@ from city.storage import categories as stored_categories
 from city.storage import components as stored_components
 from city.storage import devices as stored_devices
 from city.storage import district as stored
-from city.storage import responsibility_files as stored_responsibilities
 from city.storage import patrol_files as stored_patrol
+from city.storage import responsibility_files as stored_responsibilities
 from city.storage import rosters as stored_rosters
 from city.storage import rules as stored_rules
 from city.storage import stations as stored_stations

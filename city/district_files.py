@@ -17,8 +17,8 @@ from city.code_forms import CodeFault, CodeForms, parse_forms, read_code
 from city.components import STATES, Component, ComponentState
 from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
-from city.responsibility_files import ListedResponsibility, parse_responsibilities
 from city.patrol_files import ListedPoint, parse_patrol_routes
+from city.responsibility_files import ListedResponsibility, parse_responsibilities
 from city.roster_files import parse_rosters
 from city.rosters import Roster
 from city.stations import KINDS as STATION_KINDS
