@@ -33,7 +33,7 @@ from tests.integration.merging_town import (
     refusal,
     rows,
 )
-from tests.integration.small_town import NOW, clear_alarm
+from tests.integration.small_town import NOW, clear_alarm, raise_alarm
 from tests.servers.postgres import PostgresServer
 
 
@@ -318,6 +318,38 @@ def test_two_that_are_merged_into_each_other_at_once_leave_one(town: Town) -> No
         town, "SELECT count(*) FROM incidents WHERE id IN (%s, %s) AND closed_at IS NULL", one.id, two.id
     )
     assert open_now == [(1,)]
+
+
+def test_an_alarm_that_joins_in_the_same_moment_is_not_overlooked(town: Town) -> None:
+    """Triage holds the incident, its alarm is not among those locked: whoever merges is asked to try again."""
+    kept, gone = opened(town, "c02-s1"), opened(town, "c03-s1")
+    late = raise_alarm(town.url, "c03-k1", rule="late", at=NOW)
+
+    async def race(connection: Connection) -> object:
+        async with await open_connection(town.url, "triage", autocommit=True) as triage:
+            async with triage.transaction():
+                await incidents.lock(triage, gone.id)
+                await triage.execute(
+                    "UPDATE alarms SET triage = 'done', incident_id = %s WHERE id = %s", (gone.id, late)
+                )
+                merged = asyncio.create_task(
+                    merging.merge(
+                        connection, SETTINGS, gone.id, actor="user:1", role="dispatcher", unit_id=None, reason="r",
+                        fields={"into": kept.id}, now=LATER,
+                    )
+                )  # fmt: skip
+                waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+                while not merged.done():
+                    cursor = await triage.execute(waits, (connection.info.backend_pid,))
+                    if await cursor.fetchone() == (1,):
+                        break
+            return (await asyncio.gather(merged, return_exceptions=True))[0]
+
+    refused = on(town, race)
+    assert isinstance(refused, ActionError)
+    assert "try again" in str(refused)
+    assert do(town, "merge", gone.id, into=kept.id).state == "merged"
+    assert late in alarms_of(town, kept.id)
 
 
 # ── coming apart ─────────────────────────────────────────────────────────────────────────────────────
