@@ -101,8 +101,11 @@ class Outbox:
             receipt = await self._channels.send(message, datetime.now(UTC))
         except DeliveryError as error:
             await self._failed(message, error)
+        except Exception as error:  # a mistake of ours in one message must not stop all others
+            log.exception("message could not be made", purpose=message.purpose, channel=message.channel)
+            await self._failed(message, DeliveryError(f"our mistake: {type(error).__name__}", retry=True))
         else:
-            words = f"{receipt.status} {receipt.words}".strip()
+            words = _without(f"{receipt.status} {receipt.words}".strip(), message.address)
             async with self._writing, self._connection.transaction():
                 await outcome.sent(self._connection, message, receipt.status, words, datetime.now(UTC))
         finally:
@@ -113,6 +116,7 @@ class Outbox:
     async def _failed(self, message: Claimed, error: DeliveryError) -> None:
         now = datetime.now(UTC)
         draw = random.random()  # noqa: S311  # jitter
+        said = _without(str(error), message.address)
         again = next_attempt(message.attempts, message.began_at, now, draw) if error.retry else None
         log.warning(
             "message not delivered",
@@ -121,15 +125,20 @@ class Outbox:
             purpose=message.purpose,
             attempts=message.attempts,
             again_at=again.isoformat() if again else None,
-            error=str(error),
+            error=said,
         )
         async with self._writing, self._connection.transaction():
             await outcome.failed(
                 self._connection,
                 message,
-                str(error),
+                said,
                 again,
                 now,
                 zone=self._settings.zone,
                 mail=bool(self._settings.smtp_url),
             )
+
+
+def _without(words: str, address: str) -> str:
+    """What a server said, without the address it may repeat: it is a citizen's, or it holds a token."""
+    return words.replace(address, "…") if address else words

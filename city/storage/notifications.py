@@ -84,7 +84,7 @@ async def enqueue(connection: Connection, orders: Sequence[NewNotification], now
                  urgent, fold, held, next_attempt_at, began_at, created_at)
             VALUES (%(incident_id)s, %(unit_id)s, %(purpose)s, %(channel)s, %(to_lead)s, %(body)s, %(contact_id)s,
                     %(report_id)s, %(address)s, %(language)s, %(urgent)s, %(fold)s AND NOT %(urgent)s,
-                    %(at)s > %(now)s, %(at)s, %(at)s, %(now)s)
+                    %(at)s > %(now)s AND NOT %(urgent)s, %(at)s, %(at)s, %(now)s)
             """,
             [
                 {name: getattr(order, name) for name in NewNotification.__dataclass_fields__}
@@ -266,14 +266,16 @@ async def siblings(connection: Connection, notification_id: int) -> list[Row]:
         return await cursor.fetchall()
 
 
-async def enqueue_instead(connection: Connection, failed_id: int, other: NewNotification) -> None:
+async def enqueue_instead(
+    connection: Connection, failed_id: int, other: NewNotification, now: datetime
+) -> None:
     """The same message by another way; it counts to the same telling, so that each way is tried once."""
     await connection.execute(
         """
         INSERT INTO notifications (incident_id, unit_id, purpose, channel, to_lead, body, contact_id, language, urgent,
                                    fold, held, next_attempt_at, began_at, created_at)
         SELECT incident_id, unit_id, purpose, %(channel)s, %(to_lead)s, body, %(contact)s, %(language)s, urgent,
-               %(fold)s AND NOT urgent, %(at)s > now(), %(at)s, %(at)s, created_at
+               %(fold)s AND NOT urgent, %(at)s > %(now)s AND NOT urgent, %(at)s, %(at)s, created_at
         FROM notifications WHERE id = %(id)s
         """,
         {
@@ -283,6 +285,7 @@ async def enqueue_instead(connection: Connection, failed_id: int, other: NewNoti
             "contact": other.contact_id,
             "language": other.language,
             "fold": other.fold,
-            "at": other.send_at,
+            "at": other.send_at or now,
+            "now": now,
         },
     )

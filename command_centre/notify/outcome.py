@@ -100,6 +100,7 @@ async def _instead(
             fold=other.digest,
             send_at=preferences.send_at(other, urgent=message.urgent, now=now, zone=zone),
         ),
+        now,
     )
     return {"instead": other.channel}
 

@@ -661,6 +661,45 @@ def test_what_a_citizen_gives_never_leads_inside_and_what_is_missing_is_said(tow
     assert "CITY_SMTP_URL" in errors[2]
 
 
+def test_what_a_mail_server_says_of_a_citizens_address_is_kept_without_it(town: str) -> None:
+    controller = Controller(
+        Mailbox(["550 citizen@example.org unknown"]), hostname="127.0.0.1", port=free_port()
+    )
+    controller.start()
+    try:
+        notice(town, incident_id=None, channel="email", address="citizen@example.org")
+        sent_to(town, Settings(smtp_url=f"smtp://127.0.0.1:{controller.port}"))
+    finally:
+        controller.stop()
+    ((state, error),) = rows(town, "SELECT state, last_error FROM notifications")
+    assert state == "failed"
+    assert "citizen@example.org" not in error
+
+
+def test_our_own_mistake_in_one_message_stops_no_other(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address)
+        store(town)
+        with psycopg.connect(town) as connection:  # a body that nobody of ours writes
+            connection.execute(
+                "INSERT INTO notifications (contact_id, purpose, channel, body, began_at)"
+                " SELECT id, 'test', 'webhook', '[]', now() - interval '1 hour' FROM contacts"
+            )
+
+    assert [event["type"] for event in deliver(town, prepare=prepare)] == ["city.incident.order"]
+    ((error,),) = rows(town, "SELECT last_error FROM notifications WHERE state = 'failed'")
+    assert "our mistake" in error
+
+
+def test_the_database_refuses_to_silence_class_a(town: str) -> None:
+    for silencing in ("held", "fold"):
+        with psycopg.connect(town) as connection, pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute(
+                f"INSERT INTO notifications (purpose, channel, body, urgent, {silencing})"
+                " VALUES ('test', 'smtp', '{}', true, true)".encode()
+            )
+
+
 def test_a_forgotten_reporter_is_not_written_to(town: str) -> None:
     notice(town, incident_id=None, channel="email", address="c@example.org")
 

@@ -63,7 +63,7 @@ ALTER TABLE notifications
         incident_id IS NOT NULL OR purpose IN ('notice', 'digest', 'test', 'anchor'));
 UPDATE notifications SET began_at = created_at;
 CREATE INDEX notifications_folded ON notifications (folded_into) WHERE folded_into IS NOT NULL;
-CREATE INDEX notifications_storm ON notifications (receiver, attempted_at) WHERE fold OR purpose = 'digest';
+CREATE INDEX notifications_storm ON notifications (attempted_at, receiver) WHERE fold OR purpose = 'digest';
 CREATE INDEX notifications_failed ON notifications (id) WHERE state = 'failed';
 CREATE INDEX notifications_by_time ON notifications (created_at);
 
