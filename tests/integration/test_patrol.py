@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from PIL import Image
 
-from city.storage import users
+from city.patrol_files import ListedPoint
+from city.storage import patrol_files, users
 from command_centre.api.access import COOKIE
 from tests.conftest import PostgresServer, _database
 from tests.integration.running_centre import Centre, lay_ground, running
@@ -145,6 +146,27 @@ def test_a_grid_worker_sees_and_walks_their_own_alone(
     assert zhao.get("/api/patrol/today", params={"worker": "wang"}).status_code == 403
     with log_in(centre, "dan") as dispatcher:
         assert dispatcher.get("/api/patrol/today", params={"worker": "wang"}).json()["items"]
+
+
+def test_routes_of_the_districts_files_are_written_once_and_peoples_stay(centre: Centre) -> None:
+    def listed(name: str, code: str = "f1") -> ListedPoint:
+        return ListedPoint(
+            where="", route=code, route_name=name, route_name_en="", code="p1", name="门口", cell="C2", building="",
+            longitude=None, latitude=None, checklist="gas_use", cadence="monthly",
+        )  # fmt: skip
+
+    with psycopg.connect(centre.url) as connection:
+        assert patrol_files.write_missing(connection, [listed("西片")]) == []
+        assert patrol_files.write_missing(connection, [listed("另名"), listed("南片", "f2")]) == ["f1"]
+        exported = {one.route: one.route_name for one in patrol_files.listed_points(connection)}
+    assert (exported["f1"], exported["f2"]) == ("西片", "南片")
+    shown = centre.client.get("/api/patrol/routes/f1").json()
+    assert [(point["cell"], point["cadence"]) for point in shown["points"]] == [("C2", "monthly")]
+    for code in ("f1", "f2"):
+        assert (
+            centre.client.put(f"/api/patrol/routes/{code}", json=drawn(active=False, points=[])).status_code
+            == 200
+        )
 
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────────────
