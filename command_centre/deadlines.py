@@ -7,6 +7,7 @@ four messages at once and the timeline still has every step.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from city.clocks import Clock
 from city.directory import Directory
@@ -60,28 +61,29 @@ def take(incident: Incident, found: Sequence[Struck], directory: Directory, now:
     """The incident after these clocks struck, with every step on its timeline and the highest of each told."""
     happenings: list[Happening] = []
     tells: list[Tell] = []
+    marks: dict[str, Any] = {"version": incident.version + 1}
     for one in found:
-        incident = _marked(incident, one, now)
+        marks |= _marks(incident, one, now)
         for step in one.steps:
             told = step is one.steps[-1]
             happenings.append(_happening(one.clock, step, told=told))
             if told:
                 tells += _tells(one.clock, step, directory)
     return Change(
-        incident=replace(incident, version=incident.version + 1),
+        incident=replace(incident, **marks),
         happenings=tuple(happenings),
         tells=tuple(dict.fromkeys(tells)),
     )
 
 
-def _marked(incident: Incident, one: Struck, now: datetime) -> Incident:
+def _marks(incident: Incident, one: Struck, now: datetime) -> dict[str, Any]:
     """What screens show of it: overdue is its time to handle, urged is the unit that does not acknowledge."""
     if one.clock.stage == "handle" and one.clock.due_at <= now and incident.overdue_at is None:
-        incident = replace(incident, overdue_at=now)
+        return {"overdue_at": now}
     levels = sum(step.purpose in ("urge", "escalate") for step in one.steps)
     if one.clock.stage == "acknowledge" and levels:
-        incident = replace(incident, urged_at=now, urged_level=incident.urged_level + levels)
-    return incident
+        return {"urged_at": now, "urged_level": incident.urged_level + levels}
+    return {}
 
 
 def _happening(clock: Clock, step: UrgingStep, *, told: bool) -> Happening:

@@ -118,7 +118,8 @@ def _struck(
         return None, list(writes.values())
     current = clock_keeping.with_deadline(incident, [one.clock for one in standing.kept], now)
     change = deadlines.take(current, found, directory, now)
-    change = replace(change, happenings=(*standing.happenings, *change.happenings))
+    if standing.happenings:
+        change = replace(change, happenings=(*standing.happenings, *change.happenings))
     if any(one.clock.stage == "acknowledge" and one.top for one in found):
         change = _relieved(change, directory, now)
     return change, list(writes.values())
