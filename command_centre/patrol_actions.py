@@ -175,10 +175,12 @@ async def check(
 
 
 async def _point(connection: Connection, visit: Visit, actor: str, *, may_all: bool) -> RoutePoint:
-    point = await patrol_routes.point(connection, visit.route, visit.point)
+    point = await patrol_routes.point(connection, visit.route, visit.point, visit.observed_at)
     if point is None:
         raise invalid("point", "路线上没有这个点位", f"route {visit.route!r} has no point {visit.point!r}")
-    if point.assigned_to is not None and actor != f"user:{point.assigned_to}" and not may_all:
+    walked_by_others = point.assigned_to is not None and actor != f"user:{point.assigned_to}"
+    # Whose route it was before it was last changed is not known: a check from then is taken.
+    if walked_by_others and not may_all and visit.observed_at >= point.changed_at:
         raise ActionError("forbidden", "此路线由他人巡查", f"route {visit.route} is walked by somebody else")
     return point
 
@@ -234,7 +236,7 @@ async def _stored(
         )
     report_id = None
     if found.answer == "problem" and not found.fixed:
-        known = (await directory.load(connection, settings.zone)).category(item.category)
+        known = (await directory.load(connection, settings.zone, settings.urge_after)).category(item.category)
         report = NewReport(
             channel=CHANNEL,
             category=known.code if known is not None and known.active else None,

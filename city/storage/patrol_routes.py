@@ -39,6 +39,7 @@ class RoutePoint:
     latitude: float | None
     checklist: str
     assigned_to: int | None
+    changed_at: datetime  # its route
 
 
 async def lock_route(connection: Connection, code: str) -> tuple[int, int] | None:
@@ -123,6 +124,10 @@ async def write_route(  # the parts of a route
         "UPDATE patrol_points SET removed_at = %s WHERE route_id = %s AND removed_at IS NULL AND NOT code = ANY(%s)",
         (now, route_id, [point.code for point in points]),
     )
+    await connection.execute(
+        "INSERT INTO audit (actor, action, object) VALUES (%s, 'patrol_route.written', %s)",
+        (actor, f"patrol_route:{code}"),
+    )
 
 
 async def routes(
@@ -161,16 +166,17 @@ async def routes(
     return [{**row, "points": by_route[row["id"]]} for row in found]
 
 
-async def point(connection: Connection, route: str, code: str) -> RoutePoint | None:
-    """A point that is patrolled now; None for any other."""
+async def point(connection: Connection, route: str, code: str, at: datetime) -> RoutePoint | None:
+    """A point that was patrolled then: a phone without signal sends late. None for any other."""
     async with connection.cursor(row_factory=class_row(RoutePoint)) as cursor:
         await cursor.execute(
             """
             SELECT p.id, r.code AS route, p.code, p.name, a.code AS cell, p.longitude, p.latitude, p.checklist,
-                   r.assigned_to
+                   r.assigned_to, r.changed_at
             FROM patrol_points p JOIN patrol_routes r ON r.id = p.route_id LEFT JOIN areas a ON a.id = p.area_id
-            WHERE r.code = %s AND p.code = %s AND r.active AND p.removed_at IS NULL
+            WHERE r.code = %s AND p.code = %s AND (r.active OR r.changed_at > %s)
+              AND (p.removed_at IS NULL OR p.removed_at > %s)
             """,
-            (route, code),
+            (route, code, at, at),
         )
         return await cursor.fetchone()

@@ -262,10 +262,30 @@ def test_photos_of_a_problem_go_with_it(centre: Centre, route: str, wang: httpx.
     assert {str(use) for (use,) in uses} == {"incident", "patrol", "report"}
 
 
+def test_a_check_from_before_the_route_changed_is_not_lost(
+    centre: Centre, wang: httpx.Client, zhao: httpx.Client
+) -> None:
+    before = datetime.now(UTC).isoformat()
+    centre.client.put("/api/patrol/routes/r5", json=drawn())
+    centre.client.put("/api/patrol/routes/r5", json=drawn(assigned_to="zhao", points=drawn()["points"][1:]))
+    late = wang.post("/api/patrol/checks", json=check(route="r5", observed_at=before))
+    assert late.status_code == 201, late.text
+    now = datetime.now(UTC).isoformat()
+    assert wang.post("/api/patrol/checks", json=check(route="r5", observed_at=now)).status_code == 422
+    centre.client.put("/api/patrol/routes/r5", json=drawn(active=False))
+
+
 # ── figures ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_figures_say_how_much_and_how_well(centre: Centre, route: str, wang: httpx.Client) -> None:
+    centre.execute(  # every other day, so that some are working days whenever this runs
+        "INSERT INTO patrol_checks (client_id, digest, point_id, actor, observed_at, received_at)"
+        " SELECT gen_random_uuid(), '', p.id, 'user:' || r.assigned_to, now() - n * interval '2 days', now()"
+        " FROM patrol_points p JOIN patrol_routes r ON r.id = p.route_id, generate_series(2, 14) n"
+        " WHERE r.code = %s AND p.code = 'p1'",
+        route,
+    )
     mine = wang.get("/api/patrol/appraisal").json()["items"]
     (figures,) = mine
     assert figures["worker"] == "Wang"
