@@ -51,6 +51,7 @@ def orders(
     told: list[Happening] = []
     new: list[NewNotification] = []
     urgent = preferences.is_urgent(incident.incident_class, incident.event_level)
+    already: set[tuple[str, int]] = set()  # a lead reached at the unit's contact is not told the same twice
     for tell in change.tells:
         unit_id = _unit_id(incident, tell)
         unit = directory.units.get(unit_id) if unit_id is not None else None
@@ -66,6 +67,10 @@ def orders(
                 Happening(kind="nobody_told", detail=detail, reason=_nobody(unit, wished=bool(usable)))
             )
             continue
+        contacts = [one for one in contacts if not one.id or (tell.purpose, one.id) not in already]
+        if not contacts:
+            continue
+        already |= {(tell.purpose, one.id) for one in contacts}
         body = message.compose(incident, directory, unit, tell.purpose, position, change.requests)
         messages = [
             new_message(incident.id, unit, tell, one, body, urgent=urgent, now=now, zone=directory.zone)

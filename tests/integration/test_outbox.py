@@ -526,6 +526,15 @@ def test_purposes_are_wishes_by_channel(town: str) -> None:
     assert "preferences" in str(rows(town, "SELECT reason FROM incident_events WHERE kind = 'nobody_told'"))
 
 
+def test_a_lead_reached_at_the_units_contact_is_not_told_the_same_twice(town: str) -> None:
+    def prepare(address: str) -> None:
+        contact(town, address)
+        store(town, Tell(purpose="again"), Tell(purpose="again", to_lead=True))
+
+    assert [event["type"] for event in deliver(town, prepare=prepare)] == ["city.incident.again"]
+    assert timeline(town) == ["opened", "told", "receipt"]
+
+
 def test_what_fails_for_good_is_told_by_another_way(town: str) -> None:
     def prepare(address: str) -> None:
         reachable(town, webhook_url=f"{address}/gone")
