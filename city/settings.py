@@ -4,6 +4,7 @@ Every variable is prefixed ``CITY_``; a ``.env`` file in the working folder is r
 ``docs/operations.md`` lists them with units and defaults.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -120,6 +121,11 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """How people reach the centre, without a slash at its end."""
         return (self.public_url or f"http://{self.http_host}:{self.http_port}").rstrip("/")
+
+    @property
+    def urge_after(self) -> timedelta:
+        """How long a unit may leave an order unacknowledged where neither list nor catalogue says."""
+        return timedelta(minutes=self.urge_after_minutes)
 
     def token(self) -> str | None:
         """The administrator's bearer token, from the variable or the file, or None.

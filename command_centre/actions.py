@@ -91,7 +91,7 @@ async def act(
         if incident is None:
             raise ActionError("not_found", f"没有事件{incident_id}", f"there is no incident {incident_id}")
         facts = await facts_of(connection, incident)
-        known = await directory.load(connection, settings.zone)
+        known = await directory.load(connection, settings.zone, settings.urge_after)
         wish = await _wish(connection, incident, known, given, now, facts, person, action, reason)
         if expected_version is not None and expected_version != incident.version:
             raise _stale(incident, wish, facts, expected_version)
@@ -305,7 +305,7 @@ async def open_by_person(
     """
     _may_open(role, text)
     async with connection.transaction():
-        known = await directory.load(connection, settings.zone)
+        known = await directory.load(connection, settings.zone, settings.urge_after)
         found = known.categories.get(category)
         if found is None or not found.active:
             raise ActionError(

@@ -249,7 +249,8 @@ def _by_itself(matter: Matter, entry: Responsibility | None, directory: Director
     category = directory.category(matter.category)
     allowed = entry.automatic if entry is not None else None
     allowed = allowed or (category.automatic if category is not None else "alarms")
-    return allowed == "all" or (allowed == "alarms" and matter.source in ("alarm", "system"))
+    # Who opens an incident at the centre has decided that it is one; what people report waits for that.
+    return allowed == "all" or (allowed == "alarms" and matter.source != "report")
 
 
 def _beside(choice: Choice, directory: Directory) -> tuple[int, ...]:

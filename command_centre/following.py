@@ -266,7 +266,7 @@ async def correct(
             version=incident.version,
         )
     await report_lists.correct(connection, report.id, category=category, nature=nature, address=address)
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     detail: dict[str, object] = {"report": report.id, "category": category, "nature": nature}
     named = known.categories.get(category or "")
     changed = replace(
@@ -283,7 +283,7 @@ async def _note(
     connection: Connection, settings: Settings, incident: Incident, said: Happening, now: datetime
 ) -> None:
     """An event on the timeline of a locked incident, whatever state it is in."""
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     change = Change(incident=replace(incident, version=incident.version + 1), happenings=(said,))
     await store(connection, known, [change], now, mail=bool(settings.smtp_url))
 

@@ -75,7 +75,7 @@ async def register(
         known = await reports.earlier(connection, report.actor, report.channel, report.external_id)
         if known is not None:
             return _again(known)
-    directory = await stored_directory.load(connection, settings.zone)
+    directory = await stored_directory.load(connection, settings.zone, settings.urge_after)
     report_checks.check(report, directory)
     report = await _completed(connection, report, directory)
     if missing := await photos.unknown(connection, report.photos):

@@ -149,7 +149,7 @@ async def _both(
     text = reason.strip()
     to_part: dict[str, object] = {"parent": whole.number, "incident": whole.id}
     to_whole: dict[str, object] = {"child": part.number, "incident": part.id}
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     decided = [
         Change(incident=part, happenings=(Happening(kind=kind, actor=actor, detail=to_part, text=text),)),
         Change(

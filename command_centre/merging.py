@@ -157,7 +157,7 @@ async def _merged(
     text: str,
     now: datetime,
 ) -> Incident:
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     own, others = await own_weight(connection, kept)
     brought = gathering.brought_by(gone, now)
     weight = gathering.together(own, [*others, brought])

@@ -66,7 +66,7 @@ async def act(
         )
     if order.ended_at is not None:
         raise ActionError("conflict", "该命令已结束", f"order {order_id} has ended: {order.outcome}")
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     words = sayable("reason", said.words, needed=action in ("decline", "release", "end"))
     happening: Happening
     tells: tuple[Tell, ...] = ()

@@ -76,7 +76,7 @@ async def give(
 ) -> int:
     """Order units to a place, in the caller's transaction; returns the order's id. Raises ActionError, nothing done."""
     incident = await _standing(connection, given)
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     own = known.units.get(person.unit_id) if person.unit_id is not None else None
     if not rules.may_order(person.role, own):
         raise ActionError(

@@ -89,7 +89,7 @@ async def _apart(
     taken = await stored.active(connection, gone.id)
     if taken is None:
         raise conflict(f"事件{gone.number}未被合并", f"incident {gone.number} is not merged", of=gone)
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     decided = [_restored(gone, taken, way[1], actor, text, now)]
     owns = [
         (await own_weight(connection, other))[0] for other in way[1:]
@@ -195,7 +195,7 @@ async def _picked_out(
             f"拆出全部后，事件{incident.number}将无内容",
             f"nothing would be left of incident {incident.number}; leave something, or void it",
         )
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     mail = bool(settings.smtp_url)
     opening = _opened(incident, [*picked, *picked_reports], known, actor, text, now)
     (fresh,) = await store(connection, known, [opening], now, mail=mail)

@@ -7,7 +7,7 @@ two alarms of one fire decide one after the other and the second sees what the f
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -33,7 +33,7 @@ Row = Mapping[str, Any]
 
 async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     """Triage until ``stop``; raises DatabaseError when the database is lost, to be started again."""
-    known = KnownDirectory(settings.zone, timedelta(minutes=settings.urge_after_minutes))
+    known = KnownDirectory(settings.zone, settings.urge_after)
     async with Waking(url, "city centre triage wake", stop) as waking:
         connection = await open_connection(url, "city centre triage", autocommit=True)
         async with connection:

@@ -1,7 +1,5 @@
 """The HTTP side put together: routers, the gate before them, problems for every failure."""
 
-from datetime import timedelta
-
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
@@ -135,8 +133,6 @@ def create(services: Services) -> ASGIApp:
     app = routes()
     app.state.services = services
     app.state.door = session.Door()
-    app.state.directory = KnownDirectory(
-        services.settings.zone, timedelta(minutes=services.settings.urge_after_minutes)
-    )
+    app.state.directory = KnownDirectory(services.settings.zone, services.settings.urge_after)
     gate = Gate(app, pool=services.pool, token=services.token, public_url=services.settings.public_url)
     return Headers(GZipMiddleware(gate, minimum_size=2048))

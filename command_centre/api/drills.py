@@ -106,7 +106,7 @@ async def end(request: Request, drill_id: int, known: Known, body: End | None = 
         row = await refusable(
             drills.end(
                 connection,
-                await directory.load(connection, settings.zone),
+                await directory.load(connection, settings.zone, settings.urge_after),
                 drill_id,
                 actor=known.actor,
                 reason=body.reason if body else "",

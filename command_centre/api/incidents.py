@@ -181,6 +181,7 @@ async def act(  # path, body, caller and two headers
                     reason=given.reason,
                     fields=fields,
                     now=now,
+                    expected_version=once.version(if_match),
                 )
                 if action in _OF_TWO
                 else actions.act(

@@ -126,7 +126,7 @@ async def today(
         routes = await patrol_routes.routes(connection, worker_id=worker_id, active_only=True)
         ids = [point["id"] for route in routes for point in route["points"]]
         checked = await patrol.checked_since(connection, ids, now - rules.LOOK_BACK - timedelta(days=32))
-        ground = await directory.load(connection, settings.zone)
+        ground = await directory.load(connection, settings.zone, settings.urge_after)
     counts = dict.fromkeys(("done", "due", "overdue", "rest"), 0)
     for route in routes:
         for point in route["points"]:

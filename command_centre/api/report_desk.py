@@ -97,7 +97,7 @@ async def correct(
                 f"反映已被他人修改（版本{report.version}），请刷新",
             )
         if body.category or body.nature or body.address is not None:
-            catalogue = await directory.load(connection, settings.zone)
+            catalogue = await directory.load(connection, settings.zone, settings.urge_after)
             await refusable(_checked(body, catalogue))
             await refusable(
                 following.correct(

@@ -63,7 +63,7 @@ async def order(
         )
     await flood_tasks.lock_orders(connection)
     people, skipped = await _people(connection, given)
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     cell_ids = {way[0].code: area_id for area_id, way in known.places.items()}
     places = {place.code: place for place in await flood_facts.places(connection, list(people))}
     wanted = {cell: count for cell, count in people.items() if cell in cell_ids}
@@ -254,7 +254,7 @@ async def report(
     await flood_tasks.report(
         connection, task_id, after.counts, done=after.done, note=words, reason=why, actor=actor, now=now
     )
-    known = await directory.load(connection, settings.zone)
+    known = await directory.load(connection, settings.zone, settings.urge_after)
     happenings = [
         Happening(kind="task_reported", actor=actor, detail=_detail(after.counts), text=_typed(why, words))
     ]

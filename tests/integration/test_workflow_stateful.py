@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from city.incidents import FINAL, UNOWNED, Incident
+from city.incidents import FINAL, UNOWNED
 from city.settings import Settings
 from city.storage import incidents
 from city.storage.changes import open_connection
@@ -92,7 +92,7 @@ class Loop(RuleBasedStateMachine):
         super().__init__()
         self.town = TOWN[0]
         self.now = NOW
-        self.seen: dict[int, Incident] = {}
+        self.seen: dict[int, dict[str, Any]] = {}
 
     @initialize()
     def open_two(self) -> None:
@@ -242,11 +242,11 @@ class Loop(RuleBasedStateMachine):
     def _moved_as_allowed(self, row: dict[str, Any]) -> None:
         before = self.seen.get(row["id"])
         if before is not None:
-            assert row["last_seq"] >= before["last_seq"]  # type: ignore[index]  # rows are kept as they are
-            steps = row["last_seq"] - before["last_seq"]  # type: ignore[index]
-            if row["state"] != before["state"] and steps == 1:  # type: ignore[index]
-                assert row["state"] in MOVES[before["state"]]  # type: ignore[index]
-        self.seen[row["id"]] = row  # type: ignore[assignment]
+            assert row["last_seq"] >= before["last_seq"]
+            steps = row["last_seq"] - before["last_seq"]
+            if row["state"] != before["state"] and steps == 1:
+                assert row["state"] in MOVES[before["state"]]
+        self.seen[row["id"]] = row
 
     def _clocks_hold(self, row: dict[str, Any]) -> None:
         running = [clock for clock in row["clocks"] or [] if clock["ended_at"] is None]
