@@ -55,6 +55,7 @@ _MATTERS_OF_THEIR_OWN = frozenset(
         "public.shared_bicycle",
         "public.advertisement",
         "public.drone",
+        "public.other",
     }
 )
 

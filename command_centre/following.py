@@ -76,7 +76,7 @@ async def view(connection: Connection, report: Report) -> dict[str, Any]:
 
 
 def _may_reopen(report: Report, incident: Incident) -> bool:
-    return incident.state == "archived" and report.reopened_at is None
+    return incident.state in ("fed_back", "archived") and report.reopened_at is None
 
 
 async def _behind(connection: Connection, report: Report) -> Incident | None:
