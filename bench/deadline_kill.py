@@ -100,7 +100,7 @@ def work(url: str) -> None:
 def suffer(url: str, incidents: int, kills: int, *, pause_s: float = 0.4) -> Outcome:
     """Run three processes, kill and replace one of them so many times while steps fall due, then let them finish."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["command_centre.deadlines_loop"])
+    context.set_forkserver_preload(["__main__", "bench.deadline_kill", "command_centre.deadlines_loop"])
     running: list[BaseProcess] = []
 
     def start() -> BaseProcess:
