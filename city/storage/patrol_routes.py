@@ -89,7 +89,16 @@ async def write_route(  # the parts of a route
         (code, name, name_en, assigned_to, active, now, actor),
     )
     row = await cursor.fetchone()
-    route_id = int(row[0]) if row else 0
+    await _write_points(connection, int(row[0]) if row else 0, points, now)
+    await connection.execute(
+        "INSERT INTO audit (actor, action, object) VALUES (%s, 'patrol_route.written', %s)",
+        (actor, f"patrol_route:{code}"),
+    )
+
+
+async def _write_points(
+    connection: Connection, route_id: int, points: Sequence[NewPoint], now: datetime
+) -> None:
     async with connection.cursor() as writing:
         await writing.executemany(
             """
@@ -123,10 +132,6 @@ async def write_route(  # the parts of a route
     await connection.execute(
         "UPDATE patrol_points SET removed_at = %s WHERE route_id = %s AND removed_at IS NULL AND NOT code = ANY(%s)",
         (now, route_id, [point.code for point in points]),
-    )
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object) VALUES (%s, 'patrol_route.written', %s)",
-        (actor, f"patrol_route:{code}"),
     )
 
 
