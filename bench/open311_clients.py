@@ -14,11 +14,13 @@ import argparse
 import importlib
 import itertools
 import json
+import sys
 from typing import Any
 
 
 def main() -> None:
     """Parse, call, print."""
+    sys.path.pop(0)  # this folder: its queue.py would stand before Python's own, which the clients need
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("file", "follow"))
     parser.add_argument("--base", required=True)
