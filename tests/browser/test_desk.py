@@ -30,6 +30,38 @@ TIMELINE = [
 ]
 
 
+CLOCKS = [
+    {
+        "id": 1,
+        "stage": "acknowledge",
+        "limit": "15m",
+        "started_at": scenes.at(-8),
+        "due_at": scenes.at(7),
+        "left_minutes": 7,
+        "overdue": False,
+        "paused": False,
+        "ended_at": None,
+        "outcome": None,
+        "provisional": False,
+        "next": {"at": scenes.at(7), "words": "11-22 12:00 催办处置单位", "words_en": "urge the unit"},
+    },
+    {
+        "id": 2,
+        "stage": "handle",
+        "limit": "3wd",
+        "started_at": scenes.at(-8),
+        "due_at": scenes.at(4000),
+        "left_minutes": 1440,
+        "overdue": False,
+        "paused": False,
+        "ended_at": None,
+        "outcome": None,
+        "provisional": True,
+        "next": None,
+    },
+]
+
+
 # Over sixty lines because it is the whole of what a desk is answered.
 @pytest.fixture
 def desk(centre: MockCentre) -> MockCentre:
@@ -43,6 +75,7 @@ def desk(centre: MockCentre) -> MockCentre:
             "allowed": ["acknowledge", "dispatch", "comment", "handle", "void"],
         },
         "/api/incidents/8/timeline": {"items": TIMELINE},
+        "/api/incidents/8/clocks": {"items": CLOCKS, "next": None},
         "/api/alarms": {
             "items": [
                 {

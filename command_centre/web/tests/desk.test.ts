@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { problemOf } from "../src/desk/api";
+import { problemOf } from "../src/http";
 import { pairs } from "../src/desk/detail";
 
 const time = (ms: number) => `@${ms}`;

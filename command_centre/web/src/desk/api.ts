@@ -1,10 +1,22 @@
-/** What the desk asks of the centre over HTTP. Refusals arrive as problem+json and leave as `Problem`. */
+/** What the desk asks of the centre over HTTP. */
+import { call, freshKey, seg } from "../http";
 import type { IncidentClass } from "../screen/topics";
+
+export type Role =
+  | "viewer"
+  | "handler"
+  | "grid_worker"
+  | "hotline"
+  | "dispatcher"
+  | "supervisor"
+  | "administrator";
 
 export interface User {
   name: string;
   display_name: string;
-  role: "viewer" | "dispatcher" | "administrator";
+  role: Role;
+  /** Code of the unit they act for. */
+  unit?: string | null;
   /** The password was set by somebody else: nothing but changing it is let through. */
   must_change?: boolean;
 }
@@ -36,7 +48,147 @@ export interface IncidentDetail {
   exercise?: boolean;
   version?: number;
   allowed?: string[];
+  nature?: string;
+  event_level?: number;
+  steps?: 5 | 6;
+  /** Codes of units that handle beside the lead. */
+  co_units?: string[];
+  /** Kinds of requests that wait for an answer. */
+  asked?: string[];
+  extensions?: number;
+  reworks?: number;
+  supervised_at?: string | null;
+  merged_into?: number | null;
+  parent?: number | null;
 }
+
+export interface Clock {
+  id: number;
+  stage: string;
+  unit: string | null;
+  /** 30m, 4wh, 3wd. */
+  limit: string;
+  started_at: string;
+  due_at: string;
+  left_minutes: number | null;
+  overdue: boolean;
+  paused: boolean;
+  ended_at: string | null;
+  outcome: "met" | "late" | "cancelled" | null;
+  provisional: boolean;
+  next: { at: string; words: string; words_en: string } | null;
+}
+
+export interface Wish {
+  id: number;
+  incident: number;
+  number: string;
+  incident_state: string;
+  class: IncidentClass;
+  category: string;
+  ask: string;
+  unit: string | null;
+  unit_name: string | null;
+  unit_name_en: string | null;
+  to_unit: string | null;
+  to_unit_name: string | null;
+  to_unit_name_en: string | null;
+  limit: string;
+  state: string;
+  asked_by: string;
+  asked_at: string;
+  answer_due_at: string | null;
+}
+
+export interface SuggestedUnit {
+  code: string;
+  name: string;
+  name_en: string;
+  phone: string;
+  full: boolean;
+  capacity: number | null;
+}
+
+export interface NearbyWork {
+  id: number;
+  number: string;
+  state: string;
+  class: IncidentClass;
+  title: string;
+  category: string;
+  unit_name: string | null;
+  unit_name_en: string | null;
+  same_unit: boolean;
+  metres: number | null;
+}
+
+export interface Suggestion {
+  unit: SuggestedUnit | null;
+  co_units: (SuggestedUnit | null)[];
+  reason: string;
+  reason_en: string;
+  alternatives: { unit: SuggestedUnit | null; reason: string; reason_en: string }[];
+  nearby: NearbyWork[];
+}
+
+export interface Candidate {
+  id: number;
+  number: string;
+  score: number;
+  certain: boolean;
+  reasons: string[];
+  reasons_en: string[];
+  class?: IncidentClass | null;
+  state?: string | null;
+  category_name?: string | null;
+  category_name_en?: string | null;
+  cell_name?: string | null;
+  opened_at?: string | null;
+}
+
+export interface ReportRow {
+  id: number;
+  tracking: string;
+  channel: string;
+  received_at: string;
+  category: string | null;
+  nature: string;
+  text: string;
+  address: string;
+  cell_name: string;
+  actor: string;
+  joined: boolean;
+  fixed_on_spot: boolean;
+  erased_at: string | null;
+  incident: number | null;
+  number: string | null;
+  state: string | null;
+  has_contact: boolean;
+  call_back: boolean;
+  photos: string[];
+}
+
+export interface CallDue {
+  id: number;
+  tracking: string;
+  received_at: string;
+  category: string | null;
+  number: string;
+  state: string;
+  incident: number;
+  answered_at: string | null;
+  tried: number;
+  last_at: string | null;
+}
+
+export interface Contact {
+  name: string;
+  phone: string;
+  email: string;
+}
+
+/** What goes with an action; which needs what: see fields.ts. */
+export type ActBody = Record<string, string | number | boolean | string[]>;
 
 export interface TimelineItem {
   seq: number;
@@ -105,53 +257,7 @@ interface Page<T> {
   next: string | null;
 }
 
-/** A refusal that a person can read: the centre's own words, in both languages, when it gave any. */
-export class Problem extends Error {
-  constructor(
-    readonly status: number,
-    readonly zh: string,
-    readonly en: string,
-  ) {
-    super(en || `HTTP ${status}`);
-  }
-}
-
-/** Reads a refusal; a body that is no problem+json (a proxy's page) counts as without words. */
-export async function problemOf(answer: Response): Promise<Problem> {
-  let body: Record<string, unknown> = {};
-  try {
-    body = (await answer.json()) as typeof body;
-  } catch {
-    // No JSON: the status alone must do.
-  }
-  const words = (...fields: string[]) =>
-    fields
-      .map((field) => body[field])
-      .filter((part): part is string => typeof part === "string" && part !== "")
-      .join(": ");
-  const en = words("title", "detail");
-  return new Problem(answer.status, words("title_zh", "detail_zh") || en, en);
-}
-
-async function call<T>(method: string, path: string, body?: unknown, version?: number): Promise<T> {
-  let answer: Response;
-  try {
-    answer = await fetch(path, {
-      method,
-      headers: {
-        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-        ...(version === undefined ? {} : { "If-Match": `"${version}"` }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  } catch {
-    throw new Problem(0, "", ""); // no answer at all
-  }
-  if (!answer.ok) throw await problemOf(answer);
-  return answer.status === 204 ? (null as T) : ((await answer.json()) as T);
-}
-
-const seg = (part: string | number) => encodeURIComponent(String(part));
+const after = (cursor: string | null) => (cursor ? `&cursor=${seg(cursor)}` : "");
 
 export const api = {
   session: () => call<{ user: User }>("GET", "/api/session"),
@@ -164,8 +270,27 @@ export const api = {
   timeline: (id: string | number) => call<Page<TimelineItem>>("GET", `/api/incidents/${seg(id)}/timeline`),
   alarmsOf: (id: string | number) => call<Page<Alarm>>("GET", `/api/alarms?state=all&incident=${seg(id)}`),
   /** With `version` it is refused when the incident has changed since it was read. */
-  act: (id: string | number, action: string, body: Record<string, string>, version?: number) =>
-    call<IncidentDetail>("POST", `/api/incidents/${seg(id)}/${seg(action)}`, body, version),
+  act: (id: string | number, action: string, body: ActBody, version?: number) =>
+    call<IncidentDetail>("POST", `/api/incidents/${seg(id)}/${seg(action)}`, body, { version, key: freshKey() }),
+  clocks: (id: string | number) => call<Page<Clock>>("GET", `/api/incidents/${seg(id)}/clocks`),
+  suggestion: (id: string | number) => call<Suggestion>("GET", `/api/incidents/${seg(id)}/suggestion`),
+  candidates: (id: string | number) => call<Page<Candidate>>("GET", `/api/incidents/${seg(id)}/candidates`),
+  requests: (cursor: string | null) =>
+    call<Page<Wish>>("GET", `/api/requests?state=open&limit=100${after(cursor)}`),
+
+  /** Open incidents that what is being typed may be about. */
+  draftCandidates: (draft: Record<string, string | number>) =>
+    call<Page<Candidate>>("POST", "/api/candidates", draft),
+  reports: (query: string, state: string, cursor: string | null) =>
+    call<Page<ReportRow>>(
+      "GET",
+      `/api/reports?limit=30${query ? `&q=${seg(query)}` : ""}${state ? `&state=${state}` : ""}${after(cursor)}`,
+    ),
+  contact: (tracking: string) =>
+    call<{ contact: Contact | null }>("GET", `/api/reports/${seg(tracking)}/contact`),
+  callsDue: (cursor: string | null) => call<Page<CallDue>>("GET", `/api/callbacks?limit=30${after(cursor)}`),
+  calledBack: (tracking: string, body: Record<string, unknown>) =>
+    call<unknown>("POST", `/api/reports/${seg(tracking)}/callback`, body),
 
   units: () => call<Page<Unit>>("GET", "/api/units"),
   acknowledgeAlarm: (id: string | number) => call<unknown>("POST", `/api/alarms/${seg(id)}/acknowledge`, {}),
@@ -181,13 +306,13 @@ export const api = {
   devices: (query: string, cursor: string | null) =>
     call<Page<Device>>(
       "GET",
-      `/api/devices?limit=50${query ? `&q=${seg(query)}` : ""}${cursor ? `&cursor=${seg(cursor)}` : ""}`,
+      `/api/devices?limit=50${query ? `&q=${seg(query)}` : ""}${after(cursor)}`,
     ),
   service: (code: string, body: { state: string; until?: string; reason: string }) =>
     call<unknown>("POST", `/api/devices/${seg(code)}/service`, body),
   claim: (code: string) => call<unknown>("POST", `/api/devices/${seg(code)}/claim`, {}),
 
   quarantine: (cursor: string | null) =>
-    call<Page<Quarantined>>("GET", `/api/quarantine?limit=50${cursor ? `&cursor=${seg(cursor)}` : ""}`),
+    call<Page<Quarantined>>("GET", `/api/quarantine?limit=50${after(cursor)}`),
   replay: (ids: number[]) => call<unknown>("POST", "/api/quarantine/replay", { ids }),
 };

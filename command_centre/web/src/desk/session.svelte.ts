@@ -1,5 +1,7 @@
 import { named, t } from "../i18n/language.svelte";
-import { api, Problem, type User } from "./api";
+import { Problem } from "../http";
+import { api, type Role, type User } from "./api";
+import { meets, type Needs } from "./roles";
 
 class Session {
   user = $state.raw<User | null>(null);
@@ -23,9 +25,12 @@ class Session {
     await this.find();
   }
 
-  may(role: User["role"]): boolean {
-    const ranks = ["viewer", "dispatcher", "administrator"];
-    return this.user !== null && ranks.indexOf(this.user.role) >= ranks.indexOf(role);
+  may(needs: Needs): boolean {
+    return this.user !== null && meets(this.user.role, needs);
+  }
+
+  get role(): Role {
+    return this.user?.role ?? "viewer";
   }
 
   async logOut(): Promise<void> {

@@ -37,6 +37,16 @@ export function dateTime(ms: number, language: Language, timeZone: string): stri
   }).format(ms);
 }
 
+export function dateMinute(ms: number, language: Language, timeZone: string): string {
+  return formatter(language, timeZone, {
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+  }).format(ms);
+}
+
 /** "4:05" below an hour, "3:04:05" below a day, then "2 天 3 时" / "2 d 3 h"; never negative. */
 export function duration(ms: number, language: Language): string {
   const seconds = Math.floor(Math.abs(ms) / 1000);

@@ -23,8 +23,14 @@ export function timeLeft(due_at: string | null, now: number | null): number | nu
   return due_at === null || now === null ? null : Date.parse(due_at) - now;
 }
 
+/** The deadline that runs: while an incident is suspended its clocks stand still, and nothing is overdue. */
+export function deadline(incident: { state: string; due_at: string | null }): string | null {
+  return incident.state === "suspended" ? null : incident.due_at;
+}
+
 function due(incident: Incident): number {
-  return incident.due_at === null ? Number.POSITIVE_INFINITY : Date.parse(incident.due_at);
+  const at = deadline(incident);
+  return at === null ? Number.POSITIVE_INFINITY : Date.parse(at);
 }
 
 function rank(incident: Incident): number {

@@ -8,6 +8,9 @@ export type Box = readonly [number, number, number, number];
 export interface Projection {
   x(lon: number): number;
   y(lat: number): number;
+  /** Back from pixels. */
+  lon(x: number): number;
+  lat(y: number): number;
 }
 
 /** Fits `box` into `width` x `height` pixels with `margin` pixels around, keeping its proportions. */
@@ -22,6 +25,8 @@ export function fit(box: Box, width: number, height: number, margin: number): Pr
   return {
     x: (lon) => left + (lon - west) * shrink * scale,
     y: (lat) => top + (north - lat) * scale,
+    lon: (x) => west + (x - left) / (shrink * scale),
+    lat: (y) => north - (y - top) / scale,
   };
 }
 

@@ -15,6 +15,7 @@ export interface CellGround {
   rings: Ring[];
 }
 export interface Ground {
+  district?: { code: string; name: string; name_en: string };
   bbox: Box;
   streets: StreetGround[];
   cells: CellGround[];
@@ -37,6 +38,8 @@ export interface Shape {
 export interface Placed {
   x(lon: number): number;
   y(lat: number): number;
+  lon(x: number): number;
+  lat(y: number): number;
   cells: Map<string, Shape>;
   streets: { ground: StreetGround; shape: Shape }[];
 }

@@ -1,0 +1,32 @@
+/** Which role meets what a screen needs; the centre's own table (api/access.py) decides, this one only hides. */
+import type { Role } from "./api";
+
+export type Needs = "worker" | "hotline" | "dispatcher" | "supervisor" | "administrator";
+export type Tab = "mine" | "open" | "unassigned" | "requests" | "intake" | "devices" | "quarantine";
+
+const MEETS: Record<Needs, readonly Role[]> = {
+  worker: ["handler", "grid_worker", "hotline", "dispatcher", "supervisor", "administrator"],
+  hotline: ["grid_worker", "hotline", "dispatcher", "supervisor", "administrator"],
+  dispatcher: ["dispatcher", "supervisor", "administrator"],
+  supervisor: ["supervisor", "administrator"],
+  administrator: ["administrator"],
+};
+
+export function meets(role: Role, needs: Needs): boolean {
+  return MEETS[needs].includes(role);
+}
+
+const TABS: Record<Role, readonly Tab[]> = {
+  viewer: ["open", "unassigned", "devices"],
+  handler: ["mine", "requests", "open"],
+  grid_worker: ["intake", "open", "unassigned"],
+  hotline: ["intake", "open", "unassigned"],
+  dispatcher: ["open", "unassigned", "requests", "intake", "devices", "quarantine"],
+  supervisor: ["open", "unassigned", "requests", "intake", "devices", "quarantine"],
+  administrator: ["open", "unassigned", "requests", "intake", "devices", "quarantine"],
+};
+
+/** In the order they are shown; the first one is where the day begins. */
+export function tabsOf(role: Role): readonly Tab[] {
+  return TABS[role];
+}

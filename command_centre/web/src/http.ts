@@ -1,0 +1,115 @@
+/** Questions to the centre over HTTP. Refusals arrive as problem+json and leave as `Problem`. */
+
+export interface Fault {
+  field: string;
+  remedy: string;
+}
+
+/** A refusal that a person can read: the centre's own words, in both languages, when it gave any. */
+export class Problem extends Error {
+  /** Fields that were wrong; empty when the whole was. */
+  faults: readonly Fault[] = [];
+  /** What the same person may do now instead, of a conflict. */
+  allowed: readonly string[] = [];
+
+  constructor(
+    readonly status: number,
+    readonly zh: string,
+    readonly en: string,
+  ) {
+    super(en || `HTTP ${status}`);
+  }
+
+  /** The words for one field in both languages, without the field's own name before them; null when it was right. */
+  at(field: string): { zh: string; en: string } | null {
+    const fault = this.faults.find((one) => one.field === field || one.field.startsWith(`${field}.`));
+    if (!fault) return null;
+    // One fault is worded in Chinese in the detail; several have but the English remedy.
+    const zh = this.faults.length === 1 ? this.zh.replace(/^.*?: /, "").replace(/^[\w.]+( = .*?)?：/, "") : "";
+    return { zh: zh || fault.remedy, en: fault.remedy };
+  }
+}
+
+/** Reads a refusal; a body that is no problem+json (a proxy's page) counts as without words. */
+export async function problemOf(answer: Response): Promise<Problem> {
+  let body: unknown = null;
+  try {
+    body = await answer.json();
+  } catch {
+    // No JSON: the status alone must do.
+  }
+  return problemIn(answer.status, body);
+}
+
+export function problemIn(status: number, content: unknown): Problem {
+  const body = (content !== null && typeof content === "object" ? content : {}) as Record<string, unknown>;
+  const words = (...fields: string[]) =>
+    fields
+      .map((field) => body[field])
+      .filter((part): part is string => typeof part === "string" && part !== "")
+      .join(": ");
+  const en = words("title", "detail");
+  const problem = new Problem(status, words("title_zh", "detail_zh") || en, en);
+  if (Array.isArray(body["errors"])) problem.faults = body["errors"] as Fault[];
+  if (Array.isArray(body["allowed"])) problem.allowed = body["allowed"] as string[];
+  return problem;
+}
+
+export interface Extra {
+  /** Refused when the thing has changed since it was read. */
+  version?: number | undefined;
+  /** Sent twice, done once. */
+  key?: string | undefined;
+}
+
+export async function call<T>(method: string, path: string, body?: unknown, extra: Extra = {}): Promise<T> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, {
+      method,
+      headers: {
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...(extra.version === undefined ? {} : { "If-Match": `"${extra.version}"` }),
+        ...(extra.key === undefined ? {} : { "Idempotency-Key": extra.key }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Problem(0, "", ""); // no answer at all
+  }
+  if (!answer.ok) throw await problemOf(answer);
+  return answer.status === 204 ? (null as T) : ((await answer.json()) as T);
+}
+
+/** Sends a form with files; `progress` is called with 0 to 1. fetch does not tell how much has left. */
+export function upload<T>(
+  path: string,
+  form: FormData,
+  key: string,
+  progress: (share: number) => void,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    request.setRequestHeader("Idempotency-Key", key);
+    request.responseType = "json";
+    request.upload.onprogress = (event) => {
+      if (event.lengthComputable) progress(event.loaded / event.total);
+    };
+    request.onerror = request.ontimeout = () => {
+      reject(new Problem(0, "", ""));
+    };
+    request.onload = () => {
+      if (request.status < 300) resolve(request.response as T);
+      else reject(problemIn(request.status, request.response));
+    };
+    request.send(form);
+  });
+}
+
+/** 128 random bits as text. randomUUID is not there on a plain-http address of the own network. */
+export function freshKey(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export const seg = (part: string | number) => encodeURIComponent(String(part));

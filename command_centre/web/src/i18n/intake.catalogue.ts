@@ -1,0 +1,42 @@
+import type { Entry } from "./catalogue";
+
+/** The operator's screen: taking reports, finding them again, calling back. */
+export const intakeWords = {
+  "intake.form": ["受理登记", "Take a report"],
+  "intake.keys": ["Tab 换栏，Ctrl+Enter 提交", "Tab moves on, Ctrl+Enter sends"],
+  "intake.submit": ["登记", "Register"],
+  "intake.taken": ["已登记，查询编号", "Registered, tracking number"],
+  "intake.joined": ["并入事件", "joined incident"],
+  "intake.opened": ["立为事件", "became incident"],
+  "intake.channel": ["渠道", "Channel"],
+  "intake.reports": ["反映件", "Reports"],
+  "intake.calls": ["待回访", "Calls due"],
+  "intake.search": ["查找（文字、地址、编号、电话）", "Find (words, address, number, telephone)"],
+  "intake.contact": ["查看联系方式", "Show contact"],
+  "intake.photo": ["现场照片", "Photo"],
+  "intake.look": ["查看", "Look"],
+
+  "channel.hotline": ["热线 12345", "Hotline 12345"],
+  "channel.community": ["社区工作者", "Community worker"],
+  "channel.mailbox": ["信箱", "Mailbox"],
+  "channel.visit": ["来访", "In person"],
+  "channel.web": ["网页", "Web"],
+  "channel.qr": ["二维码", "QR code"],
+  "channel.miniprogram": ["小程序", "Mini-program"],
+  "channel.app": ["手机应用", "App"],
+  "channel.patrol": ["网格巡查", "Patrol"],
+  "channel.open311": ["开放接口", "Open311"],
+  "channel.system": ["其他系统", "Another system"],
+
+  "call.none": ["没有待回访的反映", "Nobody waits for a call"],
+  "call.start": ["回访", "Call back"],
+  "call.tried": ["已拨 {n} 次", "{n} tries"],
+  "call.outcome": ["是否接通", "Was somebody reached"],
+  "call.reached": ["已接通", "Reached"],
+  "call.not_reached": ["未接通", "Not reached"],
+  "call.satisfied": ["是否满意", "Satisfied"],
+  "call.did_not_say": ["未表态", "Did not say"],
+  "call.yes": ["满意", "Yes"],
+  "call.no": ["不满意", "No"],
+  "call.words": ["回访记录", "What was said"],
+} satisfies Record<string, Entry>;
