@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from city.clocks import Clock
+from city.clocks import Clock, End, Resume
 from city.directory import Directory
 from city.incidents import Change, Happening, Incident, Tell
 from city.incidents import Purpose as TellPurpose
@@ -69,10 +69,33 @@ def take(incident: Incident, found: Sequence[Struck], directory: Directory, now:
             happenings.append(_happening(one.clock, step, told=told))
             if told:
                 tells += _tells(one.clock, step, directory)
-    return Change(
+    change = Change(
         incident=replace(incident, **marks),
         happenings=tuple(happenings),
         tells=tuple(dict.fromkeys(tells)),
+    )
+    over = any(one.clock.stage == "suspension" and one.clock.due_at <= now for one in found)
+    return _resumed(change, now) if over and incident.state == "suspended" else change
+
+
+def _resumed(change: Change, now: datetime) -> Change:
+    """A suspension is granted until a day; after it the matter goes on by itself, or it would be forgotten."""
+    incident = change.incident
+    going = replace(
+        incident,
+        state=incident.held_state or "dispatched",
+        held_state=None,
+        awaiting_since=now if incident.acknowledged_at is None else None,
+    )
+    return replace(
+        change,
+        incident=going,
+        happenings=(
+            *change.happenings,
+            Happening(kind="resumed", reason="挂账到期 / the suspension is over"),
+        ),
+        tells=(*change.tells, Tell(purpose="again")),
+        effects=(End(stages=("suspension",)), Resume()),
     )
 
 

@@ -34,7 +34,7 @@ Connection = AsyncConnection[Any]
 
 async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     """Watch until ``stop``; raises DatabaseError when the database is lost, to be started again."""
-    known = KnownDirectory(settings.zone, timedelta(minutes=settings.urge_after_minutes))
+    known = KnownDirectory(settings.zone, settings.urge_after)
     connection = await open_connection(url, "city centre deadlines", autocommit=True)
     async with connection:
         lane, rebasing = Lane(known), Rebasing(known)

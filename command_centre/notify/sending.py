@@ -98,7 +98,7 @@ class Channels:
             )
         given = claimed.body.get("params")
         params: dict[str, object] = dict(given) if isinstance(given, Mapping) else {}
-        params.setdefault("link", f"{self._settings.base_url}/api/reports/{params.get('tracking', '')}")
+        params.setdefault("link", f"{self._settings.base_url}/track/{params.get('tracking', '')}")
         try:
             return templates.notice(str(claimed.body.get("template")), params, claimed.language)
         except templates.TemplateError as error:

@@ -651,7 +651,7 @@ def test_a_citizens_mail_goes_out_its_receipt_is_kept_and_its_address_forgotten(
     raw = mail.get_payload(decode=True)
     assert isinstance(raw, bytes)
     assert "R-1" in raw.decode()
-    assert "https://city.example/api/reports/R-1" in raw.decode()
+    assert "https://city.example/track/R-1" in raw.decode()
     assert rows(town, "SELECT state, address FROM notifications WHERE purpose = 'notice'") == [("sent", "")]
     (receipt,) = details(town, "receipt")
     assert receipt["to"] == "reporter"

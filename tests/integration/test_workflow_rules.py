@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -10,8 +10,10 @@ from psycopg import errors
 
 from city.settings import Settings
 from city.storage.changes import open_connection
+from command_centre import deadlines_loop
 from command_centre.actions import ActionError, act, open_by_person
 from command_centre.api.refusals import refusal
+from command_centre.known_directory import KnownDirectory
 from command_centre.workflow import MOVES
 from tests.integration.small_town import NOW, build, raise_alarm, rows
 from tests.servers.postgres import PostgresServer
@@ -159,3 +161,25 @@ def test_an_appended_event_stays(url: str) -> None:
     for statement in ("UPDATE incident_events SET kind = 'x'", "DELETE FROM incident_events"):
         with psycopg.connect(url) as connection, pytest.raises(errors.RestrictViolation):
             connection.execute(f"{statement} WHERE incident_id = {one}".encode())
+
+
+def test_a_suspension_ends_by_itself_when_its_day_has_come(url: str) -> None:
+    one = opened(url)
+    did(url, one, ("arrive", "user:2"), ("suspend", "user:3"))
+    (before,) = rows(url, f"SELECT due_at, state FROM incidents WHERE id = {one}")
+    assert before[1] == "suspended"
+
+    async def strike(now: datetime) -> None:
+        async with await open_connection(url, "test", autocommit=True) as connection:
+            while await deadlines_loop.strike(connection, KnownDirectory(Settings().zone), Settings(), now):
+                pass
+
+    asyncio.run(strike(NOW + timedelta(minutes=30)))
+    assert rows(url, f"SELECT state FROM incidents WHERE id = {one}") == [("suspended",)]
+    asyncio.run(strike(NOW + timedelta(minutes=32)))
+    ((state, due),) = rows(url, f"SELECT state, due_at FROM incidents WHERE id = {one}")
+    assert (state, due - before[0]) == ("arrived", timedelta(minutes=31))
+    paused = rows(
+        url, f"SELECT count(*) FROM incident_clocks WHERE incident_id = {one} AND paused_at IS NOT NULL"
+    )
+    assert paused == [(0,)]

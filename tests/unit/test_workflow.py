@@ -104,11 +104,11 @@ def asked(ask: str, **changes: Any) -> Facts:
     base = Request(
         id=11,
         incident_id=1,
-        ask=ask,
+        ask=ask,  # type: ignore[arg-type]  # one of the five
         unit_id=OWN,
         asked_by="user:5",
         asked_at=NOON,
-        limit="60m",  # type: ignore[arg-type]
+        limit="60m",
     )
     return Facts(requests=(replace(base, **changes),))
 
