@@ -1,36 +1,71 @@
 """The command line: help everywhere, one readable line for what a person can put right, exit codes."""
 
 import json
+import logging
 import os
 import socket
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+import structlog
+
+from runtime import cli
 
 COMMANDS = [
     "up", "ingest", "centre", "simulate", "replay", "bench", "doctor", "migrate", "import", "export", "password",
 ]  # fmt: skip
 
 
-def city(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with these CITY_ variables only, away from any .env file."""
+def environment(folder: Path, variables: dict[str, str]) -> dict[str, str]:
+    """These CITY_ variables only, and a data folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CITY_")}
     repository = str(Path(__file__).resolve().parents[2])
-    environment = kept | {"PYTHONPATH": repository, "COLUMNS": "200", "CITY_DATA_DIR": str(folder / "var")}
+    return (
+        kept | {"PYTHONPATH": repository, "COLUMNS": "200", "CITY_DATA_DIR": str(folder / "var")} | variables
+    )
+
+
+def process(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command as a shell starts it, away from any .env file."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "runtime.cli", *arguments],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
-        env=environment | variables,
+        env=environment(folder, variables),
     )
 
 
+def city(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process: starting an interpreter costs a second, and there are thirty of these."""
+    out, err, code = StringIO(), StringIO(), 0
+    root = logging.getLogger()
+    handlers, level, configured = root.handlers[:], root.level, structlog.get_config()
+    with (
+        patch.dict(os.environ, environment(folder, variables), clear=True),
+        patch.object(sys, "argv", ["city", *arguments]),
+        chdir(folder),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            root.handlers[:], root.level = handlers, level
+            structlog.configure(**configured)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
 def test_help_lists_every_command(tmp_path: Path) -> None:
-    done = city("--help", folder=tmp_path)
+    done = process("--help", folder=tmp_path)
     assert done.returncode == 0
     for command in COMMANDS:
         assert f" {command} " in done.stdout
@@ -60,7 +95,7 @@ def test_a_worker_without_a_database_says_what_to_do(command: str, tmp_path: Pat
 
 
 def test_a_secret_is_not_shown_in_a_complaint(tmp_path: Path) -> None:
-    done = city("up", folder=tmp_path, CITY_DATABASE_URL="mysql://someone:hush@host/db")
+    done = process("up", folder=tmp_path, CITY_DATABASE_URL="mysql://someone:hush@host/db")
     assert done.returncode == 2
     assert "hush" not in done.stderr
     assert "CITY_DATABASE_URL" in done.stderr
@@ -80,7 +115,7 @@ def test_two_on_one_data_folder_the_second_says_so(tmp_path: Path) -> None:
     from runtime import data_dir
 
     with data_dir.hold(data_dir.prepare(tmp_path / "var")):
-        done = city("up", folder=tmp_path)
+        done = process("up", folder=tmp_path)
     assert done.returncode == 2
     assert f"another `city up` (pid {os.getpid()}) is using it" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -89,7 +124,7 @@ def test_two_on_one_data_folder_the_second_says_so(tmp_path: Path) -> None:
 def test_a_taken_web_port_stops_the_start_before_anything_runs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = city("up", folder=tmp_path, CITY_HTTP_PORT=str(port))
+        done = process("up", folder=tmp_path, CITY_HTTP_PORT=str(port))
     assert done.returncode == 2
     assert done.stderr.startswith(f"city: CITY_HTTP_PORT = {port}: ")
     assert not (tmp_path / "var" / "postgres").exists()
