@@ -1,6 +1,6 @@
 """What the queue costs to look at with a hundred thousand open incidents: pages over HTTP from a real centre.
 
-python -m bench.queue --incidents 100000 [--rounds 20]
+python -m bench.open_queue --incidents 100000 [--rounds 20]
 """
 
 import argparse
