@@ -19,7 +19,7 @@ Language = Literal["zh", "en"]
 ToldBy = Literal["none", "sms", "email"]
 Place = Literal["inside", "outside", "unknown"]
 
-MOST_TEXT = 2000  # characters of a report
+MOST_TEXT = 4000  # characters of a report
 CITIZEN = "citizen"  # the actor of whoever reports without a log-in; never a name
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # without I, L, O, U

@@ -248,7 +248,7 @@ def test_the_code_on_a_cover_says_where_and_what_it_is(centre: Centre, citizen: 
     [
         ({"text": ""}, "text"),
         ({"text": "a\x00b"}, "text"),
-        ({"text": "字" * 2001}, "text"),
+        ({"text": "字" * 4001}, "text"),
         ({"cell": "nowhere"}, "cell"),
         ({"category": "system.ingest"}, "category"),
         ({"category": "no.such"}, "category"),
