@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
 from tests.servers.chromium import chromium_binary
@@ -32,6 +33,19 @@ def lacking(missing: UnavailableError) -> NoReturn:
     if os.environ.get("CITY_TEST_STRICT") == "1":
         pytest.fail(f"this machine lacks {missing}")
     pytest.skip(f"this machine lacks {missing}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def products_hasher() -> Iterator[PasswordHasher]:
+    """The product's own argon2id, which takes 64 MiB and a tenth of a second on purpose; tests get a cheap one."""
+    from command_centre import accounts  # late: the servers are of use while the schema is being written
+
+    cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    own = accounts._hasher
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "_hasher", cheap)
+        patch.setattr(accounts, "_NOBODY", cheap.hash("nobody's"))
+        yield own
 
 
 @contextmanager

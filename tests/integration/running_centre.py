@@ -12,9 +12,12 @@ import httpx
 import psycopg
 
 from city.settings import Settings
+from command_centre import main
 from command_centre.main import listen, serve
 
 TOKEN = "token-of-the-tests"
+# Two loops look at their stop once a second; a hundred centres need not wait for them to come round.
+main.LOOPS_PATIENCE_S = 0.2
 
 
 class Centre:
