@@ -94,12 +94,12 @@ async def act(
         known = await directory.load(connection, settings.zone, settings.urge_after)
         wish = await _wish(connection, incident, known, given, now, facts, person, action, reason)
         if expected_version is not None and expected_version != incident.version:
-            raise _stale(incident, wish, facts, expected_version)
+            raise stale(incident, wish, facts, expected_version)
         amended = action == "rule" and wish.amend
         area = _ruled_area(incident, known, now) if amended else None
         decided = acting.apply(incident, wish, facts, now)
         if isinstance(decided, workflow.Refused):
-            raise _refused(incident, decided)
+            raise refused(incident, decided)
         (stored,) = await store(connection, known, [decided], now, mail=bool(settings.smtp_url))
         if amended and wish.unit is not None:
             await _amend(connection, stored, area, wish, now)
@@ -140,7 +140,8 @@ async def facts_of(connection: Connection, incident: Incident) -> Facts:
     )
 
 
-def _stale(incident: Incident, wish: Act, facts: Facts, expected: int) -> ActionError:
+def stale(incident: Incident, wish: Act, facts: Facts, expected: int) -> ActionError:
+    """Somebody was faster than this person's page."""
     return ActionError(
         "stale",
         f"事件已被他人修改（版本{incident.version}，状态{incident.state}），请刷新",
@@ -152,15 +153,16 @@ def _stale(incident: Incident, wish: Act, facts: Facts, expected: int) -> Action
     )
 
 
-def _refused(incident: Incident, refused: workflow.Refused) -> ActionError:
+def refused(incident: Incident, why: workflow.Refused) -> ActionError:
+    """What the workflow refused, with how the incident stands."""
     return ActionError(
-        refused.code,
-        refused.reason,
-        refused.reason_en,
-        refused.field,
+        why.code,
+        why.reason,
+        why.reason_en,
+        why.field,
         state=incident.state,
         version=incident.version,
-        allowed=refused.allowed,
+        allowed=why.allowed,
     )
 
 

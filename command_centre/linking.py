@@ -11,7 +11,7 @@ from city.incidents import Change, Happening, Incident
 from city.settings import Settings
 from city.storage import directory
 from city.storage import merging as stored
-from command_centre.pairs import conflict, invalid, locked_together, permitted, there, wanted_id
+from command_centre.pairs import conflict, locked_together, permitted, there, with_other
 from command_centre.recording import store
 
 Connection = AsyncConnection[Any]
@@ -32,14 +32,8 @@ async def link(
 ) -> Incident:
     """Make it a part of the incident ``parent``; where that was merged, of what it was merged into."""
     async with connection.transaction():
-        named = wanted_id(fields, "parent")
-        way = await stored.way(connection, named)
-        if not way:
-            raise invalid("parent", f"没有事件{named}", f"there is no incident {named}")
-        if way[-1] == incident_id:
-            raise conflict("事件不能属于自身", "an incident is no part of itself", "parent")
-        locked = await locked_together(connection, [incident_id, way[-1]])
-        part, whole = there(locked, incident_id), there(locked, way[-1])
+        to_itself = ("事件不能属于自身", "an incident is no part of itself")
+        part, whole = await with_other(connection, incident_id, fields, "parent", to_itself)
         permitted(
             part,
             "link",

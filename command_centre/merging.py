@@ -22,7 +22,7 @@ from command_centre import gathering
 from command_centre.finding import Candidate, Nearby, candidates, nearby
 from command_centre.gathering import Weight
 from command_centre.linking import link, unlink
-from command_centre.pairs import conflict, invalid, locked_together, own_weight, permitted, there, wanted_id
+from command_centre.pairs import conflict, invalid, own_weight, permitted, with_other
 from command_centre.recording import store
 from command_centre.splitting import split
 from command_centre.workflow import DONE
@@ -73,14 +73,8 @@ async def merge(
     Raises ActionError.
     """
     async with connection.transaction():
-        named = wanted_id(fields, "into")
-        way = await stored.way(connection, named)
-        if not way:
-            raise invalid("into", f"没有事件{named}", f"there is no incident {named}")
-        if way[-1] == incident_id:
-            raise conflict("事件不能并入自身", "an incident does not go into itself", "into")
-        locked = await locked_together(connection, [incident_id, way[-1]])
-        gone, kept = there(locked, incident_id), there(locked, way[-1])
+        to_itself = ("事件不能并入自身", "an incident does not go into itself")
+        gone, kept = await with_other(connection, incident_id, fields, "into", to_itself)
         permitted(
             gone,
             "merge",

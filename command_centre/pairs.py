@@ -46,26 +46,12 @@ def permitted(
     expected_version: int | None,
 ) -> None:
     """Raises ActionError when the workflow's table refuses, a reason is missing, or somebody was faster."""
-    if expected_version is not None and expected_version != incident.version:
-        raise actions.ActionError(
-            "stale",
-            f"事件已被他人修改（版本{incident.version}），请刷新",
-            f"incident {incident.number} is at version {incident.version}, not {expected_version}: read it again",
-            state=incident.state,
-            version=incident.version,
-        )
     act = workflow.Act(action=action, actor=actor, role=role, unit_id=unit_id, reason=reason)
+    if expected_version is not None and expected_version != incident.version:
+        raise actions.stale(incident, act, workflow.NO_FACTS, expected_version)
     refused = workflow.may(incident, act)
     if refused is not None:
-        raise actions.ActionError(
-            refused.code,
-            refused.reason,
-            refused.reason_en,
-            refused.field,
-            state=incident.state,
-            version=incident.version,
-            allowed=refused.allowed,
-        )
+        raise actions.refused(incident, refused)
     if not workflow.usable_text(reason):
         most = workflow.MOST_TEXT
         raise invalid("reason", f"最多{most}字，不含控制字符", f"at most {most} characters, none of control")
@@ -82,6 +68,27 @@ async def locked_together(connection: Connection, incident_ids: Sequence[int]) -
     if locked is None:
         raise conflict("刚有新报警并入，请重试", "an alarm joined one of them just now: try again")
     return locked
+
+
+async def with_other(
+    connection: Connection,
+    incident_id: int,
+    fields: Mapping[str, object],
+    field: str,
+    to_itself: tuple[str, str],
+) -> tuple[Incident, Incident]:
+    """The incident and the other one that ``field`` names, or what that was merged into; both locked.
+
+    Raises ActionError, with ``to_itself`` (Chinese, English) where both are one.
+    """
+    named = wanted_id(fields, field)
+    way = await stored.way(connection, named)
+    if not way:
+        raise invalid(field, f"没有事件{named}", f"there is no incident {named}")
+    if way[-1] == incident_id:
+        raise conflict(*to_itself, field)
+    locked = await locked_together(connection, [incident_id, way[-1]])
+    return there(locked, incident_id), there(locked, way[-1])
 
 
 def there(locked: Mapping[int, Incident], incident_id: int) -> Incident:

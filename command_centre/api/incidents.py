@@ -1,6 +1,7 @@
 """Incidents: listed, opened by hand, acted upon, and read back event by event."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -169,32 +170,18 @@ async def act(  # path, body, caller and two headers
     async with async_transaction(request) as connection:
 
         async def done() -> dict[str, Any]:
-            settings, now = services(request).settings, datetime.now(UTC)
+            work = _OF_TWO.get(action) or partial(actions.act, action=action)
             await refusable(
-                _OF_TWO[action](
+                work(
                     connection,
-                    settings,
+                    services(request).settings,
                     incident_id,
                     actor=known.actor,
                     role=known.role,
                     unit_id=known.unit_id,
                     reason=given.reason,
                     fields=fields,
-                    now=now,
-                    expected_version=once.version(if_match),
-                )
-                if action in _OF_TWO
-                else actions.act(
-                    connection,
-                    settings,
-                    incident_id,
-                    action,
-                    actor=known.actor,
-                    role=known.role,
-                    unit_id=known.unit_id,
-                    reason=given.reason,
-                    fields=fields,
-                    now=now,
+                    now=datetime.now(UTC),
                     expected_version=once.version(if_match),
                 )
             )
