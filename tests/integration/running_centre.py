@@ -1,6 +1,7 @@
 """A centre that really serves: its own event loop in a thread, a free port, real PostgreSQL behind it."""
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +15,14 @@ import psycopg
 from city.settings import Settings
 from command_centre import main
 from command_centre.main import listen, serve
+from tests.servers.postgres import PostgresServer
 
 TOKEN = "token-of-the-tests"
 # Two loops look at their stop once a second; a hundred centres need not wait for them to come round.
 main.LOOPS_PATIENCE_S = 0.2
+NO_TLS = ssl.SSLContext(
+    ssl.PROTOCOL_TLS_CLIENT
+)  # reading every authority of the world costs more than a request
 
 
 class Centre:
@@ -34,9 +39,9 @@ class Centre:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.client = httpx.Client(
-            base_url=self.base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20
+            base_url=self.base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20, verify=NO_TLS
         )
-        self.stranger = httpx.Client(base_url=self.base, timeout=20)
+        self.stranger = httpx.Client(base_url=self.base, timeout=20, verify=NO_TLS)
 
     def start(self) -> None:
         self._thread.start()
@@ -87,6 +92,19 @@ def running(url: str) -> Iterator[Centre]:
         yield centre
     finally:
         centre.close()
+
+
+@contextmanager
+def on_fresh_ground(server: PostgresServer, template: str) -> Iterator[Centre]:
+    """A centre on a database of its own with the ground laid, for fixtures that outlive a test."""
+    name = server.create_database(template=template)
+    url = server.url(name)
+    lay_ground(url)
+    try:
+        with running(url) as centre:
+            yield centre
+    finally:
+        server.drop_database(name)
 
 
 GROUND = """

@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from city.storage import users
 from command_centre import accounts
 from command_centre.api.access import COOKIE
-from tests.integration.running_centre import Centre, lay_ground, running
+from tests.integration.running_centre import NO_TLS, Centre, on_fresh_ground
 from tests.servers.postgres import PostgresServer
 
 PASSWORD = "a-long-enough-word"
@@ -20,12 +20,8 @@ PASSWORD = "a-long-enough-word"
 @pytest.fixture(scope="module")
 def served(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Centre]:
     """One centre for all tests of this file."""
-    name = postgres_server.create_database(template=postgres_template)
-    url = postgres_server.url(name)
-    lay_ground(url)
-    with running(url) as made:
+    with on_fresh_ground(postgres_server, postgres_template) as made:
         yield made
-    postgres_server.drop_database(name)
 
 
 @pytest.fixture
@@ -56,7 +52,7 @@ def secret(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def browser(centre: Centre) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=centre.base, timeout=20) as client:
+    with httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS) as client:
         yield client
 
 
@@ -71,7 +67,7 @@ def person(centre: Centre, role: str) -> Iterator[httpx.Client]:
     made = centre.client.post("/api/users", json={"name": name, "role": role})
     assert made.status_code == 201
     once = made.json()["one_time_secret"]
-    with httpx.Client(base_url=centre.base, timeout=20) as client:
+    with httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS) as client:
         assert log_in(client, name, once).status_code == 200
         changed = client.post("/api/session/password", json={"current": once, "new": PASSWORD})
         assert changed.status_code == 204
