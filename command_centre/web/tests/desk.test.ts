@@ -28,17 +28,22 @@ describe("details", () => {
       late: false,
       unit: null,
       raised_at: "1970-01-01T00:00:01+00:00",
-      members: ["a"],
+      members: ["a", "b"],
       in_time: true,
       cleared: { value: 56.1, rule_version: 1 },
     };
     expect(pairs(detail, time)).toEqual([
       ["value", "81.3"],
       ["raised_at", "@1000"],
-      ["members", '["a"]'],
+      ["members", "a, b"],
       ["in_time", ""],
       ["cleared", "56.1"],
     ]);
+  });
+  it("show one language of what is there in both, and no empty list", () => {
+    const detail = { why: "同一网格", why_en: "same cell", area: 3, co_units: [], photos: 0 };
+    expect(pairs(detail, time)).toEqual([["why", "同一网格"]]);
+    expect(pairs(detail, time, true)).toEqual([["why", "same cell"]]);
   });
   it.each([null, undefined, "text", 3])("that are no object give nothing: %s", (detail) => {
     expect(pairs(detail, time)).toEqual([]);

@@ -10,6 +10,10 @@ export const loopWords = {
   "role.supervisor": ["督查", "Supervisor"],
   "role.administrator": ["管理员", "Administrator"],
 
+  "actor.citizen": ["反映人", "Reporter"],
+  "actor.system": ["系统", "System"],
+  "actor.api-token": ["自动接口", "Automation"],
+
   "state.registered": ["已登记", "Registered"],
   "state.filed": ["已立案", "Filed"],
   "state.returned": ["已回退", "Returned"],
@@ -202,6 +206,14 @@ export const loopWords = {
   "event.site_order_escalated": ["未到场上报", "Missing: escalated"],
   "event.site_order_ended": ["发令结束", "Order ended"],
 
+  "place.inside": ["本区内", "in the district"],
+  "place.outside": ["本区外", "outside the district"],
+  "place.unknown": ["待核实", "still to be found"],
+
+  "detail.why": ["依据", "because"],
+  "detail.suggestion": ["建议单位", "suggested"],
+  "detail.category_unknown": ["类别未知", "unknown category"],
+  "detail.told_again": ["再次通知", "told again"],
   "detail.value": ["数值", "value"],
   "detail.raise_at": ["报警值", "raised at"],
   "detail.clear_at": ["恢复值", "cleared at"],
