@@ -12,7 +12,9 @@ from command_centre.api.access import TABLE
 from tests.integration.running_centre import Centre, lay_ground, on_fresh_ground, raise_alarm, running
 from tests.servers.postgres import PostgresServer
 
-PUBLIC_PAGES = {"/", "/wall", "/desk", "/login", "/assets/{path:path}"}
+PUBLIC_PAGES = {
+    "/", "/wall", "/desk", "/login", "/report", "/track", "/track/{tracking}", "/assets/{path:path}"
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from command_centre import accounts
 from command_centre.api import backtest as api
 from rules.definitions import to_rows
 from runtime.cli import app
-from tests.integration.running_centre import Centre, lay_ground, running
+from tests.integration.running_centre import NO_TLS, Centre, lay_ground, running
+from tests.servers.postgres import PostgresServer
 
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 BEGIN_US = int(BEGIN.timestamp()) * 1_000_000
@@ -41,14 +42,18 @@ level = "red"
 STORED = ("alarms", "alarm_events", "rule_states", "changes", "rules", "rule_history", "audit")
 
 
-@pytest.fixture
-def centre(migrated_url: str) -> Iterator[Centre]:
-    lay_ground(migrated_url)
-    import_defaults(migrated_url, parse_rules=to_rows)
-    with psycopg.connect(migrated_url) as connection:
+@pytest.fixture(scope="module")
+def centre(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Centre]:
+    """One for all: a back-test writes nothing, which the first of these tests proves."""
+    name = postgres_server.create_database(template=postgres_template)
+    url = postgres_server.url(name)
+    lay_ground(url)
+    import_defaults(url, parse_rules=to_rows)
+    with psycopg.connect(url) as connection:
         _store(connection, hours=24)
-    with running(migrated_url) as made:
+    with running(url) as made:
         yield made
+    postgres_server.drop_database(name)
 
 
 def _store(connection: psycopg.Connection[Any], *, hours: int) -> None:
@@ -260,7 +265,7 @@ def test_a_viewer_may_not_and_sees_nobody_elses(centre: Centre) -> None:
     key = centre.client.post("/api/rules/backtest", json=question()).json()["id"]
     for name, role, status in (("v1", "viewer", 403), ("d1", "dispatcher", 404)):
         secret = accounts.reset(centre.url, name, actor="test", create=True, role=role).secret
-        with httpx.Client(base_url=centre.base, timeout=20) as person:
+        with httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS) as person:
             person.post("/api/session", json={"name": name, "password": secret})
             change = {"current": secret, "new": "a long enough password"}
             assert person.post("/api/session/password", json=change).status_code in (200, 204)
