@@ -42,8 +42,9 @@ class Stand:
         self.centre = start_city("centre", **self.settings)
         self.centre.wait_ready(self._ready, 60)
 
-    def simulate(self, scenario: str) -> ServerProcess:
-        started = start_city("simulate", scenario, **self.settings)
+    def simulate(self, scenario: str, *, speed: float = 1) -> ServerProcess:
+        """Play it so many times faster than life; what is published still carries the clock's own time."""
+        started = start_city("simulate", scenario, "--speed", str(speed), **self.settings)
         self.others.append(started)
         return started
 
