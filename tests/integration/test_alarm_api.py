@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.running_centre import Centre, lay_ground, raise_alarm, running
+from tests.integration.running_centre import NO_TLS, Centre, lay_ground, raise_alarm, running
 from tests.integration.test_api import problem
 
 PASSWORD = "a long enough password"
@@ -50,7 +50,7 @@ def person(centre: Centre, role: str) -> httpx.Client:
     """Somebody who has logged in and set a password of their own."""
     made = centre.client.post("/api/users", json={"name": role, "role": role})
     assert made.status_code == 201, made.text
-    client = httpx.Client(base_url=centre.base, timeout=20)
+    client = httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS)
     secret = made.json()["one_time_secret"]
     assert client.post("/api/session", json={"name": role, "password": secret}).status_code == 200
     assert client.post("/api/session/password", json={"current": secret, "new": PASSWORD}).status_code == 204
@@ -101,24 +101,22 @@ def test_an_alarm_is_shelved_listed_and_brought_back(centre: Centre) -> None:
     assert [row[0] for row in actions] == ["alarm.shelved", "alarm.unshelved"]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"until": "2020-01-01T00:00:00Z", "reason": "x"}, "until"),
-        ({"until": "2099-01-01T00:00:00Z", "reason": "x"}, "until"),
-        ({"until": "2020-01-01T00:00:00", "reason": "x"}, "until"),
-        ({"until": "2099-01-01T00:00:00Z", "reason": ""}, "reason"),
-        ({"reason": "x"}, "until"),
-        ({"until": "2099-01-01T00:00:00Z", "reason": "x", "forever": True}, "forever"),
-    ],
+NO_SHELVES: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"until": "2020-01-01T00:00:00Z", "reason": "x"}, "until"),
+    ({"until": "2099-01-01T00:00:00Z", "reason": "x"}, "until"),
+    ({"until": "2020-01-01T00:00:00", "reason": "x"}, "until"),
+    ({"until": "2099-01-01T00:00:00Z", "reason": ""}, "reason"),
+    ({"reason": "x"}, "until"),
+    ({"until": "2099-01-01T00:00:00Z", "reason": "x", "forever": True}, "forever"),
 )
-def test_a_shelf_that_is_not_one_is_refused_by_field(
-    centre: Centre, body: dict[str, Any], field: str
-) -> None:
+
+
+def test_a_shelf_that_is_not_one_is_refused_by_field(centre: Centre) -> None:
     alarm = alarm_of(centre, "W1", "flood.level")
-    said = problem(centre.client.post(f"/api/alarms/{alarm}/shelve", json=body), 422)
-    assert said["errors"][0]["field"] == field
-    assert get(centre, "/api/alarms/shelved")["items"] == []
+    for body, field in NO_SHELVES:
+        said = problem(centre.client.post(f"/api/alarms/{alarm}/shelve", json=body), 422)
+        assert said["errors"][0]["field"] == field
+        assert get(centre, "/api/alarms/shelved")["items"] == []
 
 
 def test_who_may(centre: Centre) -> None:

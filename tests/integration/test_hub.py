@@ -14,13 +14,21 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from command_centre.api.screen import sender
-from tests.integration.running_centre import Centre, lay_ground, raise_alarm, running
+from tests.integration.running_centre import Centre, lay_ground, on_fresh_ground, raise_alarm, running
+from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture
 def centre(migrated_url: str) -> Iterator[Centre]:
     lay_ground(migrated_url)
     with running(migrated_url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Centre]:
+    """One centre for the screens that only look, or talk nonsense."""
+    with on_fresh_ground(postgres_server, postgres_template) as made:
         yield made
 
 
@@ -73,9 +81,9 @@ class Screen:
         return sum(number for (one, _), number in self.events.items() if one == kind)
 
 
-def test_a_screen_gets_hello_and_a_snapshot_of_every_topic(centre: Centre) -> None:
+def test_a_screen_gets_hello_and_a_snapshot_of_every_topic(undisturbed: Centre) -> None:
     async def look() -> tuple[dict[str, Any], dict[str, Any]]:
-        screen = Screen(centre)
+        screen = Screen(undisturbed)
         async with screen.connect() as socket_:
             return await screen.take(socket_), await screen.take(socket_)
 
@@ -206,9 +214,9 @@ def test_a_dead_reader_is_let_go(centre: Centre, monkeypatch: pytest.MonkeyPatch
     assert "city_screens_connected 0.0" in centre.stranger.get("/metrics").text
 
 
-def test_an_old_epoch_gets_a_snapshot(centre: Centre) -> None:
+def test_an_old_epoch_gets_a_snapshot(undisturbed: Centre) -> None:
     async def look() -> str:
-        async with connect(f"{centre.screens}?epoch=another&since=3", compression=None) as socket_:
+        async with connect(f"{undisturbed.screens}?epoch=another&since=3", compression=None) as socket_:
             await socket_.recv()
             frame: dict[str, Any] = json.loads(await socket_.recv())
             return str(frame["t"])
@@ -219,9 +227,9 @@ def test_an_old_epoch_gets_a_snapshot(centre: Centre) -> None:
 @pytest.mark.parametrize(
     "query", ["?since=x", "?epoch=&since=-1", "?epoch=%00&since=99999999999999999999", ""]
 )
-def test_odd_queries_get_a_snapshot(centre: Centre, query: str) -> None:
+def test_odd_queries_get_a_snapshot(undisturbed: Centre, query: str) -> None:
     async def look() -> str:
-        async with connect(centre.screens + query, compression=None) as socket_:
+        async with connect(undisturbed.screens + query, compression=None) as socket_:
             await socket_.recv()
             return str(json.loads(await socket_.recv())["t"])
 
@@ -231,9 +239,9 @@ def test_odd_queries_get_a_snapshot(centre: Centre, query: str) -> None:
 @pytest.mark.parametrize(
     "said", ["hello", "{}", '{"t":"ack"}', '{"t":"ack","seq":"x"}', '{"t":"drop","seq":1}']
 )
-def test_a_screen_that_talks_nonsense_is_let_go(centre: Centre, said: str) -> None:
+def test_a_screen_that_talks_nonsense_is_let_go(undisturbed: Centre, said: str) -> None:
     async def look() -> int | None:
-        async with connect(centre.screens, compression=None) as socket_:
+        async with connect(undisturbed.screens, compression=None) as socket_:
             await socket_.recv()
             await socket_.send(said)
             with suppress(ConnectionClosed):
@@ -244,9 +252,9 @@ def test_a_screen_that_talks_nonsense_is_let_go(centre: Centre, said: str) -> No
     assert asyncio.run(look()) == 1008
 
 
-def test_the_heartbeat_carries_the_clock(centre: Centre) -> None:
+def test_the_heartbeat_carries_the_clock(undisturbed: Centre) -> None:
     async def look() -> list[dict[str, Any]]:
-        screen = Screen(centre)
+        screen = Screen(undisturbed)
         async with screen.connect() as socket_:
             frames: list[dict[str, Any]] = []
             while not any(frame["t"] == "d" and not frame["set"] and not frame["ev"] for frame in frames):

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from command_centre import accounts
-from tests.integration.running_centre import Centre, lay_ground, running
+from tests.integration.running_centre import Centre, on_fresh_ground
+from tests.servers.postgres import PostgresServer
 
 Json = dict[str, Any]
 
@@ -23,13 +24,22 @@ def smoke(**changes: object) -> Json:
     return {key: value for key, value in (definition | changes).items() if value is not None}
 
 
-@pytest.fixture
-def centre(migrated_url: str) -> Iterator[Centre]:
-    lay_ground(migrated_url)
-    with psycopg.connect(migrated_url, autocommit=True) as connection:
-        connection.execute("UPDATE metrics SET unit = CASE code WHEN 'smoke' THEN '%' ELSE 'm' END")
-    with running(migrated_url) as made:
+@pytest.fixture(scope="module")
+def served(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Centre]:
+    """One centre for all tests of this file."""
+    with on_fresh_ground(postgres_server, postgres_template) as made:
+        made.execute("UPDATE metrics SET unit = CASE code WHEN 'smoke' THEN '%%' ELSE 'm' END")
         yield made
+
+
+@pytest.fixture
+def centre(served: Centre) -> Centre:
+    """It, as if there had never been a rule."""
+    with psycopg.connect(served.url) as connection:
+        connection.execute("SET session_replication_role = replica")  # what is only ever appended goes too
+        for table in ("rule_history", "rule_states", "rules", "audit", "changes"):
+            connection.execute(f"DELETE FROM {table}".encode())
+    return served
 
 
 @pytest.fixture
