@@ -38,13 +38,12 @@ class Draft(BaseModel):
     "/report-categories", summary="Categories people report by", operation_id="list_report_categories"
 )
 def list_choices(request: Request) -> Response:
-    """By code, with the names of both languages; `parent` tells the tree's shape. What machines report is left out."""
+    """By code, with the names of both languages; the dots tell the tree's shape. What machines report is left out."""
     with transaction(request) as connection:
         known = categories.load_categories(connection)
     items = [
         {
             "code": code,
-            "parent": category.parent,
             "level": catalogue.level_of(code),
             "name": category.name,
             "name_en": category.name_en,

@@ -191,7 +191,9 @@ class MockCentre:
             return await self._session(request)
         if request.method != "GET":
             self.versions.append(request.headers.get("If-Match"))
-            self.asked.append((request.method, where, json.loads(await request.body() or b"null")))
+            form = request.headers.get("content-type", "").startswith("multipart/")
+            body = dict(await request.form()) if form else json.loads(await request.body() or b"null")
+            self.asked.append((request.method, where, body))
             status, problem = self.refuse.get(where, (0, {}))
             if status:
                 return JSONResponse(problem, status, media_type="application/problem+json")

@@ -10,7 +10,6 @@ import { cellAt, inside, within, zoomed } from "../src/reporting/place";
 
 const choice = (code: string, name: string, name_en: string): Choice => ({
   code,
-  parent: code.includes(".") ? code.slice(0, code.lastIndexOf(".")) : null,
   level: code.split(".").length,
   name,
   name_en,

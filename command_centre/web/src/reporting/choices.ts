@@ -3,7 +3,6 @@ import { call } from "../http";
 
 export interface Choice {
   code: string;
-  parent: string | null;
   level: number;
   name: string;
   name_en: string;
@@ -45,12 +44,12 @@ export function below(all: readonly Choice[], code: string): Choice[] {
 
 /** Each as an option, with the names above it as its hint. */
 export function options(all: readonly Choice[], named: Named): Option[] {
-  const known = new Map(all.map((one) => [one.code, one]));
-  const way = (choice: Choice): string[] => {
-    const above = choice.parent === null ? undefined : known.get(choice.parent);
-    return above ? [...way(above), named(above.name, above.name_en)] : [];
+  const names = new Map(all.map((one) => [one.code, named(one.name, one.name_en)]));
+  const way = (code: string) => {
+    const parts = code.split(".");
+    return parts.slice(1).flatMap((_, n) => names.get(parts.slice(0, n + 1).join(".")) ?? []);
   };
-  return all.map((one) => ({ value: one.code, words: named(one.name, one.name_en), hint: way(one).join(" › ") }));
+  return all.map((one) => ({ value: one.code, words: names.get(one.code) ?? one.code, hint: way(one.code).join(" › ") }));
 }
 
 /** Those in which every word is found; what begins with the first word comes first, then the shorter name. */
