@@ -212,7 +212,7 @@ def test_a_nearer_station_that_is_away_or_of_another_place_of_work_does_not_go()
         (None, "alarms", "report", False),
         (None, "alarms", "alarm", True),
         (None, "alarms", "system", True),
-        (None, "alarms", "person", False),
+        (None, "alarms", "person", True),
         (None, "none", "alarm", False),
         ("all", "none", "report", True),
         ("none", "all", "alarm", False),
