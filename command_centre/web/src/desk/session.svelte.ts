@@ -1,4 +1,4 @@
-import { named, t } from "../i18n/language.svelte";
+import { named, t, tOr } from "../i18n/language.svelte";
 import { Problem } from "../http";
 import { api, type Role, type User } from "./api";
 import { meets, type Needs } from "./roles";
@@ -46,7 +46,9 @@ class Session {
       this.user = null;
       return t("login.expired");
     }
-    return named(error.zh, error.en) || t("error.status", { status: error.status });
+    const words = named(error.zh, error.en) || t("error.status", { status: error.status });
+    if (error.allowed.length === 0) return words;
+    return `${words} ${t("action.now_possible", { list: error.allowed.map((one) => tOr("action", one)).join(", ") })}`;
   }
 }
 
