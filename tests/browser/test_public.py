@@ -145,12 +145,17 @@ def test_what_is_sent_again_after_a_lost_answer_is_one_report(town: Centre, open
             route.continue_()  # type: ignore[attr-defined]  # as above
 
     page.route("**/api/reports", lose)
+    page.context.grant_permissions(["geolocation"])
+    page.context.set_geolocation({"latitude": 0.2, "longitude": 1.9})
+    page.get_by_role("button", name="使用我的位置").click()
+    expect(page.locator("[role=application] ~ p")).to_contain_text("网格1")
     page.get_by_label("情况说明").fill("只应登记一次")
     page.get_by_role("button", name="提交").click()
     expect(page.get_by_role("alert")).to_contain_text("不会重复登记")
     page.get_by_role("button", name="提交").click()
     expect(page.locator("[data-tracking]")).to_be_visible()
-    assert len(town.client.get("/api/reports", params={"q": "只应登记一次"}).json()["items"]) == 1
+    kept = town.client.get("/api/reports", params={"q": "只应登记一次"}).json()["items"]
+    assert [(one["cell"], one["lon"]) for one in kept] == [("C1", 1.9)]
 
 
 def test_progress_is_added_to_rated_and_reopened(town: Centre, open_page: OpenPage) -> None:
