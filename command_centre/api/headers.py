@@ -32,11 +32,12 @@ ALWAYS: Iterable[tuple[str, str]] = (
 LARGEST_BODY = 1024 * 1024
 # Where more is wanted than JSON: five photos of 10 MB with the fields around them.
 PHOTOS = 51 * 1024 * 1024
+SHEET = 5 * 1024 * 1024 + 64 * 1024  # and what a form adds around it
 LARGER: Mapping[tuple[str, str], int] = {
     ("POST", "/api/reports"): PHOTOS,
     ("POST", "/api/reports/{tracking}/more"): PHOTOS,
     ("POST", "/api/photos"): PHOTOS,
-    ("POST", "/api/categories/import"): 5 * 1024 * 1024 + 64 * 1024,  # a sheet, and what a form adds around it
+    ("POST", "/api/categories/import"): SHEET,
     ("POST", "/open311/v2/requests.{form}"): PHOTOS,
 }
 _LARGER = [(method, compile_path(path)[0], most) for (method, path), most in LARGER.items()]
