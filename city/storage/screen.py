@@ -63,7 +63,7 @@ _INCIDENT = """
            c.code AS cell, coalesce(c.name, '') AS cell_name,
            coalesce(CASE WHEN m.layer = 'street' THEN m.name ELSE s.name END, '') AS street_name,
            u.code AS unit, u.name AS unit_name, u.name_en AS unit_name_en,
-           place.longitude AS lon, place.latitude AS lat,
+           coalesce(i.longitude, place.longitude) AS lon, coalesce(i.latitude, place.latitude) AS lat,
            coalesce(sensed.alarms, 0) AS alarms, coalesce(named.devices, '{}') AS devices
     FROM incidents i
     LEFT JOIN categories g ON g.code = i.category
