@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from city.settings import Settings
 from city.storage.changes import open_connection
 from command_centre.flood import cap_xml, desk_loop
 from tests.integration.running_centre import Centre, lay_ground, raise_alarm, running
+from tests.servers.postgres import PostgresServer
 
 FLOOD_GROUND = """
 INSERT INTO categories (code, name, name_en, class, limit_minutes) VALUES
@@ -50,13 +52,28 @@ DRILL = """
 """
 
 
+@contextmanager
+def flooded(url: str) -> Iterator[Centre]:
+    lay_ground(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(FLOOD_GROUND.encode())
+    with running(url) as made:
+        yield made
+
+
 @pytest.fixture
 def centre(migrated_url: str) -> Iterator[Centre]:
-    lay_ground(migrated_url)
-    with psycopg.connect(migrated_url, autocommit=True) as connection:
-        connection.execute(FLOOD_GROUND.encode())
-    with running(migrated_url) as made:
+    with flooded(migrated_url) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Centre]:
+    """One centre for the tests that only draft or are refused: nothing is issued, ordered or written in the log."""
+    name = postgres_server.create_database(template=postgres_template)
+    with flooded(postgres_server.url(name)) as made:
+        yield made
+    postgres_server.drop_database(name)
 
 
 @pytest.fixture
@@ -442,17 +459,21 @@ HINDERED: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-def test_a_draft_says_what_hinders_it_and_cannot_be_issued(centre: Centre, api: httpx.Client) -> None:
+def test_a_draft_says_what_hinders_it_and_cannot_be_issued(undisturbed: Centre) -> None:
     for changed, field in HINDERED:
-        draft = ok(api.post("/api/flood/warnings", json=new(**changed)), 201)
+        draft = ok(undisturbed.client.post("/api/flood/warnings", json=new(**changed)), 201)
         assert draft["preview"]["problems"][0]["field"] == field
-        refused = problem(api.post(f"/api/flood/warnings/{draft['id']}/issue", json={"reason": "r"}), 422)
+        refused = problem(
+            undisturbed.client.post(f"/api/flood/warnings/{draft['id']}/issue", json={"reason": "r"}), 422
+        )
         assert refused["errors"][0]["field"] == field
         assert refused["errors"][0]["remedy_zh"]
-        assert ok(api.get(f"/api/flood/warnings/{draft['id']}"))["state"] == "draft"
-        thrown = ok(api.post(f"/api/flood/warnings/{draft['id']}/cancel", json={"reason": "算了"}))
+        assert ok(undisturbed.client.get(f"/api/flood/warnings/{draft['id']}"))["state"] == "draft"
+        thrown = ok(
+            undisturbed.client.post(f"/api/flood/warnings/{draft['id']}/cancel", json={"reason": "算了"})
+        )
         assert (thrown["state"], thrown["messages"]) == ("cancelled", [])
-    assert centre.execute("SELECT count(*) FROM flood_warning_messages") == [(0,)]
+    assert undisturbed.execute("SELECT count(*) FROM flood_warning_messages") == [(0,)]
 
 
 NO_DRAFTS: tuple[dict[str, Any], ...] = (
@@ -464,9 +485,9 @@ NO_DRAFTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def test_what_is_no_draft(centre: Centre, api: httpx.Client) -> None:
+def test_what_is_no_draft(undisturbed: Centre) -> None:
     for body in NO_DRAFTS:
-        assert problem(api.post("/api/flood/warnings", json=body), 422)["errors"]
+        assert problem(undisturbed.client.post("/api/flood/warnings", json=body), 422)["errors"]
 
 
 def test_no_real_warning_rests_on_what_a_drill_plays(centre: Centre, api: httpx.Client) -> None:
@@ -495,8 +516,8 @@ def test_a_warning_ends_by_itself_after_a_reminder(centre: Centre, api: httpx.Cl
     problem(api.post(f"/api/flood/warnings/{draft['id']}/update", json={"reason": "r"}), 409)
 
 
-def test_a_warning_for_the_whole_district_has_its_outline(centre: Centre, api: httpx.Client) -> None:
-    draft = ok(api.post("/api/flood/warnings", json=new(areas=[])), 201)
+def test_a_warning_for_the_whole_district_has_its_outline(undisturbed: Centre) -> None:
+    draft = ok(undisturbed.client.post("/api/flood/warnings", json=new(areas=[])), 201)
     made = cap_xml.parse(draft["preview"]["xml"].encode())
     (area,) = made.infos[0].areas
     assert (area.description, [one.name for one in area.geocodes]) == ("示范区", ["GB/T 2260"])
@@ -652,11 +673,14 @@ NO_ORDERS: tuple[tuple[dict[str, Any], str], ...] = (
 )
 
 
-def test_an_order_that_cannot_be_opens_nothing(centre: Centre, api: httpx.Client) -> None:
+def test_an_order_that_cannot_be_opens_nothing(undisturbed: Centre) -> None:
     for body, field in NO_ORDERS:
         sent = {"kind": "inspect", "reason": "r", **body}
-        assert problem(api.post("/api/flood/tasks", json=sent), 422)["errors"][0]["field"] == field
-    assert centre.execute("SELECT count(*) FROM incidents WHERE category LIKE 'flood%%'") == [(0,)]
+        assert (
+            problem(undisturbed.client.post("/api/flood/tasks", json=sent), 422)["errors"][0]["field"]
+            == field
+        )
+    assert undisturbed.execute("SELECT count(*) FROM incidents WHERE category LIKE 'flood%%'") == [(0,)]
 
 
 def test_rising_water_opens_its_own_incident_beside_an_evacuation(centre: Centre, api: httpx.Client) -> None:
@@ -701,7 +725,7 @@ def test_the_log_as_a_table_is_in_order_and_no_formula(centre: Centre, api: http
     assert rows[1][1].endswith("+08:00")
 
 
-def test_strangers_read_warnings_and_nothing_else(centre: Centre) -> None:
-    assert centre.stranger.get("/cap/feed.atom").status_code == 200
+def test_strangers_read_warnings_and_nothing_else(undisturbed: Centre) -> None:
+    assert undisturbed.stranger.get("/cap/feed.atom").status_code == 200
     for path in ("response", "warnings", "tasks", "duty-log", "triggers", "headcounts"):
-        problem(centre.stranger.get(f"/api/flood/{path}"), 401)
+        problem(undisturbed.stranger.get(f"/api/flood/{path}"), 401)
