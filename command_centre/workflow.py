@@ -134,8 +134,8 @@ TABLE: Mapping[Action, Transition] = {
             zh="归档", en="archive", clocks="all end",
         ),
         Transition(
-            action="reopen", states=("fed_back", "archived"), roles=("citizen", *_TELLERS), needs="reason", leads_to="rework",
-            zh="重新办理", en="reopen", clocks="acknowledge and handle start anew",
+            action="reopen", states=("fed_back", "archived"), roles=("citizen", *_TELLERS), needs="reason",
+            leads_to="rework", zh="重新办理", en="reopen", clocks="acknowledge and handle start anew",
         ),
         Transition(action="escalate", states=_OPEN, needs="reason", zh="提级", en="escalate",
                    clocks="acknowledge starts anew"),

@@ -103,7 +103,8 @@ def test_the_lane_is_looked_at_once_for_each_version(town: str) -> None:
     assert [look(town, lane), look(town, lane)] == [1, 0]
     with psycopg.connect(town) as connection:
         connection.execute(
-            "INSERT INTO incidents (number, state, class, base_class, category, area_id, reason, source, opened_at, due_at)"
+            "INSERT INTO incidents"
+            " (number, state, class, base_class, category, area_id, reason, source, opened_at, due_at)"
             " SELECT 'second', 'filed', class, base_class, category, area_id, reason, source, opened_at, due_at"
             " FROM incidents"
         )
