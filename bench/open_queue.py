@@ -21,7 +21,7 @@ from rules.definitions import to_rows
 from simulators.district import generate
 from tests.integration.running_centre import Centre, running
 
-# Every third in the lane, one alarm each, dispatched over all units and cells; each unit has its share.
+# Every third waits for a person (what the list covers would leave the lane by itself), one alarm each, dispatched over all units and cells; each unit has its share.
 _FILL = (
     """
     WITH cell AS (SELECT array_agg(id ORDER BY id) AS ids FROM areas WHERE layer = 'cell'),
@@ -29,7 +29,7 @@ _FILL = (
          kind AS (SELECT array_agg(code ORDER BY code) AS codes FROM categories)
     INSERT INTO incidents (number, state, class, base_class, category, area_id, unit_id, reason, reason_en, source,
                            due_at, opened_at, dispatched_at)
-    SELECT 'Q-' || n, CASE WHEN n % 3 = 0 THEN 'filed' WHEN n % 3 = 1 THEN 'dispatched' ELSE 'acknowledged' END,
+    SELECT 'Q-' || n, CASE WHEN n % 3 = 0 THEN 'registered' WHEN n % 3 = 1 THEN 'dispatched' ELSE 'acknowledged' END,
            chr(65 + n % 3), chr(65 + n % 3), kind.codes[1 + n % array_length(kind.codes, 1)],
            cell.ids[1 + n % array_length(cell.ids, 1)],
            CASE WHEN n % 3 > 0 THEN unit.ids[1 + n % array_length(unit.ids, 1)] END,

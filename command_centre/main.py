@@ -60,7 +60,9 @@ def run(settings: Settings) -> int:
 def listen(host: str, port: int) -> socket.socket:
     """The listening socket, taken before anything else is started; raises CentreError when it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named so that asyncio sets TCP_NODELAY on what it accepts: without it every answer waits 40 ms
+    # for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
