@@ -88,7 +88,7 @@ def test_a_database_without_schema_is_waited_for_and_then_named(postgres_url: st
 
 def test_what_it_accepts_sends_at_once() -> None:
     """asyncio sets TCP_NODELAY only where a socket names its protocol; without it each answer waits 40 ms."""
-    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
-        accepted, _ = listener.accept()
-        with accepted:
+    with listen("127.0.0.1", 0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
             assert accepted.proto == socket.IPPROTO_TCP
