@@ -21,7 +21,8 @@ from rules.definitions import to_rows
 from simulators.district import generate
 from tests.integration.running_centre import Centre, running
 
-# Every third waits for a person (what the list covers would leave the lane by itself), one alarm each, dispatched over all units and cells; each unit has its share.
+# Every third waits for a person (what the list covers would leave the lane by itself); one alarm each; over all units
+# and cells, each with its share.
 _FILL = (
     """
     WITH cell AS (SELECT array_agg(id ORDER BY id) AS ids FROM areas WHERE layer = 'cell'),

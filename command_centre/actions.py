@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from psycopg import AsyncConnection
 
 from city.alarms import IncidentClass
+from city.catalogue import why_not_chosen
 from city.clocks import Limit, LimitError, read_limit
 from city.directory import Directory
 from city.errors import CityError
@@ -308,14 +309,9 @@ async def open_by_person(
     _may_open(role, text)
     async with connection.transaction():
         known = await directory.load(connection, settings.zone, settings.urge_after)
-        found = known.categories.get(category)
-        if found is None or not found.active:
-            raise ActionError(
-                "invalid",
-                f"类别“{category}”不在目录中",
-                f"category {category!r} is not in the catalogue",
-                "category",
-            )
+        unfit = why_not_chosen(known.categories.get(category), category)
+        if unfit is not None:
+            raise ActionError("invalid", *unfit, "category")
         cell_id = _cell(known, cell)
         report = reporting.Report(category, cell_id, incident_class, exercise, actor, text)
         joined = await reporting.join_open(connection, known, report, now, mail=bool(settings.smtp_url))
@@ -328,7 +324,7 @@ async def open_by_person(
             now,
             actor=actor,
             source="person",
-            title=found.name,
+            title=known.categories[category].name,
             detail={"category": category, "cell": cell},
             text=text,
             exercise=exercise,

@@ -9,6 +9,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from city.areas import cell_of_points
+from city.catalogue import why_not_chosen
 from city.directory import Directory
 from city.incidents import Change, Happening, Incident, Tell
 from city.settings import Settings
@@ -163,12 +164,9 @@ def _opening(
     known: Directory, given: NewOrder, order: SiteOrder, units: Sequence[Unit], now: datetime
 ) -> Change:
     """An incident of its own: the first unit named has it, the others handle beside it."""
-    if given.category not in known.categories:
-        raise invalid(
-            "category",
-            f"类别“{given.category}”不在目录中",
-            f"category {given.category!r} is not in the catalogue",
-        )
+    unfit = why_not_chosen(known.categories.get(given.category), given.category)
+    if unfit is not None:
+        raise invalid("category", *unfit)
     lead = units[0]
     matter = dispatch.Matter(category=given.category, cell_id=order.area_id)
     until = order.arrive_by.astimezone(known.zone)

@@ -15,7 +15,7 @@ from typing import Literal
 
 from city.alarms import IncidentClass
 from city.clocks import Limit
-from city.incidents import FINAL, UNOWNED, Ask, Incident, Request, State
+from city.incidents import Ask, Incident, Request, State
 from city.units import Unit
 
 Action = Literal[
@@ -382,13 +382,3 @@ def choices_of(incident: Incident, act: Act, facts: Facts) -> tuple[Action, ...]
 def usable_text(text: str) -> bool:
     """Bounded, and without control characters (line breaks and tabs apart) or halves of characters."""
     return len(text) <= MOST_TEXT and all(part.isprintable() or part in "\n\r\t\u3000\xa0" for part in text)
-
-
-def is_final(state: State) -> bool:
-    """Whether nothing but comments, a reopening or a split follows."""
-    return state in FINAL
-
-
-def is_owned(state: State) -> bool:
-    """Whether a unit has it in this state."""
-    return state not in UNOWNED and state not in FINAL

@@ -211,15 +211,6 @@ async def claim(
         return await cursor.fetchall()
 
 
-async def next_due(connection: Connection) -> datetime | None:
-    """When the earliest waiting message is due; None when none waits."""
-    cursor = await connection.execute(
-        "SELECT min(next_attempt_at) FROM notifications WHERE state = 'waiting'"
-    )
-    row = await cursor.fetchone()
-    return row[0] if row else None
-
-
 async def settle(
     connection: Connection,
     claimed: Claimed,
