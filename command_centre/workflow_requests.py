@@ -31,8 +31,6 @@ _ZH: Mapping[Ask, str] = {
     "suspend": "挂账",
     "dispute": "争议",
 }
-_LANE_REASON = "{unit}回退，请重新派遣"
-_LANE_REASON_EN = "returned by {unit}; dispatch it anew"
 
 
 def ask(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change | Refused:
@@ -152,8 +150,8 @@ def _grant_return(incident: Incident, act: Act, request: Request, now: datetime)
         acknowledged_by=None,
         arrived_at=None,
         awaiting_since=now,
-        reason=_LANE_REASON.format(unit="处置单位"),
-        reason_en=_LANE_REASON_EN.format(unit="its unit"),
+        reason="处置单位回退，请重新派遣",
+        reason_en="returned by its unit; dispatch it anew",
         urged_at=None,
         urged_level=0,
     )

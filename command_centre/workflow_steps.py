@@ -30,7 +30,7 @@ def acknowledge(incident: Incident, act: Act, _facts: Facts, now: datetime) -> C
     return change(changed, act, "acknowledged", effects=effects, alarms_acknowledged_by=act.actor)
 
 
-def dispatch(incident: Incident, act: Act, _facts: Facts, now: datetime) -> Change | Refused:
+def dispatch(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change | Refused:
     """派遣 by a person, from the lane, to another unit, or again after it was handled."""
     unit = act.unit
     if unit is None:
@@ -65,16 +65,16 @@ def dispatch(incident: Incident, act: Act, _facts: Facts, now: datetime) -> Chan
         "dispatched",
         detail=detail,
         tells=tells,
-        effects=(_OTHERS_END, *_fresh(changed, now)) if fresh else (_OTHERS_END, Start(stage="acknowledge")),
+        effects=(_OTHERS_END, *_fresh(changed)) if fresh else (_OTHERS_END, Start(stage="acknowledge")),
         co_units=None if act.co_units is None else tuple(one.id for one in act.co_units),
-        requests=withdrawn(_facts.requests, act.actor, now),
+        requests=withdrawn(facts.requests, act.actor, now),
     )
 
 
 _OTHERS_END = End(stages=("accept", "dispatch", "arrive", "verify", "feedback", "archive", "answer"))
 
 
-def _fresh(incident: Incident, _now: datetime) -> tuple[Effect, ...]:
+def _fresh(incident: Incident) -> tuple[Effect, ...]:
     return (Start(stage="handle", due_at=incident.due_at), Start(stage="acknowledge"))
 
 
@@ -202,7 +202,7 @@ def _after_checked(incident: Incident) -> Stage:
     return "feedback" if incident.reported else "archive"
 
 
-def rework(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change | Refused:
+def rework(incident: Incident, act: Act, _facts: Facts, now: datetime) -> Change | Refused:
     """返工: looked at and found wanting; the same unit again, with new time."""
     if act.actor == incident.handled_by:
         return Refused(
@@ -210,10 +210,10 @@ def rework(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change 
             reason="处置人不能核查同一事件，请由他人核查",
             reason_en=f"you handled incident {incident.number}: somebody else judges it",
         )
-    return _again(incident, act, facts, now, "rework")
+    return _again(incident, act, now, "rework")
 
 
-def reopen(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change | Refused:
+def reopen(incident: Incident, act: Act, _facts: Facts, now: datetime) -> Change | Refused:
     """Taken up again within a limit: by who reported it, or the centre. The chain goes on where it ended."""
     if incident.closed_at is not None and now - incident.closed_at > REOPEN_WITHIN:
         return Refused(
@@ -224,10 +224,10 @@ def reopen(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change 
     if incident.unit_id is None:
         again = replace(incident, state="filed", closed_at=None, waived_by=None, fed_back_at=None)
         return change(again, act, "reopened", effects=(Start(stage="dispatch"), Start(stage="handle")))
-    return _again(incident, act, facts, now, "reopened")
+    return _again(incident, act, now, "reopened")
 
 
-def _again(incident: Incident, act: Act, _facts: Facts, now: datetime, kind: str) -> Change:
+def _again(incident: Incident, act: Act, now: datetime, kind: str) -> Change:
     changed = replace(
         undone(incident),
         state="rework",
