@@ -34,6 +34,7 @@ check: setup ## format, lint, types, import contracts, front end, lock file
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python .ci/lock.py --check
+	@$(BIN)/python .ci/screen_types.py
 	@$(NPM) run check --silent
 
 bench: setup ## measure this machine: messages a second, latency, CPU

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -21,3 +22,12 @@ def tagged(request: Request, data: object) -> Response:
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
+
+
+def gives(shape: type[object], status: int = 200, words: str = "") -> dict[int | str, dict[str, Any]]:
+    """For a route's ``responses``: what its answer looks like, so that OpenAPI and the screens' types know it.
+
+    ``shape`` is a ``TypedDict`` (of ``typing_extensions``) or a list of one. It describes; ``answer`` does the writing,
+    and tests hold real answers against it.
+    """
+    return {status: {"model": shape, "description": words or "as described"}}

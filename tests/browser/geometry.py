@@ -9,7 +9,8 @@ _TEXTS = """
 () => {
   const found = [];
   let node_number = 0;
-  const walker = document.createTreeWalker(document.querySelector(".wall, .desk, .public"), NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(
+    document.querySelector(".wall, .staff, .public, .field"), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode;
     const parent = node.parentElement;

@@ -166,7 +166,19 @@ class MockCentre:
             "/api/{path:path}", self._api, methods=["GET", "POST", "DELETE"], response_model=None
         )
         app.mount("/assets", StaticFiles(directory=DIST / "assets"))
-        for page in ("/", "/wall", "/desk", "/login"):
+        for page in (
+            "/",
+            "/wall",
+            "/wall/{rest:path}",
+            "/desk",
+            "/desk/{rest:path}",
+            "/flood",
+            "/flood/{rest:path}",
+            "/field",
+            "/settings",
+            "/settings/{rest:path}",
+            "/login",
+        ):
             app.add_api_route(page, lambda: FileResponse(DIST / "index.html"), response_model=None)
         return app
 

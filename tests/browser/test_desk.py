@@ -194,7 +194,7 @@ def test_sorting(desk: MockCentre, open_page: OpenPage) -> None:
 
 def test_the_unassigned_lane_shows_why(desk: MockCentre, open_page: OpenPage) -> None:
     page = logged_in(desk, open_page)
-    page.get_by_role("navigation").get_by_role("button", name="未分派").click()
+    page.get_by_role("navigation").get_by_role("link", name="未分派").click()
     expect(page.locator("[data-row]")).to_have_count(1)
     expect(page.locator("[data-row='4']")).to_contain_text("该网格没有责任单位")
 
@@ -288,7 +288,7 @@ def test_the_open_incident_follows_the_centre(desk: MockCentre, open_page: OpenP
 
 def test_a_device_is_put_under_test_with_end_and_reason(desk: MockCentre, open_page: OpenPage) -> None:
     page = logged_in(desk, open_page)
-    page.get_by_role("navigation").get_by_role("button", name="设备").click()
+    page.get_by_role("navigation").get_by_role("link", name="设备").click()
     page.get_by_role("button", name="变更使用状态").click()
     page.get_by_role("button", name="确定").click()
     expect(page.get_by_role("alert")).to_contain_text("请填写原因")
@@ -307,7 +307,7 @@ def test_a_device_is_put_under_test_with_end_and_reason(desk: MockCentre, open_p
 
 def test_quarantine_is_shown_and_replayed(desk: MockCentre, open_page: OpenPage) -> None:
     page = logged_in(desk, open_page, role="administrator")
-    page.get_by_role("navigation").get_by_role("button", name="隔离消息").click()
+    page.get_by_role("navigation").get_by_role("link", name="隔离消息").click()
     expect(page.locator("table")).to_contain_text("not JSON")
     page.get_by_role("checkbox").check()
     page.get_by_role("button", name="重放所选").click()

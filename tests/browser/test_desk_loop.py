@@ -131,7 +131,7 @@ def test_what_waits_is_approved_and_refused_where_it_is_listed(desk: MockCentre,
     }
     desk.answers["/api/incidents/8/timeline"] = {"items": [*TIMELINE, asked]}
     page = logged_in(desk, open_page, 1920, 1080, role="supervisor")
-    page.get_by_role("navigation").get_by_role("button", name="待审批").click()
+    page.get_by_role("navigation").get_by_role("link", name="待审批").click()
     page.locator("[data-wish='31'] button").click()
     waiting = page.get_by_role("region", name="待批申请")
     for words in ("延期", "2 工作日", "等待材料", "赵工"):
@@ -217,7 +217,7 @@ def test_a_report_is_taken_by_keys_alone_and_shows_what_it_may_be(
         },
     }
     page = logged_in(desk, open_page, 1920, 1080)
-    page.get_by_role("navigation").get_by_role("button", name="受理").click()
+    page.get_by_role("navigation").get_by_role("link", name="受理").click()
     expect(page.get_by_label("情况说明")).to_be_focused()
     page.keyboard.type("路上有个坑")
     page.keyboard.press("Tab")

@@ -8,7 +8,10 @@ from command_centre.api.app import SILENT, routes
 from command_centre.api.problem import Problem
 
 PUBLIC = {
-    ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"), ("GET", "/login"),
+    ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"),
+    ("GET", "/wall/{view}"), ("GET", "/desk/{place:path}"), ("GET", "/flood"), ("GET", "/flood/{place:path}"),
+    ("GET", "/field"), ("GET", "/field/{place:path}"), ("GET", "/settings"),
+    ("GET", "/settings/{place:path}"), ("GET", "/login"),
     ("GET", "/report"), ("GET", "/track"), ("GET", "/track/{tracking}"), ("GET", "/api/report-categories"),
     ("GET", "/assets/{path:path}"),
     ("GET", "/cap/feed.atom"), ("GET", "/cap/{identifier}.xml"),

@@ -1,14 +1,15 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { catalogue, text, type Key } from "../src/i18n/catalogue";
+import { text, type Entry, type Key } from "../src/i18n/catalogue";
+import { catalogue } from "./words";
 
 const keys = Object.keys(catalogue) as Key[];
 const places = (words: string) => [...words.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
 
 describe("the catalogue", () => {
   it.each(keys)("%s has words in both languages with the same places", (key) => {
-    const [zh, en] = catalogue[key];
+    const [zh, en] = catalogue[key] as Entry;
     expect(zh.trim()).not.toBe("");
     expect(en.trim()).not.toBe("");
     expect(places(en)).toEqual(places(zh));
@@ -18,8 +19,8 @@ describe("the catalogue", () => {
     const han = /\p{Script=Han}/u;
     const exempt = new Set<Key>(["app.language"]); // names the other language in its own script
     for (const key of keys.filter((one) => !exempt.has(one))) {
-      expect(han.test(catalogue[key][0]), key).toBe(true);
-      expect(han.test(catalogue[key][1]), key).toBe(false);
+      expect(han.test((catalogue[key] as Entry)[0]), key).toBe(true);
+      expect(han.test((catalogue[key] as Entry)[1]), key).toBe(false);
     }
   });
 

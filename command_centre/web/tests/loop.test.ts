@@ -2,8 +2,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { bodyOf, emptyValues, formOf, limitParts, missingOf } from "../src/desk/fields";
-import { meets, tabsOf } from "../src/desk/roles";
+import { meets, tabsOf } from "../src/staff/roles";
 import { isKey } from "../src/i18n/catalogue";
+import "./words";
 import { deadline, sorted } from "../src/incidents/order";
 import type { Incident } from "../src/screen/topics";
 

@@ -1,19 +1,35 @@
-/** Every text people read, Chinese and English side by side: a key cannot exist in one language only. */
-import { intakeWords } from "./intake.catalogue";
-import { loopWords } from "./loop.catalogue";
-import { publicWords } from "./public.catalogue";
+/**
+ * Every text people read, Chinese and English side by side: a key cannot exist in one language only.
+ *
+ * The words here come with every page; those of one view come with that view's chunk, which calls `speak` when it
+ * loads. The types know them all, so a key that exists nowhere does not compile.
+ */
+import type { boardWords } from "./board.catalogue";
+import type { fieldWords } from "./field.catalogue";
+import type { floodWords } from "./flood.catalogue";
+import type { incidentWords } from "./incident.catalogue";
+import type { intakeWords } from "./intake.catalogue";
+import type { loopWords } from "./loop.catalogue";
+import type { publicWords } from "./public.catalogue";
+import type { registerWords } from "./register.catalogue";
+import type { settingsWords } from "./settings.catalogue";
+import type { staffWords } from "./staff.catalogue";
+import type { wallWords } from "./wall.catalogue";
 
 export type Language = "zh" | "en";
 export type Entry = readonly [zh: string, en: string];
 
-export const catalogue = {
-  ...loopWords,
-  ...intakeWords,
-  ...publicWords,
-
+export const coreWords = {
   "app.title": ["城市运行指挥中心", "Operations Command Centre"],
   "app.wall": ["大屏", "Wall"],
   "app.desk": ["值班台", "Duty desk"],
+  "app.flood": ["防汛台", "Flood desk"],
+  "app.field": ["现场", "Field"],
+  "app.settings": ["设置", "Settings"],
+  "app.report": ["我要反映", "Report"],
+  "app.track": ["办理进度", "Follow a report"],
+  "app.missing": ["找不到该页面", "There is no such page"],
+  "app.views": ["页面", "Views"],
   "app.language": ["English", "中文"],
   "app.loading": ["正在载入…", "Loading…"],
   "app.more": ["另有 {n} 件", "{n} more"],
@@ -69,8 +85,6 @@ export const catalogue = {
   "deadlines.none": ["无未到期时限", "No deadlines running"],
   "deadlines.overdue": ["超时 {n} 件", "{n} overdue"],
   "deadline.overdue": ["超时", "overdue"],
-  "deadline.left": ["剩余", "left"],
-
   "water.title": ["水位", "Water level"],
   "water.none": ["无水位站", "No water stations"],
   "water.above": ["超警戒 {n} 站", "{n} above warning"],
@@ -99,127 +113,37 @@ export const catalogue = {
   "map.unset": ["未设感知 {n}", "{n} cells without devices"],
   "map.failed": ["地图未能载入，重试中", "The map did not load; trying again"],
 
-  "login.name": ["用户名", "User name"],
-  "login.password": ["密码", "Password"],
-  "login.submit": ["登录", "Log in"],
-  "login.out": ["退出", "Log out"],
-  "password.title": ["修改密码", "Change password"],
-  "password.must": ["首次登录，请先设置自己的密码", "Set a password of your own before you go on"],
-  "password.current": ["当前密码", "Present password"],
-  "password.new": ["新密码（至少 10 个字符）", "New password (at least 10 characters)"],
-  "password.again": ["再输入一次新密码", "New password again"],
-  "password.differ": ["两次输入的新密码不同", "The two new passwords differ"],
-  "login.expired": ["登录已失效，请重新登录", "The session has ended; log in again"],
-
-  "desk.mine": ["本单位事件", "Our incidents"],
-  "desk.requests": ["待审批", "Waiting for approval"],
-  "desk.intake": ["受理", "Intake"],
-  "desk.supervised": ["督办中", "Supervised"],
-  "desk.open": ["未结事件", "Open incidents"],
-  "desk.unassigned": ["未分派", "Unassigned"],
-  "desk.devices": ["设备", "Devices"],
-  "desk.quarantine": ["隔离消息", "Quarantine"],
-  "desk.sort": ["排序", "Sort"],
-  "filter.state": ["全部状态", "All states"],
-  "filter.unit": ["全部单位", "All units"],
-  "filter.class": ["全部等级", "All classes"],
-  "sort.class": ["等级", "Class"],
-  "sort.deadline": ["时限", "Deadline"],
-  "sort.age": ["时长", "Age"],
-  "desk.pick": ["从列表中选择一件事件", "Choose an incident from the list"],
-  "desk.help": ["键盘", "Keys"],
-  "desk.missing": ["找不到该页面", "There is no such page"],
-
-  "help.jk": ["下一件 / 上一件", "next / previous incident"],
-  "help.enter": ["打开事件", "open the incident"],
-  "help.a": ["签收", "acknowledge"],
-  "help.d": ["派遣", "dispatch"],
-  "help.help": ["显示或关闭本帮助", "show or close this help"],
-  "help.escape": ["关闭表单或返回列表", "close the form or go back to the list"],
-
-  "field.request": ["申请", "Request"],
-  "field.co_units": ["协办单位", "Co-handling units"],
-  "field.class": ["等级", "Class"],
-  "field.limit": ["时长", "How long"],
-  "field.limit_unit": ["时间单位", "Counted in"],
-  "field.into": ["并入的事件", "The incident that stays"],
-  "field.parent": ["上级事件", "The larger event"],
-  "field.co_unit": ["原单位协同处置", "Its unit handles beside the lead"],
-  "field.amend": ["同时修订职责清单", "The responsibility list says so from now on"],
-  "field.so_far": ["至今", "So far"],
-  "field.extensions": ["延期 {n} 次", "{n} extensions"],
-  "field.reworks": ["返工 {n} 次", "{n} reworks"],
-  "field.place_unknown": ["位置待核实", "place still to be found"],
-  "field.number": ["编号", "Number"],
-  "field.place": ["地点", "Place"],
-  "field.unit": ["责任单位", "Unit"],
-  "field.lead_phone": ["负责人电话", "Lead's phone"],
-  "field.reason": ["原因", "Reason"],
-  "field.reason_why": ["派遣依据", "Why this unit"],
-  "field.comment": ["备注", "Comment"],
-  "field.opened_at": ["登记时间", "Opened"],
-  "field.due_at": ["时限", "Due"],
-  "field.devices": ["设备", "Devices"],
-  "field.device": ["设备", "Device"],
-  "field.kind": ["类型", "Kind"],
-  "field.alarms": ["报警", "Alarms"],
-  "field.timeline": ["办理过程", "Timeline"],
-  "field.rule": ["规则", "Rule"],
-  "field.raised": ["发生", "Raised"],
-  "field.cleared": ["恢复", "Cleared"],
-  "field.topic": ["主题", "Topic"],
-  "field.received": ["收到", "Received"],
-  "field.replay": ["重放", "Replay"],
-  "field.payload": ["内容", "Payload"],
-  "field.until": ["至", "Until"],
-  "field.open_incidents": ["在办 {n}", "{n} open"],
-  "field.service": ["使用状态", "Service"],
-  "field.cell": ["网格", "Cell"],
-  "field.state": ["状态", "State"],
-  "field.last_seen": ["最近上报", "Last seen"],
-  "field.search": ["按编码查找", "Find by code"],
-
-  "alarm.open": ["未恢复", "Open"],
-  "alarm.acknowledge": ["确认报警", "Acknowledge"],
-  "alarm.shelve": ["搁置", "Shelve"],
-  "alarm.unshelve": ["取消搁置", "Unshelve"],
-  "alarm.why": ["为何报警", "Why"],
-  "alarm.first_out": ["首出", "First-out"],
-  "alarm.hours": ["{n} 小时", "{n} h"],
-  "alarm_state.UNACK": ["未确认", "Unacknowledged"],
-  "alarm_state.ACKED": ["已确认", "Acknowledged"],
-  "alarm_state.RTNUN": ["已恢复未确认", "Cleared, unacknowledged"],
-  "alarm_state.NORM": ["正常", "Normal"],
-  "alarm_state.SHLVD": ["搁置", "Shelved"],
-  "alarm_state.DSUPR": ["按设计抑制", "Suppressed"],
-  "alarm_state.OOSRV": ["停用", "Out of service"],
-
-  "service.in_service": ["使用中", "In service"],
-  "service.under_test": ["测试中", "Under test"],
-  "service.shelved": ["搁置", "Shelved"],
-  "service.out_of_service": ["停用", "Out of service"],
-  "service.change": ["变更使用状态", "Change service state"],
-  "service.saved": ["已保存", "Saved"],
-  "service.claim": ["认领", "Claim"],
-  "service.unclaimed": ["待认领", "Unclaimed"],
-
-  "quarantine.waiting": ["等待重放", "Waiting for replay"],
-  "quarantine.replay": ["重放所选", "Replay chosen"],
-  "quarantine.none": ["无隔离消息", "Nothing in quarantine"],
-  "quarantine.replayed": ["已提交重放", "Handed over for replay"],
-
   "error.network": ["无法连接指挥中心，请检查网络后重试", "The centre cannot be reached; check the network and try again"],
   "error.status": ["请求失败（{status}）", "The request failed ({status})"],
 } satisfies Record<string, Entry>;
 
-export type Key = keyof typeof catalogue;
+export type Key =
+  | keyof typeof coreWords
+  | keyof typeof boardWords
+  | keyof typeof fieldWords
+  | keyof typeof floodWords
+  | keyof typeof incidentWords
+  | keyof typeof intakeWords
+  | keyof typeof loopWords
+  | keyof typeof publicWords
+  | keyof typeof registerWords
+  | keyof typeof settingsWords
+  | keyof typeof staffWords
+  | keyof typeof wallWords;
 
-export function isKey(key: string): key is Key {
-  return Object.hasOwn(catalogue, key);
+const known: Record<string, Entry> = { ...coreWords };
+
+/** Adds the words of a view; called once by its chunk. */
+export function speak(...books: readonly Record<string, Entry>[]): void {
+  Object.assign(known, ...books);
 }
 
-/** The text of `key`; `{name}` places are filled from `values`. */
+export function isKey(key: string): key is Key {
+  return Object.hasOwn(known, key);
+}
+
+/** The text of `key`; `{name}` places are filled from `values`. A key whose view has not spoken shows itself. */
 export function text(key: Key, language: Language, values: Record<string, string | number> = {}): string {
-  const template: string = catalogue[key][language === "zh" ? 0 : 1];
+  const template = known[key]?.[language === "zh" ? 0 : 1] ?? key;
   return template.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place));
 }

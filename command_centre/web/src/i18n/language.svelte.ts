@@ -1,5 +1,7 @@
 import { isKey, text, type Key, type Language } from "./catalogue";
 
+export type { Key };
+
 const STORED = "city.language";
 
 function chosen(): Language {

@@ -1,5 +1,5 @@
 /** Which role meets what a screen needs; the centre's own table (api/access.py) decides, this one only hides. */
-import type { Role } from "./api";
+import type { Role } from "../desk/api";
 
 export type Needs = "worker" | "hotline" | "dispatcher" | "supervisor" | "administrator";
 export type Tab = "mine" | "open" | "unassigned" | "requests" | "intake" | "devices" | "quarantine";
@@ -29,4 +29,21 @@ const TABS: Record<Role, readonly Tab[]> = {
 /** In the order they are shown; the first one is where the day begins. */
 export function tabsOf(role: Role): readonly Tab[] {
   return TABS[role];
+}
+
+export type View = "wall" | "desk" | "flood" | "field" | "settings";
+
+const VIEWS: Record<Role, readonly View[]> = {
+  viewer: ["wall", "desk", "flood"],
+  handler: ["wall", "desk", "field"],
+  grid_worker: ["wall", "desk", "field"],
+  hotline: ["wall", "desk", "flood"],
+  dispatcher: ["wall", "desk", "flood", "settings"],
+  supervisor: ["wall", "desk", "flood", "settings"],
+  administrator: ["wall", "desk", "flood", "settings"],
+};
+
+/** The views a role is led to; each of them decides itself what it lets that role do. */
+export function viewsOf(role: Role): readonly View[] {
+  return VIEWS[role];
 }

@@ -1,6 +1,6 @@
 import { named, t, tOr } from "../i18n/language.svelte";
 import { Problem } from "../http";
-import { api, type Role, type User } from "./api";
+import { api, type Role, type User } from "../desk/api";
 import { meets, type Needs } from "./roles";
 
 class Session {

@@ -1,0 +1,4 @@
+import type { Entry } from "./catalogue";
+
+/** Settings: devices, cells, units, screens, import. */
+export const registerWords = {} satisfies Record<string, Entry>;
