@@ -13,9 +13,9 @@ from tests.integration.running_centre import Centre, lay_ground, on_fresh_ground
 from tests.servers.postgres import PostgresServer
 
 PUBLIC_PAGES = {
-    "/", "/wall", "/desk",
-    "/wall/{view}", "/desk/{place:path}", "/flood", "/flood/{place:path}", "/field",
-    "/field/{place:path}", "/settings", "/settings/{place:path}", "/login", "/report", "/track", "/track/{tracking}", "/assets/{path:path}"
+    "/", "/wall", "/wall/{view}", "/desk", "/desk/{place:path}", "/flood", "/flood/{place:path}",
+    "/field", "/field/{place:path}", "/settings", "/settings/{place:path}", "/login",
+    "/report", "/track", "/track/{tracking}", "/assets/{path:path}",
 }  # fmt: skip
 
 
