@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { problemOf } from "../src/http";
-import { pairs } from "../src/desk/detail";
+import { pairs } from "../src/incident/detail";
 
 const time = (ms: number) => `@${ms}`;
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { bodyOf, emptyValues, formOf, limitParts, missingOf } from "../src/desk/fields";
+import { bodyOf, emptyValues, formOf, limitParts, missingOf } from "../src/incident/fields";
 import { meets, tabsOf } from "../src/staff/roles";
 import { isKey } from "../src/i18n/catalogue";
 import "./words";

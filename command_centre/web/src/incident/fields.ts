@@ -1,5 +1,5 @@
 /** What each action asks of a person before it is sent, and the body that becomes of it. */
-import type { ActBody } from "./api";
+import type { ActBody } from "../desk/api";
 
 export type Field =
   | "request"
