@@ -1,0 +1,41 @@
+/** The sections of the settings, in the order they are shown, and which role is led to each of them. */
+import type { Needs } from "../staff/roles";
+
+export const SECTIONS = [
+  "devices",
+  "areas",
+  "units",
+  "import",
+  "screens",
+  "rules",
+  "responsibilities",
+  "calendar",
+  "users",
+  "quarantine",
+  "health",
+] as const;
+export type Section = (typeof SECTIONS)[number];
+
+/** The centre's own table decides what may be done; here only what would be of no use to a role is left out. */
+const NEEDS: Record<Section, Needs> = {
+  devices: "dispatcher",
+  areas: "dispatcher",
+  units: "dispatcher",
+  import: "administrator",
+  screens: "administrator",
+  rules: "dispatcher",
+  responsibilities: "dispatcher",
+  calendar: "dispatcher",
+  users: "dispatcher",
+  quarantine: "dispatcher",
+  health: "dispatcher",
+};
+
+export function sectionsFor(may: (needs: Needs) => boolean): readonly Section[] {
+  return SECTIONS.filter((one) => may(NEEDS[one]));
+}
+
+/** The section that an address names; the first of those shown when it names none of them. */
+export function sectionAt(named: string | undefined, shown: readonly Section[]): Section | null {
+  return shown.find((one) => one === named) ?? shown[0] ?? null;
+}
