@@ -24,7 +24,7 @@ async def facts(connection: Connection, now: datetime, unbelievable: int) -> Fac
     playing = await in_drill(connection)
     return Facts(
         stations=tuple(await stations(connection, unbelievable, playing)),
-        rain=tuple(await _rain(connection, now, unbelievable, playing)),
+        rain=tuple(await rain(connection, now, unbelievable, playing)),
         incidents=await _incidents(connection),
         warnings=await _warnings(connection, now),
     )
@@ -99,8 +99,8 @@ async def in_drill(connection: Connection) -> list[str]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def _rain(
-    connection: Connection, now: datetime, unbelievable: int, without: Sequence[str]
+async def rain(
+    connection: Connection, now: datetime, unbelievable: int, without: Sequence[str] = ()
 ) -> list[RainFact]:
     """Sums of each gauge; a reading of ``rain`` is what fell since the one before it, mm."""
     async with connection.cursor(row_factory=dict_row) as cursor:

@@ -46,6 +46,7 @@ from command_centre.api import (
     stations,
     tracking,
     users,
+    wall,
 )
 from command_centre.api.access import Gate
 from command_centre.api.headers import Headers
@@ -58,6 +59,7 @@ ROUTERS = (
     session.router,
     users.router,
     cells.router,
+    wall.router,
     devices.router,
     device_rules.router,
     stations.router,
@@ -133,6 +135,7 @@ def create(services: Services) -> ASGIApp:
     app = routes()
     app.state.services = services
     app.state.door = session.Door()
+    app.state.wall = wall.Kept()
     app.state.directory = KnownDirectory(services.settings.zone, services.settings.urge_after)
     gate = Gate(app, pool=services.pool, token=services.token, public_url=services.settings.public_url)
     return Headers(GZipMiddleware(gate, minimum_size=2048))

@@ -64,6 +64,7 @@ def wall_map(request: Request) -> Response:
                 {
                     "code": cell.code,
                     "name": cell.name,
+                    "name_en": cell.name_en,
                     "street": cell.street,
                     "community": cell.community,
                     "rings": cell.rings,
