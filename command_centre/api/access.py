@@ -99,6 +99,13 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/alarms/{alarm_id}/acknowledge"): "dispatcher",
     ("POST", "/api/alarms/{alarm_id}/shelve"): "dispatcher",  # a class A fire: administrator
     ("POST", "/api/alarms/{alarm_id}/unshelve"): "dispatcher",
+    ("GET", "/api/alarm-performance"): "viewer",
+    ("GET", "/api/board"): "worker",  # names and telephones of people
+    ("GET", "/api/handovers"): "dispatcher",
+    ("GET", "/api/handovers/standing"): "dispatcher",
+    ("POST", "/api/handovers"): "dispatcher",
+    ("POST", "/api/handovers/{number}/take"): "dispatcher",
+    ("POST", "/api/handovers/{number}/withdraw"): "dispatcher",
     ("GET", "/api/drills"): "viewer",
     ("POST", "/api/drills"): "administrator",
     ("GET", "/api/drills/{drill_id}"): "viewer",

@@ -6,8 +6,10 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from command_centre.api import (
+    alarm_performance,
     alarms,
     backtest,
+    board,
     calendar,
     cap,
     catalogue,
@@ -21,6 +23,7 @@ from command_centre.api import (
     docs,
     drills,
     flood,
+    handover,
     health,
     incidents,
     intake,
@@ -64,6 +67,9 @@ ROUTERS = (
     device_rules.router,
     stations.router,
     alarms.router,
+    alarm_performance.router,
+    board.router,
+    handover.router,
     incidents.router,
     notifications.router,
     clocks.router,
