@@ -9,6 +9,8 @@ from command_centre import workflow_steps as steps
 from command_centre.workflow import TABLE, Act, Facts, Refused, may, usable_text
 
 MOST_TEXT_ZH = "最多4000字，不含控制字符"
+# What somebody saw there. Decisions at a desk rest on words.
+WITH_PHOTOS = frozenset({"arrive", "handle", "verify", "rework", "comment"})
 Take = Callable[[Incident, Act, Facts, datetime], Change | Refused]
 
 _TAKE: Mapping[str, Take] = {
@@ -55,6 +57,9 @@ def _says_enough(incident: Incident, act: Act) -> Refused | None:
     for field, text in (("reason", act.reason), ("comment", act.comment)):
         if not usable_text(text):
             return steps.missing(field, MOST_TEXT_ZH, "at most 4000 characters, none of control")
+    if act.photos and act.action not in WITH_PHOTOS:
+        listed = ", ".join(sorted(WITH_PHOTOS))
+        return steps.missing("photos", f"只能用于{listed}", f"go with {listed} only; leave them out")
     needs = TABLE[act.action].needs  # type: ignore[index]  # ``may`` knows the action
     again = act.action == "dispatch" and incident.unit_id is not None
     if needs == "unit" and act.unit is None:

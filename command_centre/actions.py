@@ -1,5 +1,6 @@
 """What a person does to an incident: decided by the workflow, stored under the incident's lock."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from city.directory import Directory
 from city.errors import CityError
 from city.incidents import Incident
 from city.settings import Settings
-from city.storage import alarms, directory, flood_tasks, incidents, requests, responsibilities
+from city.storage import alarms, directory, flood_tasks, incidents, photos, requests, responsibilities
 from city.storage.responsibilities import ResponsibilityError
 from city.units import Unit
 from command_centre import acting, dispatch, reporting, workflow
@@ -24,6 +25,7 @@ from command_centre.workflow import Act, Facts
 
 Code = Literal["not_found", "conflict", "forbidden", "invalid", "stale"]
 Connection = AsyncConnection[Any]
+MOST_PHOTOS = 10  # of one action
 
 
 class ActionError(CityError):
@@ -81,7 +83,8 @@ async def act(
     """Do it, in a transaction of its own (or inside the caller's), and return the incident as stored.
 
     ``actor`` is user:<id>: the chained timeline names no person, readers look the name up. ``fields`` may hold
-    unit (code), co_units (codes), comment, class, limit (30m, 4wh, 3wd), request (id) and amend. Raises ActionError.
+    unit (code), co_units (codes), comment, class, limit (30m, 4wh, 3wd), request (id), amend and photos (digests in
+    hex, of photos that were sent before). Raises ActionError.
     What concerns two incidents (merge, split, link, unlink) is done by ``merging``.
     """
     given = fields or {}
@@ -102,6 +105,8 @@ async def act(
         if isinstance(decided, workflow.Refused):
             raise refused(incident, decided)
         (stored,) = await store(connection, known, [decided], now, mail=bool(settings.smtp_url))
+        if wish.photos:
+            await photos.use(connection, "incident", incident_id, [bytes.fromhex(one) for one in wish.photos])
         if amended and wish.unit is not None:
             await _amend(connection, stored, area, wish, now)
         return stored
@@ -229,6 +234,7 @@ async def _wish(
         limit=_limit(fields),
         asked=_number(fields, "request"),
         amend=fields.get("amend") is True,
+        photos=await _photos(connection, fields.get("photos")),
     )
 
 
@@ -256,6 +262,32 @@ def _number(fields: Mapping[str, object], name: str) -> int | None:
     if not isinstance(given, int) or isinstance(given, bool):
         raise ActionError("invalid", f"{name}应为编号", f"{name} must be a number, not {given!r}", name)
     return given
+
+
+async def _photos(connection: Connection, given: object) -> tuple[str, ...]:
+    if not given:
+        return ()
+    if not isinstance(given, list) or len(given) > MOST_PHOTOS or not all(_is_digest(one) for one in given):
+        raise ActionError(
+            "invalid",
+            f"photos：应为已上传照片的编号，最多{MOST_PHOTOS}张",
+            f"photos: digests that POST /api/photos answered, at most {MOST_PHOTOS}",
+            "photos",
+        )
+    wanted = tuple(dict.fromkeys(str(one) for one in given))
+    lost = await photos.unknown(connection, [bytes.fromhex(one) for one in wanted])
+    if lost:
+        raise ActionError(
+            "invalid",
+            f"photos：有{len(lost)}张照片未上传或已清理，请重新上传",
+            f"photos: {len(lost)} of them were never sent or are gone: send them again with POST /api/photos",
+            "photos",
+        )
+    return wanted
+
+
+def _is_digest(one: object) -> bool:
+    return isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) is not None
 
 
 def _asked_unit(known: Directory, facts: Facts, person: Person) -> Unit | None:

@@ -235,6 +235,7 @@ class Act:
     limit: Limit | None = None
     asked: int | None = None
     amend: bool = False
+    photos: tuple[str, ...] = ()  # digests in hex, of what was seen there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,37 +274,86 @@ class Refused:
 
 
 NO_FACTS = Facts()
-_ON_REQUEST = {"approve", "refuse", "withdraw", "take"}
+_ON_REQUEST = {"approve", "refuse", "withdraw", "take", "rule"}
+# Sending something back to the centre is the centre's to grant; time and rest are the supervisor's.
+GRANTS: Mapping[Ask, tuple[str, ...]] = {
+    "return": _CENTRE,
+    "transfer": _CENTRE,
+    "extend": _APPROVERS,
+    "suspend": _APPROVERS,
+    "dispute": (),  # ruled on, not granted
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What buttons need of a request that waits for its answer."""
+
+    ask: Ask
+    asked_by: str
+    unit_id: int | None = None
+    to_unit_id: int | None = None
 
 
 def allowed(
     state: str,
     role: str,
     *,
+    actor: str = "",
+    unit_id: int | None = None,
     incident_class: str = "B",
     acknowledged: bool = False,
     mine: bool = True,
-    waiting: Collection[str] = (),
+    beside: bool = False,
+    waiting: Collection[Waiting] = (),
     steps: int = 5,
 ) -> tuple[Action, ...]:
-    """The actions this role may take now, in the order they are usually taken.
+    """The actions this person may take now, in the order they are usually taken.
 
-    ``mine`` says for a handler whether their unit has it; ``waiting`` are the kinds of its open requests.
+    ``mine`` and ``beside`` say for a handler whether their unit (``unit_id``) has it or handles beside who has;
+    ``waiting`` are its open requests.
     """
+    asked = {one.ask for one in waiting}
     return tuple(
         entry.action
         for entry in TABLE.values()
         if state in entry.states
         and role in entry.roles
-        and (role != "handler" or mine or entry.action in ("comment", "take", "refuse", "dispute"))
+        and (role != "handler" or mine or _of_another(entry.action, unit_id, beside, waiting))
         and not (entry.action == "escalate" and incident_class == "A")
         and not (entry.action == "acknowledge" and acknowledged and state != "rework")
-        and not (entry.action in _ON_REQUEST and not set(waiting) - {"dispute"})
-        and not (entry.action == "take" and "transfer" not in waiting)
-        and not (entry.action == "rule" and "dispute" not in waiting)
+        and entry.action not in asked
+        and (
+            entry.action not in _ON_REQUEST
+            or any(_answers(entry.action, one, role, actor, unit_id) for one in waiting)
+        )
         and not (entry.action == "split" and state != "merged")
         and not (entry.action == "feedback" and state == "handled" and steps == 6)
     )
+
+
+def _of_another(action: Action, unit_id: int | None, beside: bool, waiting: Collection[Waiting]) -> bool:
+    """What a handler does on what another unit has: say what they see there, or answer what they were asked."""
+    if action == "comment":
+        return beside
+    to_us = any(one.ask == "transfer" and one.to_unit_id == unit_id for one in waiting)
+    return unit_id is not None and to_us and action in ("take", "refuse", "dispute")
+
+
+def _answers(action: Action, one: Waiting, role: str, actor: str, unit_id: int | None) -> bool:
+    """Whether this person may give this answer to this request: who asks never grants."""
+    was_asked = one.ask == "transfer" and unit_id is not None and one.to_unit_id == unit_id
+    if action == "rule":
+        return one.ask == "dispute" and actor != one.asked_by
+    if action == "take":
+        return one.ask == "transfer" and actor != one.asked_by and (role != "handler" or was_asked)
+    if one.ask == "dispute":
+        return False
+    if action == "approve":
+        return role in GRANTS[one.ask] and actor != one.asked_by
+    if action == "refuse":
+        return role in GRANTS[one.ask] or was_asked
+    return actor == one.asked_by or (unit_id is not None and unit_id == one.unit_id)
 
 
 def may(incident: Incident, act: Act, facts: Facts = NO_FACTS) -> Refused | None:
@@ -371,10 +421,16 @@ def choices_of(incident: Incident, act: Act, facts: Facts) -> tuple[Action, ...]
     return allowed(
         incident.state,
         act.role,
+        actor=act.actor,
+        unit_id=act.unit_id,
         incident_class=incident.incident_class,
         acknowledged=incident.acknowledged_at is not None,
         mine=act.unit_id is not None and act.unit_id == incident.unit_id,
-        waiting=[one.ask for one in facts.waiting()],
+        beside=act.unit_id is not None and act.unit_id in facts.co_units,
+        waiting=[
+            Waiting(ask=one.ask, asked_by=one.asked_by, unit_id=one.unit_id, to_unit_id=one.to_unit_id)
+            for one in facts.waiting()
+        ],
         steps=incident.steps,
     )
 

@@ -11,19 +11,10 @@ from typing import get_args
 
 from city.clocks import Effect, End, Extend, Pause, Resume, Start, read_limit
 from city.incidents import Ask, Change, Incident, Request, Tell
-from command_centre.workflow import MOST_EXTENSIONS, TRANSFER_WITHIN, Act, Facts, Refused
+from command_centre.workflow import GRANTS, MOST_EXTENSIONS, TRANSFER_WITHIN, Act, Facts, Refused
 from command_centre.workflow_steps import change, given_to, missing
 
 _CENTRE = ("dispatcher", "supervisor", "administrator")
-_APPROVERS = ("supervisor", "administrator")
-# Sending something back to the centre is the centre's to grant; time and rest are the supervisor's.
-_GRANTS: Mapping[Ask, tuple[str, ...]] = {
-    "return": _CENTRE,
-    "transfer": _CENTRE,
-    "extend": _APPROVERS,
-    "suspend": _APPROVERS,
-    "dispute": (),  # ruled on, not granted
-}
 _ZH: Mapping[Ask, str] = {
     "return": "回退",
     "transfer": "移交",
@@ -50,7 +41,7 @@ def ask(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change | R
         to_unit_id=to.id if to is not None and to.id != asking else None,
         limit=str(act.limit) if act.limit is not None and wish in ("extend", "suspend") else "",
     )
-    if act.role in _GRANTS[wish]:
+    if act.role in GRANTS[wish]:
         return _GRANT[wish](incident, act, request, now)
     detail: dict[str, object] = {"ask": wish, "limit": request.limit}
     if to is not None:
@@ -117,7 +108,7 @@ def approve(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change
         return request
     if request.ask == "dispute":
         return _conflict("争议须由仲裁人裁定（rule）", "a dispute is ruled on: use rule, with the unit")
-    roles = _GRANTS[request.ask]
+    roles = GRANTS[request.ask]
     if act.role not in roles:
         return Refused(
             code="forbidden",
@@ -182,6 +173,12 @@ def take(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change | 
             code="forbidden",
             reason="申请人不能接收自己的移交",
             reason_en="who asks does not grant: somebody of the other unit takes it over",
+        )
+    if act.role == "handler" and (request.to_unit_id is None or request.to_unit_id != act.unit_id):
+        return Refused(
+            code="forbidden",
+            reason="该移交未指向本单位，由被移交单位接收或由中心批准",
+            reason_en="your unit was not asked: the unit that was takes it over, or the centre grants it",
         )
     return _moved(incident, act, request, now, taken=True)
 
@@ -275,7 +272,7 @@ def refuse(incident: Incident, act: Act, facts: Facts, now: datetime) -> Change 
     if isinstance(request, Refused):
         return request
     asked_unit = request.ask == "transfer" and act.unit_id is not None and act.unit_id == request.to_unit_id
-    if act.role not in _GRANTS[request.ask] and not asked_unit:
+    if act.role not in GRANTS[request.ask] and not asked_unit:
         return Refused(
             code="forbidden",
             reason="只有审批人或被移交单位可以拒绝；申请人可撤回",

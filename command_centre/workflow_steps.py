@@ -456,7 +456,8 @@ def change(
 ) -> Change:
     """A person's action as a change: one event that holds what they typed, a new version."""
     typed = "\n".join(part.strip() for part in (act.reason, act.comment) if part.strip())
-    happening = Happening(kind=kind, actor=act.actor, detail=detail or {}, text=typed)
+    seen = {"photos": list(act.photos)} if act.photos else {}
+    happening = Happening(kind=kind, actor=act.actor, detail={**(detail or {}), **seen}, text=typed)
     return Change(
         incident=replace(incident, version=incident.version + 1),
         happenings=(happening,),

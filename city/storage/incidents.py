@@ -317,6 +317,10 @@ _VIEW = """
                  WHERE h.incident_id = i.id ORDER BY o.code) AS co_units,
            ARRAY(SELECT r.ask FROM incident_requests r
                  WHERE r.incident_id = i.id AND r.state = 'open' ORDER BY r.id) AS asked,
+           ARRAY(SELECT h.unit_id FROM incident_co_units h WHERE h.incident_id = i.id) AS co_unit_ids,
+           ARRAY(SELECT json_build_object('ask', r.ask, 'asked_by', r.asked_by, 'unit_id', r.unit_id,
+                                          'to_unit_id', r.to_unit_id)
+                 FROM incident_requests r WHERE r.incident_id = i.id AND r.state = 'open' ORDER BY r.id) AS waiting,
            coalesce(g.name, i.category) AS category_name,
            coalesce(nullif(g.name_en, ''), i.category) AS category_name_en,
            c.code AS cell, coalesce(c.name, '') AS cell_name,

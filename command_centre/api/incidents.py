@@ -67,6 +67,11 @@ class Act(BaseModel):
     co_unit: bool | None = Field(None, description="merge: the other's unit handles beside the lead")
     into: int | None = Field(None, description="merge: the incident that stays")
     parent: int | None = Field(None, description="link: the large event it belongs to")
+    photos: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] | None = Field(
+        None,
+        max_length=actions.MOST_PHOTOS,
+        description="arrive, handle, verify, rework, comment: digests that POST /api/photos answered",
+    )
     alarms: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
     reports: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
 
@@ -213,14 +218,18 @@ def _clock(clock: Clock) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any], known: Caller) -> dict[str, Any]:
-    unit_id = row.pop("unit_id")
+    unit_id, beside = row.pop("unit_id"), row.pop("co_unit_ids")
+    waiting = [workflow.Waiting(**one) for one in row.pop("waiting")]
     allowed = workflow.allowed(
         row["state"],
         known.role,
+        actor=known.actor,
+        unit_id=known.unit_id,
         incident_class=row["class"],
         acknowledged=row["acknowledged_at"] is not None,
         mine=known.unit_id is not None and known.unit_id == unit_id,
-        waiting=row["asked"],
+        beside=known.unit_id is not None and known.unit_id in beside,
+        waiting=waiting,
         steps=row["steps"],
     )
     return {**row, "allowed": allowed}

@@ -24,7 +24,7 @@ from city.storage.changes import open_connection
 from command_centre import deadlines_loop, merging
 from command_centre.actions import ActionError, act, open_by_person
 from command_centre.known_directory import KnownDirectory
-from command_centre.workflow import MOVES, TABLE, allowed
+from command_centre.workflow import MOVES, TABLE, Waiting, allowed
 from tests.integration.small_town import NOW, build, clear_alarm, raise_alarm, rows
 from tests.servers.postgres import PostgresServer
 
@@ -153,10 +153,16 @@ class Loop(RuleBasedStateMachine):
         return allowed(
             row["state"],
             person[1],
+            actor=person[0],
+            unit_id=self.town.units[person[2]] if person[2] is not None else None,
             incident_class=row["class"],
             acknowledged=row["acknowledged_at"] is not None,
             mine=person[2] is not None and self.town.units[person[2]] == row["unit_id"],
-            waiting=[one["ask"] for one in row["requests"] or [] if one["state"] == "open"],
+            waiting=[
+                Waiting(**{name: one[name] for name in ("ask", "asked_by", "unit_id", "to_unit_id")})
+                for one in row["requests"] or []
+                if one["state"] == "open"
+            ],
             steps=row["steps"],
         )
 

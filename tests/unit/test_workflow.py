@@ -16,7 +16,7 @@ from city.units import Unit
 from command_centre import workflow_drawn
 from command_centre.accounts import Role
 from command_centre.acting import apply
-from command_centre.workflow import LANE, MOVES, TABLE, Act, Facts, Refused, allowed
+from command_centre.workflow import LANE, MOVES, TABLE, Act, Facts, Refused, Waiting, allowed
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DUE = NOON + timedelta(hours=1)
@@ -418,10 +418,65 @@ def test_buttons_hide_what_makes_no_sense() -> None:
     assert "escalate" not in allowed("dispatched", "dispatcher", incident_class="A")
     assert "acknowledge" not in allowed("filed", "dispatcher", acknowledged=True)
     assert "approve" not in allowed("dispatched", "dispatcher")
-    assert "rule" in allowed("dispatched", "supervisor", waiting=["dispute"])
-    assert "take" in allowed("dispatched", "handler", mine=False, waiting=["transfer"])
+    assert "rule" in allowed("dispatched", "supervisor", waiting=[waits("dispute")])
+    assert "rule" not in allowed("dispatched", "supervisor", actor="user:5", waiting=[waits("dispute")])
     assert "handle" not in allowed("dispatched", "handler", mine=False)
     assert allowed("voided", "administrator") == ("comment",)
+
+
+def waits(ask: Any, to: int | None = None) -> Waiting:
+    return Waiting(ask=ask, asked_by="user:5", unit_id=OWN, to_unit_id=to)
+
+
+ANSWERS = {"take", "approve", "refuse", "withdraw", "rule"}
+
+
+def answers(role: str, actor: str, unit: int | None, *waiting: Waiting) -> set[str]:
+    offered = allowed("acknowledged", role, actor=actor, unit_id=unit, mine=unit == OWN, waiting=waiting)
+    return ANSWERS & set(offered)
+
+
+def test_only_who_may_answer_a_request_is_offered_to() -> None:
+    assert answers("handler", "user:5", OWN, waits("extend")) == {"withdraw"}
+    assert answers("handler", "user:6", OWN, waits("transfer", OTHER)) == {"withdraw"}
+    assert answers("handler", "user:7", OTHER, waits("transfer", OTHER)) == {"take", "refuse"}
+    assert answers("handler", "user:7", OTHER, waits("extend")) == set()
+    assert answers("handler", "user:7", 4, waits("transfer", OTHER)) == set()
+    assert answers("dispatcher", "user:1", None, waits("extend")) == set()
+    assert answers("dispatcher", "user:1", None, waits("return")) == {"approve", "refuse"}
+    assert answers("supervisor", "user:2", None, waits("extend")) == {"approve", "refuse"}
+    assert answers("supervisor", "user:2", None, waits("dispute")) == {"rule"}
+    assert answers("handler", "user:5", OWN) == set()
+
+
+def test_what_waits_already_is_not_asked_again() -> None:
+    offered = allowed("acknowledged", "handler", actor="user:5", unit_id=OWN, waiting=[waits("extend")])
+    assert "extend" not in offered
+    assert "return" in offered
+
+
+def test_who_handles_beside_the_lead_says_what_they_see_and_no_more() -> None:
+    assert allowed("arrived", "handler", unit_id=OTHER, mine=False, beside=True) == ("comment",)
+    assert allowed("arrived", "handler", unit_id=OTHER, mine=False) == ()
+    assert done(incident("arrived"), handler("comment", unit_id=OTHER), Facts(co_units=frozenset({OTHER})))
+
+
+def test_a_unit_that_was_not_asked_takes_nothing_over() -> None:
+    anyone = asked("transfer", to_unit_id=None)
+    assert refused(incident(), handler("take", actor="user:6"), anyone).code == "forbidden"
+    to_other = asked("transfer", to_unit_id=OTHER)
+    assert refused(incident(), handler("take", actor="user:6"), to_other).code == "forbidden"
+    assert (
+        done(incident(), handler("take", unit_id=OTHER, actor="user:7"), to_other).incident.unit_id == OTHER
+    )
+
+
+def test_photos_stand_in_the_event_that_they_prove() -> None:
+    digest = "a" * 64
+    change = done(incident("arrived"), handler("handle", photos=(digest,)))
+    assert change.happenings[0].detail["photos"] == [digest]
+    assert "photos" not in done(incident("arrived"), handler("handle")).happenings[0].detail
+    assert refused(incident(), wish("escalate", photos=(digest,))).field == "photos"
 
 
 ASKS = ("return", "transfer", "extend", "suspend", "dispute")
@@ -447,7 +502,7 @@ def test_whatever_is_wanted_the_rules_of_the_house_hold(  # each is one thing th
     actor: str,
     unit_id: int | None,
     standing: int,
-    waits: str | None,
+    waiting: str | None,
     steps: Any,
     mute: bool,
     reported: bool,
@@ -455,14 +510,16 @@ def test_whatever_is_wanted_the_rules_of_the_house_hold(  # each is one thing th
     """The schema's constraints hold after every change; what no button offers is refused."""
     words = {"reason": "", "comment": ""} if mute else {}
     before = incident(state, steps=steps, reported=reported, collected_by="user:5")
-    facts = replace(asked(waits) if waits else Facts(), standing=standing, unbelieved=min(standing, 1))
+    facts = replace(asked(waiting) if waiting else Facts(), standing=standing, unbelieved=min(standing, 1))
     result = apply(before, wish(action, role=role, actor=actor, unit_id=unit_id, **words), facts, NOON)
     offered = allowed(
         state,
         role,
+        actor=actor,
+        unit_id=unit_id,
         acknowledged=before.acknowledged_at is not None,
-        mine=unit_id == before.unit_id,
-        waiting=[waits] if waits else [],
+        mine=unit_id is not None and unit_id == before.unit_id,
+        waiting=[waits(waiting)] if waiting else [],
         steps=steps,
     )
     if action not in offered:
