@@ -106,12 +106,14 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/handovers"): "dispatcher",
     ("POST", "/api/handovers/{number}/take"): "dispatcher",
     ("POST", "/api/handovers/{number}/withdraw"): "dispatcher",
+    ("POST", "/api/alarms/bulk"): "dispatcher",  # each alarm as by itself
     ("GET", "/api/drills"): "viewer",
     ("POST", "/api/drills"): "administrator",
     ("GET", "/api/drills/{drill_id}"): "viewer",
     ("POST", "/api/drills/{drill_id}/end"): "administrator",
     ("GET", "/api/incidents"): "viewer",
     ("POST", "/api/incidents"): "dispatcher",
+    ("POST", "/api/incidents/bulk"): "worker",  # each incident as by itself: command_centre.workflow
     ("GET", "/api/incidents/{incident_id}"): "viewer",
     ("GET", "/api/incidents/{incident_id}/timeline"): "viewer",
     ("GET", "/api/incidents/{incident_id}/clocks"): "viewer",

@@ -26,7 +26,7 @@ router = APIRouter(prefix="/api/incidents", tags=["incidents"])
 
 STATES: tuple[str, ...] = get_args(State)
 OPEN_STATES = tuple(state for state in STATES if state not in FINAL)
-_OF_TWO = {
+OF_TWO = {
     "merge": merging.merge,
     "split": merging.split,
     "link": merging.link,
@@ -175,7 +175,7 @@ async def act(  # path, body, caller and two headers
     async with async_transaction(request) as connection:
 
         async def done() -> dict[str, Any]:
-            work = _OF_TWO.get(action) or partial(actions.act, action=action)
+            work = OF_TWO.get(action) or partial(actions.act, action=action)
             await refusable(
                 work(
                     connection,

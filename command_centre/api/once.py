@@ -33,22 +33,49 @@ async def once(  # what was asked, by whom, and what to do
     ``route`` names method and path, since one key may be used for several things. Raises Problem 422 when the
     key was used for another body.
     """
-    digest = hashlib.sha256((body.model_dump_json() if body is not None else "").encode()).hexdigest()
     headers: dict[str, str] = {}
-    if key:
-        kept = await idempotency.earlier(connection, actor, route, key)
-        if kept is not None:
-            if kept["digest"] != digest:
-                remedy = "was used for another content; use a fresh key"
-                raise field_problem("Idempotency-Key", "(given)", remedy, "此键已用于其他内容，请换一个")
-            return answer(kept["answer"], status, {"Idempotent-Replayed": "true"})
+    before = await kept(connection, actor, route, key, body)
+    if before is not None:
+        return answer(before, status, {"Idempotent-Replayed": "true"})
     done = await work()
-    if key:
-        plain = msgspec.to_builtins(done)
-        await idempotency.keep(connection, actor, route, key, {"digest": digest, "answer": plain})
+    await keep(connection, actor, route, key, body, done)
     if etag is not None:
         headers["ETag"] = etag(done)
     return answer(done, status, headers)
+
+
+async def kept(
+    connection: AsyncConnection[Any], actor: str, route: str, key: str | None, body: BaseModel | None
+) -> dict[str, Any] | None:
+    """What was answered for this key; None the first time and without a key. Raises Problem 422 as ``once``."""
+    if not key:
+        return None
+    found = await idempotency.earlier(connection, actor, route, key)
+    if found is None:
+        return None
+    if found["digest"] != _digest(body):
+        remedy = "was used for another content; use a fresh key"
+        raise field_problem("Idempotency-Key", "(given)", remedy, "此键已用于其他内容，请换一个")
+    answered: dict[str, Any] = found["answer"]
+    return answered
+
+
+async def keep(
+    connection: AsyncConnection[Any],
+    actor: str,
+    route: str,
+    key: str | None,
+    body: BaseModel | None,
+    done: dict[str, Any],
+) -> None:
+    """Remember what is answered, in the transaction that asked ``kept`` and found nothing."""
+    if key:
+        told = {"digest": _digest(body), "answer": msgspec.to_builtins(done)}
+        await idempotency.keep(connection, actor, route, key, told)
+
+
+def _digest(body: BaseModel | None) -> str:
+    return hashlib.sha256((body.model_dump_json() if body is not None else "").encode()).hexdigest()
 
 
 def version(if_match: str | None) -> int | None:
