@@ -248,6 +248,42 @@ def validate(
     return problems_of(connection, [(rule_id, _checked(rule_id, row)) for rule_id, row in rows], now=now)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """A definition as a rule file would hold it, what stands against it, and how many devices it is for."""
+
+    definition: dict[str, object]
+    toml: str
+    problems: tuple[Problem, ...]
+    devices: int
+
+
+def trial(connection: Db, rule_id: str, definition: Mapping[str, object], *, now: datetime) -> Trial:
+    """As ``validate``, and how far it would reach. Devices are counted by scope alone, whatever family it is of."""
+    checked = _checked(rule_id, definition)
+    rule = from_row(rule_id, 1, checked)
+    ground = facts(connection, [rule], now=now).ground
+    return Trial(
+        definition=checked,
+        toml=rule_to_toml(rule_id, checked),
+        problems=tuple(problems_of(connection, [(rule_id, checked)], now=now)),
+        devices=sum(one.devices for one in ground if rule.scope.matches(one)),
+    )
+
+
+def read_file(rule_id: str, text: str) -> dict[str, object]:
+    """The definition in a rule file that holds this one rule. Raises RuleError and RuleChangeError."""
+    rows = to_rows(text, "toml")
+    if [row[0] for row in rows] != [rule_id]:
+        held = ", ".join(row[0] for row in rows) or "no rule"
+        raise RuleChangeError(
+            "invalid",
+            f"toml: holds {held}; it must hold {rule_id} alone",
+            f"toml：其中是 {held}，应只有规则 {rule_id}",
+        )
+    return rows[0][1]
+
+
 def check_imported(connection: Db, rule_ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """Faults and warnings, a line each, of rules that an import of the district's files has just put in force.
 

@@ -75,13 +75,21 @@ def read(keys: Keys, version: int) -> FusionRule:
     """A rule of type "fusion"; docs/rules.md has every key."""
     sources = tuple(_source(table) for table in keys.tables("source"))
     if len(sources) < 2:
-        raise keys.error("source", "name at least two, each begun with [[rule.source]]")
+        raise keys.error(
+            "source",
+            "name at least two, each begun with [[rule.source]]",
+            "至少写两个来源，每个以 [[rule.source]] 开头",
+        )
     common = read_common(keys, version, frozenset())
     if common["incident_class"] is None:
-        raise keys.error("class", "say to which class it raises: A, B or C")
+        raise keys.error("class", "say to which class it raises: A, B or C", "请写明升到哪一等级：A、B 或 C")
     scope = common["scope"]
     if scope.models or scope.tags or scope.devices:
-        raise keys.error("scope", "is of places here: cells, communities, streets")
+        raise keys.error(
+            "scope",
+            "is of places here: cells, communities, streets",
+            "此类规则只能限定地点：网格、社区、街道",
+        )
     return FusionRule(
         **common,
         sources=sources,
@@ -94,7 +102,9 @@ def read(keys: Keys, version: int) -> FusionRule:
 def _source(table: Keys) -> Source:
     given = [by for by in _BY if table.has(by)]
     if len(given) != 1:
-        raise table.error("category", "give one of category, rule and report")
+        raise table.error(
+            "category", "give one of category, rule and report", "category、rule、report 三者写一项"
+        )
     by = given[0]
     code = table.text("rule") if by == "rule" else table.code(by)
     source = Source(by=by, code=code, name=table.text("name"), name_en=table.text("name_en"))

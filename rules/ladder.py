@@ -88,15 +88,31 @@ def _steps(keys: Keys, direction: Direction) -> tuple[Step, ...]:
             incident_class=table.incident_class(),
         )
         if table.has("offset") and not isinstance(step.at, str):
-            raise table.error("offset", "belongs to a station's own level; add it to the number")
+            raise table.error(
+                "offset",
+                "belongs to a station's own level; add it to the number",
+                "只用于站点自身水位；请直接加到数值上",
+            )
         if steps and LEVELS.index(step.level) <= LEVELS.index(steps[-1].level):
-            raise table.error("level", f"must be above {steps[-1].level}; steps go from blue up to red")
+            raise table.error(
+                "level",
+                f"must be above {steps[-1].level}; steps go from blue up to red",
+                f"必须高于 {steps[-1].level}；各级由蓝到红递升",
+            )
         if steps and not _rises(steps[-1], step, direction):
-            raise table.error("at", f"must be {direction} the step before it, {_in_words(steps[-1])}")
+            raise table.error(
+                "at",
+                f"must be {direction} the step before it, {_in_words(steps[-1])}",
+                f"必须{'高于' if direction == 'above' else '低于'}前一级 {_in_words(steps[-1])}",
+            )
         table.refuse_the_rest()
         steps.append(step)
     if not steps:
-        raise keys.error("step", "name at least one, each begun with [[rule.step]]")
+        raise keys.error(
+            "step",
+            "name at least one, each begun with [[rule.step]]",
+            "至少写一级，每级以 [[rule.step]] 开头",
+        )
     return tuple(steps)
 
 

@@ -88,7 +88,7 @@ def _signs(keys: Keys) -> tuple[Sign, ...]:
     signs: list[Sign] = []
     for table in keys.tables("sign"):
         if table.has("above") == table.has("below"):
-            raise table.error("above", "give either above or below")
+            raise table.error("above", "give either above or below", "above 与 below 填写一项")
         direction: Direction = "above" if table.has("above") else "below"
         sign = Sign(
             metric=table.code("metric"),
@@ -100,11 +100,19 @@ def _signs(keys: Keys) -> tuple[Sign, ...]:
             name_en=table.text("name_en"),
         )
         if sign.code in [other.code for other in signs]:
-            raise table.error("metric", f"is a sign already, {sign.direction} a limit; one of each is enough")
+            raise table.error(
+                "metric",
+                f"is a sign already, {sign.direction} a limit; one of each is enough",
+                "该指标已有同方向的征兆，保留一条即可",
+            )
         table.refuse_the_rest()
         signs.append(sign)
     if not signs:
-        raise keys.error("sign", "name at least one, each begun with [[rule.sign]]")
+        raise keys.error(
+            "sign",
+            "name at least one, each begun with [[rule.sign]]",
+            "至少写一条征兆，每条以 [[rule.sign]] 开头",
+        )
     return tuple(signs)
 
 
@@ -120,7 +128,11 @@ def _self_test(keys: Keys) -> SelfTest | None:
         settle_us=table.delay_us("settle_s", 30),
     )
     if keys.rule_id in test.holds:
-        raise table.error("holds", "names this rule itself; name those that the test sets off")
+        raise table.error(
+            "holds",
+            "names this rule itself; name those that the test sets off",
+            "不能是本规则自身，请写自检会触发的规则",
+        )
     table.refuse_the_rest()
     return test
 

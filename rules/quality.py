@@ -49,7 +49,7 @@ def read(keys: Keys, version: int) -> QualityRule:
     metric = keys.code("metric")
     least, most = keys.number("least", -math.inf), keys.number("most", math.inf)
     if least >= most:
-        raise keys.error("most", f"must be above least = {least:g}")
+        raise keys.error("most", f"must be above least = {least:g}", f"必须大于 least = {least:g}")
     stepped = keys.has("max_step")
     rule = QualityRule(
         rule_id=keys.rule_id,
@@ -72,11 +72,21 @@ def read(keys: Keys, version: int) -> QualityRule:
         confirm=keys.whole_number("confirm", 2, least=1, most=100),
     )
     if rule.max_step <= 0:
-        raise keys.error("max_step", "write a step above 0 in the metric's unit")
+        raise keys.error(
+            "max_step", "write a step above 0 in the metric's unit", "请填写大于 0 的跳变幅度（指标单位）"
+        )
     if not stepped and (keys.has("step_s") or keys.has("confirm")):
-        raise keys.error("max_step", "belongs to step_s and confirm; give it, or leave them out")
+        raise keys.error(
+            "max_step",
+            "belongs to step_s and confirm; give it, or leave them out",
+            "与 step_s、confirm 一起使用：请填写，或都去掉",
+        )
     if not stepped and not rule.sentinels and not (math.isfinite(least) or math.isfinite(most)):
-        raise keys.error("least", "the rule marks nothing; give least, most, sentinels or max_step")
+        raise keys.error(
+            "least",
+            "the rule marks nothing; give least, most, sentinels or max_step",
+            "该规则不标记任何读数：请填写 least、most、sentinels 或 max_step",
+        )
     return rule
 
 

@@ -44,7 +44,11 @@ def read(keys: Keys, version: int) -> RateRule:
     raise_at = keys.number("raise_at")
     rising = direction == "above"
     if raise_at <= 0 if rising else raise_at >= 0:
-        raise keys.error("raise_at", "a rise is above 0, a fall (direction below) under 0")
+        raise keys.error(
+            "raise_at",
+            "a rise is above 0, a fall (direction below) under 0",
+            "上升须大于 0，下降（direction = below）须小于 0",
+        )
     return RateRule(
         **read_common(keys, version, frozenset({keys.code("kind")})),
         **read_trend(keys),
@@ -66,10 +70,16 @@ def _clear_at(keys: Keys, raise_at: float) -> float:
         deadband = keys.number("deadband", abs(raise_at) / 2, least=0.0, most=abs(raise_at))
         return raise_at - deadband if raise_at > 0 else raise_at + deadband
     if keys.has("deadband"):
-        raise keys.error("clear_at", "given beside deadband; keep one of the two")
+        raise keys.error(
+            "clear_at", "given beside deadband; keep one of the two", "不能与 deadband 同时填写，请保留一项"
+        )
     clear_at = keys.number("clear_at")
     if not min(raise_at, 0) <= clear_at <= max(raise_at, 0):
-        raise keys.error("clear_at", f"must be between 0 and raise_at = {raise_at:g}")
+        raise keys.error(
+            "clear_at",
+            f"must be between 0 and raise_at = {raise_at:g}",
+            f"必须在 0 与 raise_at = {raise_at:g} 之间",
+        )
     return clear_at
 
 

@@ -135,7 +135,11 @@ def read_schedule(keys: Keys) -> Schedule | None:
     season = _season(table) if table.has("season") else None
     table.refuse_the_rest()
     if not spans and days == "all" and season is None:
-        raise keys.error("schedule", "is empty; give hours, days or season, or leave it out")
+        raise keys.error(
+            "schedule",
+            "is empty; give hours, days or season, or leave it out",
+            "为空：请填写时段、日期类型或季节，或去掉",
+        )
     return Schedule(hours=spans, days=days, season=season)
 
 
@@ -143,9 +147,11 @@ def _hours(table: Keys, text: str) -> tuple[int, int]:
     try:
         begin, end = (datetime.strptime(part, "%H:%M") for part in text.split("-"))  # noqa: DTZ007 - a time of day
     except ValueError as error:
-        raise table.error("hours", 'write spans such as "22:00-06:00"') from error
+        raise table.error("hours", 'write spans such as "22:00-06:00"', "请写时段，如 22:00-06:00") from error
     if begin == end:
-        raise table.error("hours", f"{text} is empty; for the whole day leave hours out")
+        raise table.error(
+            "hours", f"{text} is empty; for the whole day leave hours out", f"{text} 为空；全天请不填时段"
+        )
     return begin.hour * 60 + begin.minute, end.hour * 60 + end.minute
 
 
@@ -154,7 +160,9 @@ def _season(table: Keys) -> tuple[tuple[int, int], tuple[int, int]]:
     try:
         first, last = (date.fromisoformat(f"2000-{part}") for part in text.split("/"))
     except ValueError as error:
-        raise table.error("season", 'write month and day, such as "05-15/09-30"') from error
+        raise table.error(
+            "season", 'write month and day, such as "05-15/09-30"', "请写月和日，如 05-15/09-30"
+        ) from error
     return (first.month, first.day), (last.month, last.day)
 
 

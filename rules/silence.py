@@ -56,15 +56,25 @@ def read(keys: Keys, version: int) -> SilenceRule:
     cadence = cast(Cadence, keys.choice("cadence", get_args(Cadence), "set"))
     if metric is not None and keys.has("gateway_share"):
         raise keys.error(
-            "gateway_share", "does not go with metric: a device that speaks has a gateway that works"
+            "gateway_share",
+            "does not go with metric: a device that speaks has a gateway that works",
+            "不能与 metric 同时填写：能上报的设备其网关必然正常",
         )
     for key in ("least_s", "most_s"):
         if keys.has(key) and cadence == "set":
-            raise keys.error(key, 'bounds a learned interval; write cadence = "learned", or leave it out')
+            raise keys.error(
+                key,
+                'bounds a learned interval; write cadence = "learned", or leave it out',
+                "只用于学习到的间隔：请写 cadence = learned，或去掉",
+            )
     least_us = keys.delay_us("least_s", 10, least=1)
     most_us = keys.delay_us("most_s", 2 * 24 * 3600, least=1)
     if most_us < least_us:
-        raise keys.error("most_s", f"must be at least least_s = {least_us // SECOND_US}")
+        raise keys.error(
+            "most_s",
+            f"must be at least least_s = {least_us // SECOND_US}",
+            f"不得小于 least_s = {least_us // SECOND_US}",
+        )
     return SilenceRule(
         **read_common(keys, version, keys.texts("kinds")),
         metric=metric,

@@ -40,7 +40,9 @@ def _n_of_m(keys: Keys) -> tuple[int, int]:
             return n, m
         case _:
             raise keys.error(
-                "n_of_m", f"write [n, m] with 1 <= n <= m and m from 2 to {MOST_COUNTED}, such as [3, 5]"
+                "n_of_m",
+                f"write [n, m] with 1 <= n <= m and m from 2 to {MOST_COUNTED}, such as [3, 5]",
+                f"请写 [n, m]：1 <= n <= m，m 为 2 至 {MOST_COUNTED}，如 [3, 5]",
             )
 
 
@@ -49,13 +51,21 @@ def _clear_at(keys: Keys, raise_at: float | StationLevel, direction: str) -> flo
     if not keys.has("clear_at"):
         return None
     if keys.has("deadband"):
-        raise keys.error("clear_at", "given beside deadband; keep one of the two")
+        raise keys.error(
+            "clear_at", "given beside deadband; keep one of the two", "不能与 deadband 同时填写，请保留一项"
+        )
     if isinstance(raise_at, str):
-        raise keys.error("clear_at", "cannot stand beside a station's own level; give deadband in metres")
+        raise keys.error(
+            "clear_at",
+            "cannot stand beside a station's own level; give deadband in metres",
+            "站点自身水位不能用 clear_at，请填写 deadband（米）",
+        )
     clear_at = keys.number("clear_at")
     if clear_at > raise_at if direction == "above" else clear_at < raise_at:
-        side = "at or under" if direction == "above" else "at or over"
-        raise keys.error("clear_at", f"must be {side} raise_at = {raise_at:g}")
+        side, side_zh = ("at or under", "不高于") if direction == "above" else ("at or over", "不低于")
+        raise keys.error(
+            "clear_at", f"must be {side} raise_at = {raise_at:g}", f"必须{side_zh} raise_at = {raise_at:g}"
+        )
     return clear_at
 
 

@@ -157,6 +157,18 @@ async def lock_elsewhere(connection: Connection, version: int, limit: int) -> li
         return list({incident.id: incident for incident in await cursor.fetchall()}.values())
 
 
+async def elsewhere(connection: Connection, version: int, limit: int) -> list[Incident]:
+    """As ``lock_elsewhere``, without a lock: for looking at what would move."""
+    async with connection.cursor(row_factory=class_row(Incident)) as cursor:
+        await cursor.execute(
+            _INCIDENT
+            + " WHERE EXISTS (SELECT FROM incident_clocks c WHERE c.incident_id = i.id AND c.ended_at IS NULL"
+            " AND c.calendar < %s) ORDER BY i.id LIMIT %s",
+            (version, limit),
+        )
+        return await cursor.fetchall()
+
+
 async def look_again(connection: Connection, now: datetime) -> None:
     """Have the sweep look at every running clock: the ladder has other steps from now on."""
     await connection.execute(

@@ -64,3 +64,34 @@ async def figures(connection: Connection) -> dict[str, list[Row]]:
         "messages": await _rows(connection, _MESSAGES),
         "reports_refused": await _rows(connection, _REPORTS_REFUSED),
     }
+
+
+# What the page of the system's health asks beside the figures for /metrics, in one row.
+_DETAILS = """
+    SELECT clock_timestamp() AS now,
+           current_setting('server_version') AS database_version,
+           pg_database_size(current_database()) AS database_bytes,
+           (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+           current_setting('max_connections')::integer AS connections_most,
+           (SELECT count(*) FROM alarms WHERE triage = 'new' AND page_after <= now()) AS untriaged,
+           (SELECT min(page_after) FROM alarms WHERE triage = 'new' AND page_after <= now()) AS untriaged_since,
+           (SELECT count(*) FROM notifications
+            WHERE state = 'waiting' AND next_attempt_at <= now() AND attempts = 0) AS unsent,
+           (SELECT min(next_attempt_at) FROM notifications
+            WHERE state = 'waiting' AND next_attempt_at <= now() AND attempts = 0) AS unsent_since,
+           (SELECT count(*) FROM notifications WHERE state = 'folded') AS folded,
+           (SELECT count(*) FROM notifications
+            WHERE state = 'failed' AND created_at > now() - interval '1 day') AS failed_today,
+           (SELECT count(*) FROM incident_clocks WHERE next_at <= now()) AS clocks_late,
+           (SELECT min(next_at) FROM incident_clocks WHERE next_at <= now()) AS clocks_late_since,
+           (SELECT count(*) FROM stations) AS stations,
+           (SELECT max(issued_at) FROM forecast_runs) AS forecast_at,
+           (SELECT count(*) FROM forecast_runs r WHERE r.refused IS NOT NULL
+            AND r.issued_at >= (SELECT max(issued_at) FROM forecast_runs) - interval '2 minutes') AS forecasts_refused,
+           (SELECT max(at) FROM anchors) AS anchored_at
+"""
+
+
+async def details(connection: Connection) -> Row:
+    """Ages of queues, sizes and versions, at the database's ``now``; names as ``health_checks.Figures`` has them."""
+    return (await _rows(connection, _DETAILS))[0]

@@ -17,6 +17,7 @@ def page(
     connection: Db,
     *,
     reason: str | None = None,
+    topic: str | None = None,
     pending: bool = False,
     before: int | None = None,
     limit: int = 100,
@@ -32,11 +33,12 @@ def page(
                    replay_requested_at, replayed_at, outcome
             FROM quarantine
             WHERE (%(reason)s::text IS NULL OR reason = %(reason)s)
+              AND (%(topic)s::text IS NULL OR topic = %(topic)s)
               AND (NOT %(pending)s OR replayed_at IS NULL)
               AND (%(before)s::bigint IS NULL OR id < %(before)s)
             ORDER BY id DESC LIMIT %(limit)s
             """,
-            {"reason": reason, "pending": pending, "before": before, "limit": limit},
+            {"reason": reason, "topic": topic, "pending": pending, "before": before, "limit": limit},
         ).fetchall()
 
 
@@ -55,8 +57,25 @@ def counts(connection: Db) -> list[Row]:
         ).fetchall()
 
 
-def request_replay(connection: Db, *, ids: Sequence[int], reason: str | None, actor: str) -> int:
-    """Ask ingest to take messages again, by id or all of a reason, oldest first; their number.
+def groups(connection: Db, limit: int) -> list[Row]:
+    """What is kept, by reason and topic, the largest first: how many, first, last, and what became of replays."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            SELECT reason, topic, count(*) AS kept, min(received_at) AS first_at, max(received_at) AS last_at,
+                   count(*) FILTER (WHERE replayed_at IS NULL AND replay_requested_at IS NULL) AS untouched,
+                   count(*) FILTER (WHERE replay_requested_at IS NOT NULL AND replayed_at IS NULL) AS waiting,
+                   count(*) FILTER (WHERE replayed_at IS NOT NULL) AS replayed
+            FROM quarantine GROUP BY reason, topic ORDER BY count(*) DESC, reason, topic LIMIT %s
+            """,
+            (limit,),
+        ).fetchall()
+
+
+def request_replay(
+    connection: Db, *, ids: Sequence[int], reason: str | None, topic: str | None = None, actor: str
+) -> int:
+    """Ask ingest to take messages again, by id or all of a reason (and topic), oldest first; their number.
 
     Those whose replay failed before may be asked for again; those that succeeded are stored once anyway.
     """
@@ -64,15 +83,16 @@ def request_replay(connection: Db, *, ids: Sequence[int], reason: str | None, ac
         """
         UPDATE quarantine SET replay_requested_at = clock_timestamp(), replayed_at = NULL, outcome = NULL
         WHERE id IN (SELECT id FROM quarantine
-                     WHERE (id = ANY(%(ids)s) OR reason = %(reason)s)
+                     WHERE (id = ANY(%(ids)s)
+                            OR reason = %(reason)s AND (%(topic)s::text IS NULL OR topic = %(topic)s))
                        AND (replay_requested_at IS NULL OR replayed_at IS NOT NULL)
                      ORDER BY id LIMIT %(most)s)
         """,
-        {"ids": list(ids), "reason": reason, "most": MOST_AT_ONCE},
+        {"ids": list(ids), "reason": reason, "topic": topic, "most": MOST_AT_ONCE},
     ).rowcount
     connection.execute(
         "INSERT INTO audit (actor, action, object, detail)"
         " VALUES (%s, 'quarantine.replay', 'quarantine', %s)",
-        (actor, Jsonb({"ids": list(ids)[:100], "reason": reason, "messages": wanted})),
+        (actor, Jsonb({"ids": list(ids)[:100], "reason": reason, "topic": topic, "messages": wanted})),
     )
     return wanted

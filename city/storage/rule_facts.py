@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 SEEN_WITHIN = timedelta(days=2)  # a device that sends a metric at all sends it within that
 LOOKED_AT = 50  # devices of a kind among which a sender of a metric is looked for
@@ -132,3 +132,20 @@ def _is_sent(connection: Db, kind: str, metric: str, *, now: datetime) -> bool:
         {"kind": kind, "metric": metric, "most": LOOKED_AT, "since": now - SEEN_WITHIN},
     ).fetchone()
     return row is not None and bool(row[0])
+
+
+# ── words for people ─────────────────────────────────────────────────────────────────────────────────
+
+
+def metrics(connection: Db) -> list[dict[str, Any]]:
+    """Every metric by code: unit, name, name_en."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("SELECT code, unit, name, name_en FROM metrics ORDER BY code").fetchall()
+
+
+def device_kinds(connection: Db) -> list[dict[str, Any]]:
+    """Every kind of device by code: name, name_en, main_metric (None = events only)."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT code, name, name_en, main_metric FROM device_kinds ORDER BY code"
+        ).fetchall()

@@ -129,6 +129,18 @@ def open_alarms(connection: Db, rule_id: str) -> int:
     return int(row[0]) if row else 0
 
 
+def fired(connection: Db, since: datetime) -> list[dict[str, Any]]:
+    """By rule: its newest episode since then (``last_raised_at``) and how many there were (``last_30_days``)."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            """
+            SELECT rule_id AS rule, max(raised_at) AS last_raised_at, count(*) AS last_30_days
+            FROM alarms WHERE raised_at >= %s AND NOT exercise GROUP BY rule_id ORDER BY rule_id
+            """,
+            (since,),
+        ).fetchall()
+
+
 def history(connection: Db, rule_id: str) -> list[dict[str, Any]]:
     """Every move of one rule, newest first."""
     return (

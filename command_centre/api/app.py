@@ -26,6 +26,7 @@ from command_centre.api import (
     flood,
     handover,
     health,
+    health_details,
     incidents,
     intake,
     links,
@@ -45,6 +46,7 @@ from command_centre.api import (
     responsibilities,
     responsibility_sheets,
     rosters,
+    rule_kinds,
     rules,
     session,
     stations,
@@ -60,6 +62,7 @@ from command_centre.known_directory import KnownDirectory
 
 ROUTERS = (
     health.router,
+    health_details.router,
     session.router,
     users.router,
     cells.router,
@@ -98,6 +101,7 @@ ROUTERS = (
     components.router,
     responsibilities.router,
     responsibility_sheets.router,
+    rule_kinds.router,
     rules.router,
     backtest.router,
     quarantine.router,

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from city.errors import CityError
 from city.storage.database import DatabaseError
+from rules.keys import RuleError
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -98,6 +99,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DatabaseError, _database)
     app.add_exception_handler(PoolTimeout, _busy)
     app.add_exception_handler(UnicodeEncodeError, _text)
+    app.add_exception_handler(RuleError, _rule)
     app.add_exception_handler(CityError, _city)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -139,6 +141,16 @@ def _fault(fault: Mapping[str, Any]) -> dict[str, object]:
         "value": None if missing else str(fault.get("input"))[:200],
         "remedy": str(fault.get("msg", "")),
     }
+
+
+def _rule(request: Request, error: Exception) -> Response:
+    """A rule that cannot be read: the key and the remedy, so that a form can say it at the field."""
+    assert isinstance(error, RuleError)  # noqa: S101  # registered for nothing else
+    if not error.key:
+        return _city(request, error)
+    fault = {"field": error.key, "remedy": error.remedy, "remedy_zh": error.remedy_zh}
+    detail_zh = f"{error.key}：{error.remedy_zh}"
+    return Problem(422, str(error), detail_zh, errors=[fault]).response(request.url.path)
 
 
 def _city(request: Request, error: Exception) -> Response:

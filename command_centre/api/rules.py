@@ -51,6 +51,7 @@ class Draft(Strict):
 
 class Candidate(Strict):
     definition: dict[str, Any] | None = Field(None, description="left out = a stored version")
+    toml: str | None = Field(None, max_length=100_000, description="or the rule as a rule file")
     version: Version | None = Field(None, description="left out = the newest")
 
 
@@ -191,15 +192,27 @@ def put_rule(request: Request, rule_id: str, body: Draft, known: Known, if_match
 
 @router.post("/rules/{rule_id}/validate", summary="Check a rule", operation_id="validate_rule")
 def validate_rule(request: Request, rule_id: str, body: Candidate | None = None) -> Response:
-    """What would be said if it came into force now. Nothing is written. How often it would have alarmed is
-    another question: `POST /api/rules/backtest`."""
+    """What would be said if it came into force now, the rule both as keys and as a rule file, and how many devices it
+    is for. Nothing is written. How often it would have alarmed is another question: `POST /api/rules/backtest`."""
     given = body or Candidate()
     with transaction(request) as connection, _Refusals():
-        definition = given.definition
-        if definition is None:
+        if given.toml is not None:
+            definition: Mapping[str, object] = rule_changes.read_file(rule_id, given.toml)
+        elif given.definition is not None:
+            definition = given.definition
+        else:
             definition = _chosen(connection, rule_id, given.version, _newest).definition
-        found = rule_changes.validate(connection, [(rule_id, definition)], now=datetime.now(UTC))
-    return answer({"id": rule_id, "ok": not _faults(found), "problems": _problems(found)})
+        tried = rule_changes.trial(connection, rule_id, definition, now=datetime.now(UTC))
+    return answer(
+        {
+            "id": rule_id,
+            "ok": not _faults(tried.problems),
+            "problems": _problems(tried.problems),
+            "definition": tried.definition,
+            "toml": tried.toml,
+            "devices": tried.devices,
+        }
+    )
 
 
 @router.post("/rules/{rule_id}/activate", summary="Put a version in force", operation_id="activate_rule")

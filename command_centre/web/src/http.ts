@@ -3,6 +3,7 @@
 export interface Fault {
   field: string;
   remedy: string;
+  remedy_zh?: string;
 }
 
 /** A refusal that a person can read: the centre's own words, in both languages, when it gave any. */
@@ -24,6 +25,7 @@ export class Problem extends Error {
   at(field: string): { zh: string; en: string } | null {
     const fault = this.faults.find((one) => one.field === field || one.field.startsWith(`${field}.`));
     if (!fault) return null;
+    if (fault.remedy_zh) return { zh: fault.remedy_zh, en: fault.remedy };
     // One fault is worded in Chinese in the detail; several have but the English remedy.
     const zh = this.faults.length === 1 ? this.zh.replace(/^.*?: /, "").replace(/^[\w.]+( = .*?)?：/, "") : "";
     return { zh: zh || fault.remedy, en: fault.remedy };

@@ -1,0 +1,179 @@
+"""The page of the truth about ourselves: every check with what to do, the worst first; and who may do what."""
+
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_args
+
+from fastapi import APIRouter, Request
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from city.storage import health
+from city.storage.database import DatabaseError
+from command_centre import accounts
+from command_centre.api.access import ROLES, TABLE
+from command_centre.api.answers import answer, gives
+from command_centre.api.services import Services, async_transaction, services
+from command_centre.health_checks import Figures, findings
+
+router = APIRouter(prefix="/api", tags=["health"])
+
+
+class HealthFinding(TypedDict):
+    """``state`` is fail, warn or ok."""
+
+    check: str
+    state: str
+    text: str
+    text_zh: str
+    remedy: str
+    remedy_zh: str
+
+
+class LoopRestarts(TypedDict):
+    loop: str
+    restarts: int
+    failing: str | None
+
+
+class MessagesCounted(TypedDict):
+    channel: str
+    state: str
+    counted: int
+
+
+class HealthDetails(TypedDict):
+    """``messages``: waiting, and of the last day."""
+
+    at: str
+    version: str
+    items: list[HealthFinding]
+    loops: list[LoopRestarts]
+    messages: list[MessagesCounted]
+
+
+class RoutePermission(TypedDict):
+    """``tag`` is the noun it belongs to; ``roles`` is empty for what needs no log-in."""
+
+    tag: str
+    method: str
+    path: str
+    summary: str
+    needs: str
+    roles: list[str]
+
+
+class Permissions(TypedDict):
+    roles: list[str]
+    items: list[RoutePermission]
+
+
+@router.get(
+    "/health/details",
+    summary="How the system is, in words",
+    operation_id="health_details",
+    responses=gives(HealthDetails),
+)
+async def health_details(request: Request) -> Response:
+    """What is abnormal first, each with what to do about it. Answers also while the database does not."""
+    here = services(request)
+    stored: dict[str, Any] = {}
+    messages: list[health.Row] = []
+    missing: list[str] = []
+    try:
+        async with async_transaction(request) as connection:
+            stored = await health.details(connection)
+            messages = (await health.figures(connection))["messages"]
+            ingest = await health.ingest(connection)
+        missing = await run_in_threadpool(here.missing_migrations)
+    except (DatabaseError, OperationalError, PoolTimeout):
+        ingest = None
+    figures = Figures(
+        **{"now": datetime.now(UTC), **stored},
+        **_of_hub(here, ingest, up=bool(stored)),
+        missing_migrations=missing,
+        failing=here.failing(),
+        restarts=here.restarts(),
+        free_bytes=await run_in_threadpool(_free, here),
+    )
+    failing = here.failing()
+    names = sorted({*here.restarts(), *failing})
+    return answer(
+        {
+            "at": figures.now,
+            "version": _version(),
+            "items": [asdict(one) for one in findings(figures)],
+            "loops": [
+                {"loop": name, "restarts": here.restarts().get(name, 0), "failing": failing.get(name)}
+                for name in names
+            ],
+            "messages": messages,
+            "next": None,
+        }
+    )
+
+
+def _of_hub(here: Services, ingest: health.Row | None, *, up: bool) -> dict[str, Any]:
+    """What the screens' own hub knows: the very words that stand in the wall's head line."""
+    known = here.hub.health
+    told = ingest["figures"] if ingest else {}
+    return {
+        "database": known["database"] if up else "down",
+        "ingest": known["ingest"],
+        "ingest_seen_at": known["ingest_seen_at"],
+        "lag_s": known["lag_s"],
+        "pending": int(told.get("pending") or 0),
+        "broker": known["broker"],
+        "broker_refusal": str(told.get("broker_refusal") or ""),
+        "broker_dropped": known["broker_dropped"],
+        "refused_last_hour": known["quarantined_1h"],
+        "unclaimed": int(told.get("unclaimed") or 0),
+        "screens": len(here.hub.screens),
+        "screens_most": here.hub.most_screens,
+    }
+
+
+def _free(here: Services) -> int | None:
+    try:
+        return shutil.disk_usage(here.settings.data_dir).free
+    except OSError:
+        return None
+
+
+def _version() -> str:
+    try:
+        return version("city-command-centre")
+    except PackageNotFoundError:
+        return ""
+
+
+@router.get(
+    "/access", summary="What each role may do", operation_id="access_table", responses=gives(Permissions)
+)
+def access_table(request: Request) -> Response:
+    """The gate's own table with the words of each route. What a role may do to an incident in which state is the
+    workflow's; a unit's handlers are held to their own unit besides."""
+    described = request.app.openapi()["paths"]
+    items = []
+    for (method, path), needs in TABLE.items():
+        route = described.get(path.replace(":int}", "}").replace(":path}", "}"), {}).get(method.lower(), {})
+        if not path.startswith("/api/") or not route:
+            continue
+        items.append(
+            {
+                "tag": route["tags"][0],
+                "method": method,
+                "path": path,
+                "summary": route["summary"],
+                "needs": needs,
+                "roles": [
+                    role for role in get_args(accounts.Role) if needs in ROLES and role in ROLES[needs]
+                ],
+            }
+        )
+    return answer({"roles": list(get_args(accounts.Role)), "items": items, "next": None})
