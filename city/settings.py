@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from city.errors import CityError
+from city.media_hosts import read_hosts
 
 
 class SettingsError(CityError):
@@ -59,6 +60,9 @@ class Settings(BaseSettings):
     reports_at_once: int = Field(20, ge=1)  # from one address; then one every hour / reports_per_hour
     reports_per_hour: int = Field(60, ge=1, le=3600)
     contact_days: int = Field(365, ge=1)  # so long after its matter is over a reporter's contact is kept
+    media_hosts: str = (
+        ""  # cameras and recorders whose pictures and clips are fetched for people; empty = none
+    )
     forecast_hour: int = Field(3, ge=0, le=23)  # local hour at which stations' models are trained anew
 
     @field_validator("database_url")
@@ -93,6 +97,12 @@ class Settings(BaseSettings):
             raise ValueError("must look like https://host/path ; leave it empty to send anchors nowhere")
         return value
 
+    @field_validator("media_hosts")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        read_hosts(value)
+        return value
+
     @field_validator("sms_url")
     @classmethod
     def _gateway(cls, value: SecretStr | None) -> SecretStr | None:
@@ -111,6 +121,11 @@ class Settings(BaseSettings):
     def photo_folder(self) -> Path:
         """Where photos stand, outside the database."""
         return self.data_dir / "photos"
+
+    @property
+    def media_folder(self) -> Path:
+        """Where fetched pictures and clips stand for some minutes."""
+        return self.data_dir / "media"
 
     @property
     def zone(self) -> ZoneInfo:

@@ -4,7 +4,7 @@ Nothing is decided here. Alarms carry no key to observations, which retention re
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -148,6 +148,21 @@ async def detections(
         """,
         {"device": device_id, "start": start, "end": end, "limit": limit},
     )
+
+
+async def media_of_event(connection: Connection, alarm_id: int, around: timedelta, limit: int) -> list[str]:
+    """Addresses that came with the camera event which an alarm rests on, in the order they came: no number changes."""
+    rows = await _rows(
+        connection,
+        """
+        SELECT t.url FROM alarms a JOIN detections t ON t.device_id = a.device_id
+             AND t.event_key = a.evidence ->> 'event' AND t.event_key <> '' AND t.url <> ''
+             AND t.observed_at BETWEEN a.raised_at - %(around)s AND a.raised_at + %(around)s
+        WHERE a.id = %(alarm)s GROUP BY t.url ORDER BY min(t.received_at), t.url LIMIT %(limit)s
+        """,
+        {"alarm": alarm_id, "around": around, "limit": limit},
+    )
+    return [row["url"] for row in rows]
 
 
 async def listening(connection: Connection, start: datetime, end: datetime) -> list[Row]:

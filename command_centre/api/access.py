@@ -96,6 +96,8 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/alarms/shelved"): "viewer",
     ("GET", "/api/alarms/{alarm_id}"): "viewer",
     ("GET", "/api/alarms/{alarm_id}/why"): "viewer",
+    ("GET", "/api/alarms/{alarm_id}/media"): "worker",
+    ("GET", "/api/alarms/{alarm_id}/media/{n}"): "worker",  # people may be seen on it
     ("POST", "/api/alarms/{alarm_id}/acknowledge"): "dispatcher",
     ("POST", "/api/alarms/{alarm_id}/shelve"): "dispatcher",  # a class A fire: administrator
     ("POST", "/api/alarms/{alarm_id}/unshelve"): "dispatcher",

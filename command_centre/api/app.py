@@ -5,6 +5,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
+from city.media_hosts import read_hosts
 from command_centre.api import (
     alarm_performance,
     alarms,
@@ -30,6 +31,7 @@ from command_centre.api import (
     incidents,
     intake,
     links,
+    media,
     notifications,
     open311,
     orders_below,
@@ -59,6 +61,7 @@ from command_centre.api.headers import Headers
 from command_centre.api.screen import socket
 from command_centre.api.services import Services
 from command_centre.known_directory import KnownDirectory
+from command_centre.media import Media
 
 ROUTERS = (
     health.router,
@@ -71,6 +74,7 @@ ROUTERS = (
     device_rules.router,
     stations.router,
     alarms.router,
+    media.router,
     alarm_performance.router,
     board.router,
     handover.router,
@@ -148,6 +152,7 @@ def create(services: Services) -> ASGIApp:
     app.state.services = services
     app.state.door = session.Door()
     app.state.wall = wall.Kept()
+    app.state.media = Media(services.settings.media_folder, read_hosts(services.settings.media_hosts))
     app.state.directory = KnownDirectory(services.settings.zone, services.settings.urge_after)
     gate = Gate(app, pool=services.pool, token=services.token, public_url=services.settings.public_url)
     return Headers(GZipMiddleware(gate, minimum_size=2048))

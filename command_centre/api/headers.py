@@ -13,6 +13,7 @@ POLICY = "; ".join(
         "default-src 'self'",
         "connect-src 'self' ws: wss:",
         "img-src 'self' data:",
+        "media-src 'self'",
         "style-src 'self'",
         "script-src 'self'",
         "object-src 'none'",
