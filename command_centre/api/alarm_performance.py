@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from psycopg import AsyncConnection
 from pydantic import AwareDatetime
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -105,29 +106,33 @@ async def performance(
     if until - since > LONGEST:
         raise field_problem("from", since, "at most 92 days before to", "距 to 最多 92 天")
     async with async_transaction(request) as connection:
-        counted = await stored.buckets(connection, since, until, BUCKET)
-        frequent = await stored.most_frequent(connection, since, until, alarm_performance.MOST_FREQUENT)
-        chattering = await stored.chattering(
-            connection,
-            since,
-            until,
-            raises=alarm_performance.CHATTER_RAISES,
-            within=alarm_performance.CHATTER_WITHIN,
-            most=1000,
-        )
-        fleeting = await stored.fleeting(connection, since, until, alarm_performance.FLEETING_WITHIN)
-        stale, oldest = await stored.stale(connection, until, alarm_performance.STALE_AFTER, _LISTED)
-        by_class = await stored.classes(connection, since, until)
-        acknowledging = await stored.acknowledging(connection, since, until)
-        silent = await stored.silent(connection, since, until)
-        standing = await stored.standing(connection, until)
-    body: dict[str, Any] = {
+        return answer(await _measured(connection, since, until, operators))
+
+
+async def _measured(
+    connection: AsyncConnection[Any], since: datetime, until: datetime, operators: int
+) -> dict[str, Any]:
+    counted = await stored.buckets(connection, since, until, BUCKET)
+    frequent = await stored.most_frequent(connection, since, until, alarm_performance.MOST_FREQUENT)
+    chattering = await stored.chattering(
+        connection,
+        since,
+        until,
+        raises=alarm_performance.CHATTER_RAISES,
+        within=alarm_performance.CHATTER_WITHIN,
+        most=1000,
+    )
+    fleeting = await stored.fleeting(connection, since, until, alarm_performance.FLEETING_WITHIN)
+    stale, oldest = await stored.stale(connection, until, alarm_performance.STALE_AFTER, _LISTED)
+    by_class = await stored.classes(connection, since, until)
+    acknowledging = await stored.acknowledging(connection, since, until)
+    return {
         "from": since,
         "to": until,
         "operators": operators,
         "alarms": sum(number for _, number in counted),
-        "silent": silent,
-        "standing": standing,
+        "silent": await stored.silent(connection, since, until),
+        "standing": await stored.standing(connection, until),
         "acknowledged": acknowledging["acknowledged"],
         "acknowledge_median_s": acknowledging["median_s"],
         "acknowledge_p90_s": acknowledging["p90_s"],
@@ -150,4 +155,3 @@ async def performance(
         "chattering": chattering[:_LISTED],
         "stale": oldest,
     }
-    return answer(body)
