@@ -2,7 +2,7 @@
 import type { Role } from "../desk/api";
 
 export type Needs = "worker" | "hotline" | "dispatcher" | "supervisor" | "administrator";
-export type Tab = "mine" | "open" | "unassigned" | "requests" | "intake" | "devices" | "quarantine";
+export type Tab = "mine" | "open" | "unassigned" | "requests" | "intake" | "devices" | "quarantine" | "board" | "handover" | "performance";
 
 const MEETS: Record<Needs, readonly Role[]> = {
   worker: ["handler", "grid_worker", "hotline", "dispatcher", "supervisor", "administrator"],
@@ -21,9 +21,9 @@ const TABS: Record<Role, readonly Tab[]> = {
   handler: ["mine", "requests", "open"],
   grid_worker: ["intake", "open", "unassigned"],
   hotline: ["intake", "open", "unassigned"],
-  dispatcher: ["open", "unassigned", "requests", "intake", "devices", "quarantine"],
-  supervisor: ["open", "unassigned", "requests", "intake", "devices", "quarantine"],
-  administrator: ["open", "unassigned", "requests", "intake", "devices", "quarantine"],
+  dispatcher: ["open", "unassigned", "board", "requests", "intake", "handover", "performance", "devices", "quarantine"],
+  supervisor: ["open", "unassigned", "board", "requests", "intake", "handover", "performance", "devices", "quarantine"],
+  administrator: ["open", "unassigned", "board", "requests", "intake", "handover", "performance", "devices", "quarantine"],
 };
 
 /** In the order they are shown; the first one is where the day begins. */
