@@ -34,7 +34,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 _POLYGONS = {"Polygon": 1, "MultiPolygon": 2}
 LONGEST_TRAVEL_MIN = 30 * 24 * 60  # minutes; no river of a district takes longer
 
-_CODE = re.compile(r"[^\s/+#\x00-\x1f\x7f]{1,128}")  # stands in a topic: no level separator, no wildcard
+CODE = re.compile(r"[^\s/+#\x00-\x1f\x7f]{1,128}")  # stands in a topic: no level separator, no wildcard
 _TAG = re.compile(r"[^\s;,]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -313,7 +313,7 @@ def _drawn_area(where: str, feature: object, faults: Faults) -> DrawnArea | None
     for key in ("layer", "code", "name"):
         if not texts[key]:
             faults.add(where, f"{key} is missing", "add it to the feature's properties")
-    if texts["code"] and not _CODE.fullmatch(texts["code"]):
+    if texts["code"] and not CODE.fullmatch(texts["code"]):
         faults.value(
             where, "code", texts["code"], "use at most 128 characters without spaces and without / + #"
         )
@@ -326,11 +326,12 @@ def _drawn_area(where: str, feature: object, faults: Faults) -> DrawnArea | None
         name=texts["name"],
         name_en=texts["name_en"],
         parent=texts["parent"] or None,
-        geometry=_outline(where, feature.get("geometry"), faults),
+        geometry=outline(where, feature.get("geometry"), faults),
     )
 
 
-def _outline(where: str, geometry: object, faults: Faults) -> Geometry | None:
+def outline(where: str, geometry: object, faults: Faults) -> Geometry | None:
+    """A Polygon or MultiPolygon in degrees; None where there is none, or where it was faulty."""
     if geometry is None:
         return None
     kind = geometry.get("type") if isinstance(geometry, dict) else None
@@ -386,7 +387,7 @@ def parse_devices(text: str, faults: Faults) -> list[ListedDevice]:
     devices = []
     for row in csv_rows("devices.csv", text, ("code", "kind"), optional, faults) if text else ():
         code = row.required("code")
-        if code and not _CODE.fullmatch(code):
+        if code and not CODE.fullmatch(code):
             row.fault(
                 "code", "use at most 128 characters without spaces and without / + # (it stands in a topic)"
             )

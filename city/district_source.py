@@ -9,9 +9,11 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from city.errors import CityError
 
+MOST_KEPT = 1_000
 MOST_SHOWN = 50  # a person mends fifty lines, then looks again
 _SHOWN_VALUE = 60  # characters of a wrong value that are repeated
 _LONGEST_CELL = 2_000  # characters; longer is a quotation mark that was never closed
@@ -23,26 +25,46 @@ class DistrictFilesError(CityError):
     """One line for each fault, at most fifty of them."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One thing that is wrong. ``where`` is a file with its line, ``column`` empty when it is about the whole line."""
+
+    where: str
+    what: str
+    remedy: str
+    column: str = ""
+
+
 class Faults:
-    """Collects what is wrong, so that a person mends a file once and not forty times."""
+    """Collects what is wrong, so that a person mends a file once and not forty times.
+
+    The lines are cut at fifty, as a terminal shows them; ``entries`` are up to ``MOST_KEPT``, for a table.
+    """
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._count = 0
+        self.entries: list[Fault] = []
 
     def add(self, where: str, what: str, remedy: str) -> None:
         """Keep one fault: where it is, what is wrong, what to do."""
-        self.line(f"{where}: {what}; {remedy}")
+        self._keep(Fault(where=where, what=what, remedy=remedy), f"{where}: {what}; {remedy}")
 
     def value(self, where: str, name: str, value: object, remedy: str) -> None:
         """Keep one fault of a named value."""
-        self.add(where, f"{name} = {shown(value)}", remedy)
+        what = f"{name} = {shown(value)}"
+        self._keep(Fault(where=where, what=what, remedy=remedy, column=name), f"{where}: {what}; {remedy}")
 
     def line(self, text: str) -> None:
         """Keep one fault that another reader has put into words."""
+        self._keep(Fault(where=text.partition(":")[0], what=text.partition(": ")[2] or text, remedy=""), text)
+
+    def _keep(self, fault: Fault, text: str) -> None:
         self._count += 1
         if len(self._lines) < MOST_SHOWN:
             self._lines.append(text)
+        if len(self.entries) < MOST_KEPT:
+            self.entries.append(fault)
 
     def raise_if_any(self) -> None:
         """Raises DistrictFilesError with every line kept."""

@@ -356,6 +356,12 @@ _STATE: LiteralString = """
     LEFT JOIN presence p ON p.device_id = d.id
 """
 
+# As ``DeviceState.online`` says it.
+_ONLINE: LiteralString = """
+    p.link IS DISTINCT FROM 'offline' AND p.last_heard_at IS NOT NULL AND now() - p.last_heard_at <= greatest(
+        3 * make_interval(secs => coalesce(d.expected_interval_s, k.expected_interval_s, 1200)), interval '2 minutes')
+"""
+
 
 def get_device(connection: Connection[TupleRow], code: str) -> DeviceState | None:
     """One device with its live state, or None."""
@@ -370,13 +376,16 @@ def list_devices(
     cell: str | None = None,
     registration: str | None = None,
     service_state: str | None = None,
+    unit: str | None = None,
+    online: bool | None = None,
     containing: str | None = None,
     after: str | None = None,
     limit: int = 100,
 ) -> list[DeviceState]:
     """At most ``limit`` devices with codes after ``after``, in the order of their codes.
 
-    ``containing`` is looked for in code, name and address; the last row's code is the next page's ``after``.
+    ``containing`` is looked for in code, name and address; ``unit`` is the text of owner or maintainer; the last
+    row's code is the next page's ``after``.
     """
     pattern = None
     if containing:
@@ -390,6 +399,10 @@ def list_devices(
           AND (%(cell)s::text IS NULL OR a.code = %(cell)s)
           AND (%(registration)s::text IS NULL OR d.registration = %(registration)s)
           AND (%(service)s::text IS NULL OR d.service_state = %(service)s)
+          AND (%(unit)s::text IS NULL OR d.owner_unit = %(unit)s OR d.maintainer_unit = %(unit)s)
+          AND (%(online)s::boolean IS NULL OR %(online)s = ("""
+        + _ONLINE
+        + """))
           AND (%(pattern)s::text IS NULL OR d.code ILIKE %(pattern)s OR d.name ILIKE %(pattern)s
                OR d.address ILIKE %(pattern)s)
         ORDER BY d.code LIMIT %(limit)s""",
@@ -399,6 +412,8 @@ def list_devices(
             "cell": cell,
             "registration": registration,
             "service": service_state,
+            "unit": unit,
+            "online": online,
             "pattern": pattern,
             "limit": limit,
         },

@@ -206,7 +206,8 @@ async def save(connection: Connection, incidents: Sequence[Incident]) -> None:
                 handled_by = %(handled_by)s, verified_at = %(verified_at)s, verified_by = %(verified_by)s,
                 fed_back_at = %(fed_back_at)s, held_state = %(held_state)s, extensions = %(extensions)s,
                 reworks = %(reworks)s, returned_by = %(returned_by)s, supervised_at = %(supervised_at)s,
-                waived_by = %(waived_by)s, merged_into = %(merged_into)s, parent_id = %(parent_id)s
+                waived_by = %(waived_by)s, merged_into = %(merged_into)s, parent_id = %(parent_id)s,
+                area_id = %(area_id)s
             WHERE id = %(id)s
             """,
             [_row(incident) for incident in incidents],

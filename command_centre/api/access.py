@@ -87,6 +87,12 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/session/password"): "session",
     ("GET", "/api/cells"): "viewer",
     ("GET", "/api/devices"): "viewer",
+    ("POST", "/api/devices"): "administrator",
+    ("GET", "/api/devices/choices"): "viewer",
+    ("PATCH", "/api/devices/{code}"): "administrator",
+    ("GET", "/api/devices/{code}/entry"): "dispatcher",
+    ("GET", "/api/devices/{code}/changes"): "dispatcher",
+    ("GET", "/api/devices/{code}/proposal"): "dispatcher",
     ("GET", "/api/devices/{code}"): "viewer",
     ("GET", "/api/devices/{code}/readings"): "viewer",
     ("GET", "/api/devices/{code}/rules"): "viewer",
@@ -154,7 +160,15 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("PATCH", "/api/intake-systems/{code}"): "administrator",
     ("POST", "/api/intake-systems/{code}/secret"): "administrator",
     ("GET", "/api/incidents/{incident_id}/suggestion"): "worker",
+    ("GET", "/api/areas"): "dispatcher",
+    ("GET", "/api/areas/{layer}/{code}/history"): "dispatcher",
+    ("POST", "/api/areas/changes"): "administrator",
+    ("GET", "/api/register/units"): "dispatcher",  # telephones and addresses of people
     ("GET", "/api/units"): "viewer",
+    ("POST", "/api/units"): "administrator",
+    ("GET", "/api/units/{code}"): "dispatcher",
+    ("PATCH", "/api/units/{code}"): "administrator",
+    ("GET", "/api/units/{code}/changes"): "dispatcher",
     ("GET", "/api/units/{code}/roster"): "worker",  # names and telephones of people
     ("PUT", "/api/units/{code}/roster"): "worker",  # the unit's own, or the centre's
     ("GET", "/api/duty"): "worker",

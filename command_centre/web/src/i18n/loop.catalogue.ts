@@ -130,6 +130,7 @@ export const loopWords = {
 
   "event.opened": ["登记", "Opened"],
   "event.joined": ["新报警并入", "Alarm joined"],
+  "event.cell_changed": ["网格调整", "Cell changed"],
   "event.class_raised": ["等级提升", "Class raised"],
   "event.fused": ["多源印证", "Sources agree"],
   "event.reported": ["反映并入", "Report added"],

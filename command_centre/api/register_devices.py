@@ -1,0 +1,203 @@
+"""Devices as their list has them: looked at with their history, changed with a reason, added, claimed, retired."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from city import register as entries
+from city.register import DeviceEntry
+from city.storage import device_choices, register
+from command_centre import register_changes as changes
+from command_centre.api import paging
+from command_centre.api.answers import answer, gives
+from command_centre.api.once import Key, once, tag, version
+from command_centre.api.problem import not_found
+from command_centre.api.refusals import refusable
+from command_centre.api.register_shapes import DeviceChoices, DeviceDetail, DeviceProposals, RegisterChanges
+from command_centre.api.services import async_transaction
+from command_centre.api.session import Known
+
+router = APIRouter(prefix="/api/devices", tags=["register"])
+
+IfMatch = Annotated[str | None, Header(max_length=64, description="ETag of the entry")]
+Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S", description="why; kept for good")]
+Text = Annotated[str, Field(max_length=200)]
+Code = Annotated[str, Field(max_length=128)]
+Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s;,]+$")]
+_RENAMED = {"lon": "longitude", "lat": "latitude"}
+
+
+class DeviceChange(BaseModel):
+    """What is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Code | None = None
+    name: Text | None = None
+    cell: Code | None = Field(None, description="left out with a new position: the cell there; null = none")
+    lon: float | None = Field(None, ge=-180, le=180)
+    lat: float | None = Field(None, ge=-90, le=90)
+    model: Text | None = None
+    owner_unit: Text | None = None
+    maintainer_unit: Text | None = None
+    gateway: Code | None = None
+    address: Annotated[str, Field(max_length=500)] | None = None
+    expected_interval_s: int | None = Field(None, ge=1, le=31_536_000, description="null = its kind's")
+    tags: list[Tag] | None = Field(None, max_length=50)
+    registration: Literal["registered", "retired"] | None = Field(
+        None, description="registered claims an unclaimed one"
+    )
+    reason: Words
+
+
+class NewDevice(DeviceChange):
+    code: str = Field(min_length=1, max_length=128)
+    kind: Code
+
+
+_MAY_BE_NONE = {"cell", "longitude", "latitude", "gateway", "expected_interval_s"}
+
+
+def _values(body: BaseModel) -> dict[str, Any]:
+    """Only what was sent; null means none where there can be none, and as it is elsewhere."""
+    sent = body.model_dump(exclude_unset=True, exclude={"reason", "code"})
+    named = {_RENAMED.get(name, name): value for name, value in sent.items()}
+    if named.get("gateway") == "":
+        named["gateway"] = None
+    if "tags" in named and named["tags"] is not None:
+        named["tags"] = sorted(set(named["tags"]))
+    return {name: value for name, value in named.items() if value is not None or name in _MAY_BE_NONE}
+
+
+@router.get(
+    "/choices",
+    summary="What devices can be filtered by, counted",
+    operation_id="device_choices",
+    responses=gives(DeviceChoices),
+)
+async def choices(request: Request) -> Response:
+    """Kinds with their names, registrations, service states, and the units that own or maintain some."""
+    async with async_transaction(request) as connection:
+        return answer(await device_choices.counted(connection))
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Add a device that stands in no file",
+    operation_id="create_device",
+    responses=gives(DeviceDetail, 201),
+)
+async def create_device(request: Request, body: NewDevice, known: Known, key: Key = None) -> Response:
+    """It stays when the district's files come again. Its cell follows from its position unless it is named."""
+    async with async_transaction(request) as connection:
+
+        async def work() -> dict[str, Any]:
+            made = await refusable(
+                changes.create_device(
+                    connection, body.code, _values(body), actor=known.actor, reason=body.reason.strip()
+                )
+            )
+            return await _shown(connection, made)
+
+        return await once(
+            connection,
+            known.actor,
+            "POST /api/devices",
+            key,
+            body,
+            work,
+            status=201,
+            etag=lambda done: tag(done["version"]),
+        )
+
+
+@router.patch(
+    "/{code}",
+    summary="Change, claim or retire a device",
+    operation_id="change_device",
+    responses=gives(DeviceDetail),
+)
+async def change_device(
+    request: Request, code: str, body: DeviceChange, known: Known, if_match: IfMatch = None
+) -> Response:
+    """From now on the district's files no longer change it: a person's word stands over a file's."""
+    async with async_transaction(request) as connection:
+        fresh = await refusable(
+            changes.edit_device(
+                connection,
+                code,
+                _values(body),
+                version=version(if_match),
+                actor=known.actor,
+                reason=body.reason.strip(),
+            )
+        )
+        shown = await _shown(connection, fresh)
+    return answer(shown, headers={"ETag": tag(fresh.version)})
+
+
+@router.get(
+    "/{code}/entry",
+    summary="A device as its list has it",
+    operation_id="get_device_entry",
+    responses=gives(DeviceDetail),
+)
+async def get_entry(request: Request, code: str) -> Response:
+    """Its ETag is what `PATCH` wants in `If-Match`. The live state is in `GET /api/devices/{code}`."""
+    async with async_transaction(request) as connection:
+        found = await register.device(connection, code)
+        if found is None:
+            raise not_found("device", "设备", code)
+        shown = await _shown(connection, found)
+    return answer(shown, headers={"ETag": tag(found.version)})
+
+
+@router.get(
+    "/{code}/changes",
+    summary="Who changed a device, when and why",
+    operation_id="device_changes",
+    responses=gives(RegisterChanges),
+)
+async def device_changes(
+    request: Request, code: str, limit: paging.Limit = 50, cursor: paging.Cursor = None
+) -> Response:
+    """Newest first: of its entry, its service state and its claim."""
+    after = paging.read(cursor, tuple[int])
+    async with async_transaction(request) as connection:
+        if await register.device(connection, code) is None:
+            raise not_found("device", "设备", code)
+        rows = await register.history(
+            connection, code, "device.", before=after[0] if after else None, limit=limit + 1
+        )
+    return answer(paging.page(rows, limit, lambda row: [row["id"]]))
+
+
+@router.get(
+    "/{code}/proposal",
+    summary="What an unclaimed device probably is",
+    operation_id="device_proposal",
+    responses=gives(DeviceProposals),
+)
+async def proposal(request: Request, code: str) -> Response:
+    """From devices of its kind in its cell, else those numbered like it, else all; from how often it was heard."""
+    async with async_transaction(request) as connection:
+        known = await register.device(connection, code)
+        if known is None:
+            raise not_found("device", "设备", code)
+        usual = (await register.kind_interval(connection, known.kind))[1]
+        found = entries.propose(
+            code, await register.siblings(connection, code), await register.gaps(connection, code), usual
+        )
+    return answer({"items": [asdict(one) for one in found], "next": None})
+
+
+async def _shown(connection: changes.Connection, entry: DeviceEntry) -> dict[str, Any]:
+    fields = asdict(entry)
+    del fields["id"], fields["cell_id"]
+    place = {"lon": fields.pop("longitude"), "lat": fields.pop("latitude")}
+    usual = (await register.kind_interval(connection, entry.kind))[1]
+    return {**fields, **place, "usual_interval_s": usual}

@@ -1,0 +1,206 @@
+"""What the register's routes answer, as OpenAPI and the screens' types know it."""
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+
+class DeviceDetail(TypedDict):
+    """An entry of the list of devices. ``expected_interval_s`` null = its kind's, ``usual_interval_s``."""
+
+    code: str
+    kind: str
+    name: str
+    cell: str | None
+    lon: float | None
+    lat: float | None
+    model: str
+    owner_unit: str
+    maintainer_unit: str
+    gateway: str | None
+    address: str
+    expected_interval_s: int | None
+    usual_interval_s: int | None
+    tags: list[str]
+    registration: str
+    origin: str
+    version: int
+    edited_at: str | None
+    edited_by: str | None
+
+
+class RegisterChange(TypedDict):
+    """One change; ``detail`` holds before and after by field."""
+
+    id: int
+    at: str
+    action: str
+    by: str
+    reason: str
+    detail: dict[str, Any]
+
+
+class RegisterChanges(TypedDict):
+    items: list[RegisterChange]
+    next: str | None
+
+
+class DeviceProposal(TypedDict):
+    """``because``: cell, prefix, kind or heard; ``votes`` of ``of`` siblings say so."""
+
+    field: str
+    value: str | int
+    votes: int
+    of: int
+    because: str
+
+
+class DeviceProposals(TypedDict):
+    items: list[DeviceProposal]
+    next: str | None
+
+
+class KindCount(TypedDict):
+    code: str
+    name: str
+    name_en: str
+    main_metric: str | None
+    unit: str
+    expected_interval_s: int | None
+    devices: int
+
+
+class DeviceChoices(TypedDict):
+    """What devices can be filtered by, with how many there are of each."""
+
+    total: int
+    kinds: list[KindCount]
+    registrations: dict[str, int]
+    service_states: dict[str, int]
+    units: list[str]
+
+
+class UnitDetail(TypedDict):
+    code: str
+    name: str
+    name_en: str
+    kind: str
+    parent: str | None
+    lead: str
+    phone: str
+    lead_phone: str
+    email: str
+    lead_email: str
+    webhook_url: str
+    tier: str
+    capacity: int | None
+    fallback: str | None
+    hours: str
+    lon: float | None
+    lat: float | None
+    active: bool
+    version: int
+    edited_at: str | None
+    edited_by: str | None
+
+
+class UnitDetails(TypedDict):
+    items: list[UnitDetail]
+    next: str | None
+
+
+class AreaDetail(TypedDict):
+    layer: str
+    code: str
+    name: str
+    name_en: str
+    parent: str | None
+    parent_layer: str | None
+    geometry: dict[str, Any] | None
+    square_metres: int
+    origin: str
+    version: int
+    drawn_at: str
+    edited_at: str | None
+    edited_by: str | None
+
+
+class AreaDetails(TypedDict):
+    items: list[AreaDetail]
+    next: str | None
+
+
+class AreaVersion(TypedDict):
+    """How it was drawn and named between two instants; ``valid_to`` null = now."""
+
+    valid_from: str
+    valid_to: str | None
+    name: str
+    name_en: str
+    parent: str | None
+    square_metres: int
+    geometry: dict[str, Any] | None
+
+
+class AreaHistory(TypedDict):
+    items: list[AreaVersion]
+    changes: list[RegisterChange]
+    next: str | None
+
+
+class OutlineFinding(TypedDict):
+    """``fault``: it must not be saved like this. ``geometry`` is the ground it is about."""
+
+    what: str
+    fault: bool
+    other: str
+    square_metres: int
+    lon: float | None
+    lat: float | None
+    geometry: dict[str, Any] | None
+    words: str
+    words_en: str
+
+
+class AreaFate(TypedDict):
+    """``fate``: new, changed, same or ended."""
+
+    layer: str
+    code: str
+    name: str
+    name_en: str
+    fate: str
+    square_metres: int
+    square_metres_before: int
+    findings: list[OutlineFinding]
+
+
+class DeviceMove(TypedDict):
+    """``to`` null: no cell holds it any more; it stays listed in ``from_cell``."""
+
+    code: str
+    name: str
+    kind: str
+    from_cell: str | None
+    to_cell: str | None
+
+
+class IncidentMove(TypedDict):
+    id: int
+    number: str
+    title: str
+    from_cell: str | None
+    to_cell: str | None
+
+
+class GroundPreview(TypedDict):
+    """``token`` names exactly this; sent back as If-Match it is saved only if it still holds."""
+
+    saved: bool
+    refused: bool
+    token: str
+    areas: list[AreaFate]
+    devices_moved: int
+    devices: list[DeviceMove]
+    incidents_moved: int
+    incidents: list[IncidentMove]
