@@ -132,6 +132,36 @@ async def rain(
         ]
 
 
+# Silent gauges are there, without sums: a desk that left them out would show a dry district.
+_GAUGES = """
+    SELECT d.code, coalesce(nullif(d.name, ''), d.code) AS name, t.device_id IS NOT NULL AS is_station,
+           k.main_metric = 'rain' AS is_rain, d.longitude AS lon, d.latitude AS lat, c.code AS cell,
+           c.name AS cell_name, fell.mm_1h, fell.mm_3h, fell.mm_24h, fell.observed_at
+    FROM devices d
+    JOIN device_kinds k ON k.code = d.kind
+    LEFT JOIN stations t ON t.device_id = d.id
+    LEFT JOIN areas c ON c.id = d.cell_id
+    LEFT JOIN LATERAL (
+        SELECT coalesce(sum(o.value) FILTER (WHERE o.observed_at > %(now)s - interval '1 hour'), 0) AS mm_1h,
+               coalesce(sum(o.value) FILTER (WHERE o.observed_at > %(now)s - interval '3 hours'), 0) AS mm_3h,
+               sum(o.value) AS mm_24h, max(o.observed_at) AS observed_at
+        FROM observations o JOIN metrics m ON m.id = o.metric_id
+        WHERE o.device_id = d.id AND m.code = 'rain' AND (k.main_metric = 'rain' OR t.device_id IS NOT NULL)
+          AND o.observed_at > %(now)s - interval '24 hours' AND o.observed_at <= %(now)s
+          AND o.quality & %(unbelievable)s = 0 AND o.value >= 0
+    ) fell ON true
+    WHERE d.registration <> 'retired' AND (t.device_id IS NOT NULL OR k.main_metric IN ('level', 'rain'))
+    ORDER BY d.code LIMIT 2000
+"""
+
+
+async def gauges(connection: Connection, now: datetime, unbelievable: int) -> list[Row]:
+    """Every gauge of water and rain: where it stands and, where it reads rain, the sums up to ``now``, mm."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_GAUGES, {"now": now, "unbelievable": unbelievable})
+        return await cursor.fetchall()
+
+
 async def _incidents(connection: Connection) -> dict[tuple[str, str], int]:
     """Open flood incidents by category and class; tasks that the desk itself set are no sign of water."""
     cursor = await connection.execute(

@@ -224,6 +224,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/flood/response/confirm"): "dispatcher",
     ("POST", "/api/flood/response/set"): "dispatcher",
     ("POST", "/api/flood/response/end"): "dispatcher",
+    ("GET", "/api/flood/gauges"): "viewer",
     ("GET", "/api/flood/triggers"): "viewer",
     ("PUT", "/api/flood/triggers"): "administrator",
     ("GET", "/api/flood/warnings"): "viewer",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from city.flood import ResponseLevel
 from city.storage import flood_facts, flood_response
-from command_centre.api import duty_log, flood_tasks, flood_warnings
+from command_centre.api import duty_log, flood_gauges, flood_tasks, flood_warnings
 from command_centre.api.access import Caller
 from command_centre.api.answers import answer
 from command_centre.api.once import Key, once, tag, version
@@ -29,6 +29,7 @@ router = APIRouter(prefix="/api/flood", tags=["flood"])
 router.include_router(flood_warnings.router)
 router.include_router(flood_tasks.router)
 router.include_router(duty_log.router)
+router.include_router(flood_gauges.router)
 
 SHOWN_HISTORY = 100
 _WRITTEN_HERE = {"version", "changed_by", "changed_at"}

@@ -254,3 +254,16 @@ def test_the_model_with_its_scores(centre: Centre) -> None:
     assert untrained["kind"] is None
     assert untrained["reason_en"]
     assert centre.client.get("/api/stations/nobody/model").status_code == 404
+
+
+def test_every_gauge_is_placed_and_a_silent_one_has_no_sums(centre: Centre) -> None:
+    items = {one["code"]: one for one in centre.client.get("/api/flood/gauges").json()["items"]}
+    assert set(items) == {"W1", "W2", "W3", "R1"}, "detectors are no gauges"
+    rain = items["R1"]
+    assert (rain["is_rain"], rain["is_station"]) == (True, False)
+    assert rain["mm_1h"] == pytest.approx(3, abs=0.5)
+    assert rain["mm_3h"] == pytest.approx(9, abs=0.5)
+    assert rain["mm_24h"] == pytest.approx(72, abs=1)
+    water = items["W1"]
+    assert (water["is_station"], water["cell"], water["mm_24h"], water["lon"]) == (True, "C3", None, None)
+    assert centre.stranger.get("/api/flood/gauges").status_code == 401

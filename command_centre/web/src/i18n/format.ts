@@ -73,3 +73,7 @@ export function metres(value: number): string {
 export function count(value: number, language: Language): string {
   return value.toLocaleString(LOCALES[language]);
 }
+
+export function monthDay(ms: number, language: Language, timeZone: string): string {
+  return formatter(language, timeZone, { month: "short", day: "numeric" }).format(ms);
+}
