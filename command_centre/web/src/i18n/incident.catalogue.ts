@@ -1,4 +1,95 @@
 import type { Entry } from "./catalogue";
 
 /** The incident's page at the desk. */
-export const incidentWords = {} satisfies Record<string, Entry>;
+export const incidentWords = {
+  "incident.keys": ["事件", "This incident"],
+  "incident.beside": [
+    "本单位协办：可补充情况和照片；签收、到场、处置由主办单位 {unit} 负责",
+    "Your unit handles beside {unit}: you may add what you see, with photos; the rest is theirs to do",
+  ],
+  "action.verify_by_other": [
+    "由处置人以外的人核查；不合格请选“返工”",
+    "By somebody other than who handled it. Found wanting: choose Rework.",
+  ],
+  "changed.title": ["填写期间他人已处理", "Meanwhile others have done this"],
+  "changed.seen": ["知道了", "Seen"],
+
+  "place.map": ["{place} 周边地图", "Map around {place}"],
+  "place.none": ["位置待核实，无法显示地图", "The place is still to be found: no map"],
+  "place.no_point": ["无精确坐标", "no exact position"],
+  "place.devices": ["网格内设备 {n} 台，失联 {silent} 台", "{n} devices in the cell, {silent} silent"],
+
+  "readings.title": ["相关设备", "Devices concerned"],
+  "readings.count": ["{devices} 台 · {alarms} 条报警", "{devices} · alarms: {alarms}"],
+  "readings.raise": ["报警限", "limit"],
+  "readings.clear": ["恢复限", "clears"],
+  "readings.over": ["已恢复", "over"],
+  "readings.unit": ["单位 {unit}", "in {unit}"],
+  "readings.alarmed": ["报警时段", "time of the alarm"],
+  "readings.chart": ["{device} 报警前后的读数与限值", "Readings of {device} around the alarm, with its limits"],
+  "readings.none": ["该时段无读数", "No readings in this time"],
+  "readings.service": ["设备使用状态", "Service of the device"],
+
+  "media.picture": ["{host} 的图像 {file}", "Picture {file} of {host}"],
+  "media.clip": ["{host} 的录像 {file}", "Clip {file} of {host}"],
+  "media.show": ["查看图像", "Show"],
+  "media.again": ["重新读取", "Try again"],
+
+  "reports.title": ["群众反映", "Reports"],
+  "reports.photos": ["照片", "Photos"],
+  "reports.photo": ["现场照片", "Photo of the scene"],
+
+  "links.title": ["关联事件", "Together with it"],
+  "links.merged": ["并入本事件：", "merged into this:"],
+  "links.root": ["已并入：", "went into:"],
+  "links.parent": ["上级事件：", "part of:"],
+  "links.child": ["下级事件：", "its part:"],
+
+  "messages.title": ["已发通知", "Messages"],
+  "messages.person": ["个人", "a person"],
+  "purpose.order": ["派遣通知", "Order"],
+  "purpose.again": ["再次通知", "Told again"],
+  "purpose.urge": ["催办", "Urging"],
+  "purpose.overdue": ["超时通知", "Overdue"],
+  "purpose.remind": ["到期提醒", "Reminder"],
+  "purpose.co_order": ["协办通知", "Order beside the lead"],
+  "purpose.asked": ["待批申请", "Asked for an answer"],
+  "purpose.decided": ["审批结果", "Answer"],
+  "purpose.supervise": ["督办", "Supervision"],
+  "contact.webhook": ["系统接口", "webhook"],
+  "contact.smtp": ["邮件", "mail"],
+  "contact.apprise": ["消息网关", "gateway"],
+  "message.waiting": ["待发送", "waiting"],
+  "message.folded": ["已并入汇总", "in a digest"],
+  "message.sent": ["已送达", "sent"],
+  "message.failed": ["未送达", "not delivered"],
+
+  "split.parts": ["拆出为新事件", "What becomes an incident of its own"],
+  "split.parts_needed": ["请选择要拆出的报警或反映", "Choose the alarms or reports that leave"],
+  "split.no_device": ["无设备", "without a device"],
+  "split.alarms": ["报警 {n} 条", "alarms: {n}"],
+  "split.report": ["反映", "Report"],
+
+  "compare.goes": ["并入：", "Goes in:"],
+  "compare.stays": ["保留：", "Stays:"],
+
+  "thread.filter": ["筛选办理过程", "Filter the timeline"],
+  "thread.all": ["全部", "All"],
+  "thread.acts": ["办理", "Acts"],
+  "thread.alarms": ["报警", "Alarms"],
+  "thread.told": ["通知", "Messages"],
+  "thread.clocks": ["催办", "Urging"],
+  "thread.earlier": ["更早 {n} 条", "{n} earlier"],
+
+  "print.open": ["打印单", "Print view"],
+  "print.print": ["打印", "Print"],
+  "print.close": ["关闭", "Close"],
+  "print.title": ["一事一档", "Incident"],
+  "print.running": ["进行中", "running"],
+  "print.photos": ["照片 {n} 张", "photos: {n}"],
+  "print.review": ["一案一评", "Review"],
+  "print.cause": ["原因", "What caused it"],
+  "print.went_well": ["做得好的", "What went well"],
+  "print.to_change": ["需改进的", "What is to change"],
+  "print.signed": ["签字、日期", "Signed, date"],
+} satisfies Record<string, Entry>;

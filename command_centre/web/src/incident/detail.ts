@@ -37,7 +37,8 @@ export function pairs(
 
 function saysNothing(name: string, value: unknown): boolean {
   if (value === null || value === "" || value === false) return true;
-  return (Array.isArray(value) && value.length === 0) || (name === "photos" && value === 0);
+  if (name === "photos" && (value === 0 || Array.isArray(value))) return true; // shown as pictures
+  return Array.isArray(value) && value.length === 0;
 }
 
 function worded(value: unknown, time: (ms: number) => string): string {

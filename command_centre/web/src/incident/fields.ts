@@ -1,5 +1,6 @@
 /** What each action asks of a person before it is sent, and the body that becomes of it. */
-import type { ActBody } from "../desk/api";
+import type { Photo } from "../reporting/photos";
+import type { ActBody } from "./api";
 
 export type Field =
   | "request"
@@ -11,13 +12,18 @@ export type Field =
   | "parent"
   | "co_unit"
   | "amend"
+  | "parts"
+  | "photos"
   | "reason"
   | "comment";
+
+/** Photos are never needed: where there is no camera, words must do. */
+type Needed = Exclude<Field, "photos">;
 
 interface Form {
   fields: readonly Field[];
   /** Those the centre refuses to do without. */
-  needed: readonly Field[];
+  needed: readonly Needed[];
 }
 
 const words = (field: "reason" | "comment", needed: boolean): Form => ({
@@ -25,14 +31,21 @@ const words = (field: "reason" | "comment", needed: boolean): Form => ({
   needed: needed ? [field] : [],
 });
 
+/** What was seen there, with photos of it. */
+const seen = (field: "reason" | "comment", needed: boolean): Form => ({
+  fields: [field, "photos"],
+  needed: needed ? [field] : [],
+});
+
 // What is done or seen is a comment, what is decided has a reason.
 const FORMS: Record<string, Form> = {
   dispatch: { fields: ["unit", "co_units", "reason"], needed: ["unit"] },
-  handle: words("comment", true),
+  arrive: seen("comment", false),
+  handle: seen("comment", true),
   feedback: words("comment", true),
-  comment: words("comment", true),
-  verify: words("comment", false),
-  rework: words("reason", true),
+  comment: seen("comment", true),
+  verify: seen("comment", false),
+  rework: seen("reason", true),
   reopen: words("reason", true),
   supervise: words("reason", true),
   void: words("reason", true),
@@ -52,7 +65,11 @@ const FORMS: Record<string, Form> = {
   link: { fields: ["parent", "reason"], needed: ["parent"] },
 };
 
-export function formOf(action: string): Form {
+const PARTS: Form = { fields: ["parts", "reason"], needed: ["parts", "reason"] };
+
+/** `state` tells the two kinds of split: what was merged comes out whole, of anything else some parts. */
+export function formOf(action: string, state = "merged"): Form {
+  if (action === "split" && state !== "merged") return PARTS;
   return FORMS[action] ?? words("reason", false);
 }
 
@@ -76,6 +93,10 @@ export interface Values {
   parent: number | null;
   co_unit: boolean;
   amend: boolean;
+  /** Ids of those that leave. */
+  alarms: number[];
+  reports: number[];
+  photos: Photo[];
   reason: string;
   comment: string;
 }
@@ -92,12 +113,15 @@ export function emptyValues(): Values {
     parent: null,
     co_unit: false,
     amend: false,
+    alarms: [],
+    reports: [],
+    photos: [],
     reason: "",
     comment: "",
   };
 }
 
-function given(field: Field, values: Values): ActBody[string] | undefined {
+function given(field: Exclude<Field, "photos" | "parts">, values: Values): ActBody[string] | undefined {
   switch (field) {
     case "limit":
       return values.amount === null || values.amount < 1 ? undefined : `${values.amount}${values.limit_unit}`;
@@ -116,18 +140,29 @@ function given(field: Field, values: Values): ActBody[string] | undefined {
   }
 }
 
-/** What is sent: only what this action asks for, and of that only what was given. */
-export function bodyOf(action: string, values: Values): ActBody {
+/** What is sent: only what this action asks for, and of that only what was given. `digests` name its photos. */
+export function bodyOf(action: string, values: Values, state = "merged", digests: readonly string[] = []): ActBody {
   const body: ActBody = {};
-  for (const field of formOf(action).fields) {
+  for (const field of formOf(action, state).fields) {
+    if (field === "photos") {
+      if (digests.length > 0) body["photos"] = [...digests];
+      continue;
+    }
+    if (field === "parts") {
+      if (values.alarms.length > 0) body["alarms"] = values.alarms;
+      if (values.reports.length > 0) body["reports"] = values.reports;
+      continue;
+    }
     const value = given(field, values);
     if (value !== undefined) body[field] = value;
   }
   return body;
 }
 
-export function missingOf(action: string, values: Values): Field | null {
-  return formOf(action).needed.find((field) => given(field, values) === undefined) ?? null;
+export function missingOf(action: string, values: Values, state = "merged"): Needed | null {
+  const lacks = (field: Needed) =>
+    field === "parts" ? values.alarms.length + values.reports.length === 0 : given(field, values) === undefined;
+  return formOf(action, state).needed.find(lacks) ?? null;
 }
 
 /** The two halves of 30m, 4wh, 3wd. */
