@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     mqtt_client_id: str = "city-ingest"
     http_host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=1, le=65535)
+    centres: int = Field(1, ge=1, le=16)  # centre processes that share the port
+    wall_access: Literal["open", "paired"] = (
+        "open"  # who may look at the wall: anybody here, or paired screens
+    )
     public_url: str = ""  # how people reach the centre, for links in orders; empty = host and port
     data_dir: Path = Path("var")
     config: Path | None = None  # None = the built-in demonstration district

@@ -50,21 +50,26 @@ def run(settings: Settings) -> int:
         raise CentreError("CITY_DATABASE_URL: is empty; `city up` brings a database, this needs one")
     token = settings.token()
     known_defaults(settings.config)  # a wrong flood.toml is said now, not in the flood
-    listener = listen(settings.http_host, settings.http_port)
+    listener = listen(settings.http_host, settings.http_port, shared=settings.centres > 1)
     with listener:
         wait_for_schema(settings.database_url)
         asyncio.run(_until_signal(settings, token, listener))
     return 0
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The listening socket, taken before anything else is started; raises CentreError when it is taken."""
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """The listening socket, taken before anything else is started; raises CentreError when it is taken.
+
+    ``shared``: with other centres of ours, each with a socket of its own; the kernel spreads what connects.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named so that asyncio sets TCP_NODELAY on what it accepts: without it every answer waits 40 ms
     # for the client's delayed acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if shared:  # not always: a second centre started by mistake shall be told that the port is taken
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
     except OSError as error:
         listener.close()
@@ -121,9 +126,9 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
         )
         for name, work in (
             ("screens tick", hub.tick),
-            ("screens listen", hub.listen),
-            ("screens follow", hub.follow),
-            ("screens look", hub.look),
+            ("screens listen", hub.feed.listen),
+            ("screens follow", hub.feed.follow),
+            ("screens look", hub.feed.look),
             ("triage", _of(triage_loop.run, settings)),
             ("outbox", _of(outbox.run, settings)),
             ("anchors", _of(anchoring.run, settings)),

@@ -99,7 +99,8 @@ class House:
             self._display.secret(*administrator)
         with show("采集与指挥", "ingest and centre"):
             self._start_ours(["ingest"])
-            self._start_ours(["centre"])
+            for number in range(1, self._settings.centres + 1):
+                self._start_ours(["centre"], name="centre" if number == 1 else f"centre-{number}")
         with show("就绪", "ready"):
             self._wait_until_ready()
         if self._settings.simulate:
@@ -169,11 +170,12 @@ class House:
         secret = accounts.ensure_administrator(self._urls["CITY_DATABASE_URL"])
         return None if secret is None else (accounts.FIRST_ADMINISTRATOR, secret)
 
-    def _start_ours(self, command: list[str]) -> None:
-        start = self._starter(command)
-        self._ours.append(Keeper(command[0], start(), start, self._display.report))
+    def _start_ours(self, command: list[str], *, name: str = "") -> None:
+        name = name or command[0]
+        start = self._starter(command, name)
+        self._ours.append(Keeper(name, start(), start, self._display.report))
 
-    def _starter(self, command: list[str]) -> Callable[[], Process]:
+    def _starter(self, command: list[str], name: str) -> Callable[[], Process]:
         """Starts one of our own commands, told where everything is."""
         environment = os.environ | {
             **self._urls,
@@ -185,7 +187,7 @@ class House:
         def start() -> Process:
             return Process(
                 [sys.executable, "-P", "-m", "runtime.cli", *command],
-                log=LogFile(self._folder / "log" / f"{command[0]}.log"),
+                log=LogFile(self._folder / "log" / f"{name}.log"),
                 environment=environment,
                 stop_signal=signal.SIGTERM,
                 parent_death=signal.SIGKILL,  # what is committed is safe; what is not was not acknowledged

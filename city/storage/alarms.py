@@ -218,7 +218,7 @@ async def acknowledge(connection: Connection, alarm_id: int, actor: str, now: da
 # ── what people read ─────────────────────────────────────────────────────────────────────────────────
 
 # ISA-18.2 as command_centre.alarm_life.state_of has it. Needs a, d, s (its open shelf) and now.
-_STATE = """
+STATE = """
     CASE WHEN a.cleared_at IS NOT NULL THEN
              CASE WHEN a.acknowledged_at IS NULL AND a.triage IN ('new', 'done') THEN 'RTNUN' ELSE 'NORM' END
          WHEN a.suppressed IS NOT NULL THEN 'DSUPR'
@@ -227,7 +227,7 @@ _STATE = """
          WHEN s.id IS NOT NULL OR d.service_state = 'shelved' AND d.service_until > %(now)s THEN 'SHLVD'
          WHEN a.acknowledged_at IS NOT NULL THEN 'ACKED' ELSE 'UNACK' END
 """
-_FROM = """
+FROM_ALARMS = """
     FROM alarms a
     LEFT JOIN devices d ON d.id = a.device_id
     LEFT JOIN areas c ON c.id = a.cell_id
@@ -244,7 +244,7 @@ _VIEW = "".join(
         SELECT a.id, a.rule_id AS rule, a.rule_version, d.code AS device, c.code AS cell, m.code AS metric,
                a.category, a.level, a.level_since, coalesce(a.class, g.class) AS class, a.raised_at, a.cleared_at,
                a.late, a.repeats, a.evidence, a.acknowledged_at, a.acknowledged_by, a.triage, """,
-        _STATE,
+        STATE,
         """ AS state, a.suppressed, a.incident_id AS incident, a.exercise, a.drill_id AS drill,
                coalesce(d.registration = 'unclaimed', false) AS unclaimed,
                CASE WHEN s.id IS NOT NULL THEN json_build_object('shelved_at', s.shelved_at, 'until', s.until,
@@ -254,15 +254,15 @@ _VIEW = "".join(
                        AND (e.raised_at, e.id) < (a.raised_at, a.id) AND e.raised_at >= a.raised_at - %(window)s
                ) AS first_out
         """,
-        _FROM,
+        FROM_ALARMS,
     )
 )
 _SILENT_COUNTS = "".join(
     (
         "SELECT state, count(*) FROM (SELECT ",
-        _STATE,
+        STATE,
         " AS state ",
-        _FROM,
+        FROM_ALARMS,
         " WHERE a.cleared_at IS NULL AND NOT a.exercise) each_one"
         " WHERE state IN ('SHLVD', 'DSUPR', 'OOSRV') GROUP BY state",
     )
@@ -297,7 +297,7 @@ async def page(
     """
     where = {None: "", True: " AND a.cleared_at IS NULL", False: " AND a.cleared_at IS NOT NULL"}[standing]
     if states:
-        where += " AND (" + _STATE + ") = ANY(%(states)s)"
+        where += " AND (" + STATE + ") = ANY(%(states)s)"
         if "NORM" not in states and "RTNUN" not in states:
             where += " AND a.cleared_at IS NULL"
         elif set(states) == {"RTNUN"}:

@@ -5,6 +5,7 @@ numbers and no text a citizen wrote pass through here: the wall is open to every
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -12,6 +13,7 @@ from psycopg.rows import dict_row
 
 from city.observations import Quality
 from city.stations import HIGHEST_BELIEVED_M, LOWEST_BELIEVED_M, ZERO_TOLERANCE_M
+from city.storage.alarms import FROM_ALARMS, STATE
 from city.storage.series import SUSPECT
 
 Row = dict[str, Any]
@@ -30,15 +32,17 @@ async def _rows(
         return await cursor.fetchall()
 
 
-_RECENT_IDS = "SELECT id FROM changes WHERE at > now() - interval '2 minutes' ORDER BY id DESC LIMIT 20000"
+_RECENT = """
+    SELECT id, kind, object, at FROM changes WHERE at > now() - interval '5 minutes' AND id <= %s
+    ORDER BY id DESC LIMIT 20000
+"""
 _HIGHEST_ID = "SELECT coalesce(max(id), 0) AS high FROM changes"
 
 
-async def change_ids(connection: Connection) -> tuple[list[int], int]:
-    """Ids of the last two minutes, ascending, and the highest id of all (0 = none)."""
-    high = (await _rows(connection, _HIGHEST_ID))[0]["high"]
-    recent = [row["id"] for row in await _rows(connection, _RECENT_IDS)]
-    return recent[::-1], int(high)
+async def recent_changes(connection: Connection) -> tuple[list[Row], int]:
+    """Changes of the last five minutes in the order of their ids, and the highest id of all (0 = none)."""
+    high = int((await _rows(connection, _HIGHEST_ID))[0]["high"])
+    return (await _rows(connection, _RECENT, (high,)))[::-1], high
 
 
 _CHANGES = """
@@ -64,7 +68,9 @@ _INCIDENT = """
            coalesce(CASE WHEN m.layer = 'street' THEN m.name ELSE s.name END, '') AS street_name,
            u.code AS unit, u.name AS unit_name, u.name_en AS unit_name_en,
            coalesce(i.longitude, place.longitude) AS lon, coalesce(i.latitude, place.latitude) AS lat,
-           coalesce(sensed.alarms, 0) AS alarms, coalesce(named.devices, '{}') AS devices
+           coalesce(sensed.alarms, 0) AS alarms, coalesce(named.devices, '{}') AS devices,
+           ARRAY(SELECT o.code FROM incident_co_units h JOIN units o ON o.id = h.unit_id
+                 WHERE h.incident_id = i.id ORDER BY o.code) AS co_units
     FROM incidents i
     LEFT JOIN categories g ON g.code = i.category
     LEFT JOIN areas c ON c.id = i.area_id
@@ -97,15 +103,39 @@ async def incidents(connection: Connection, ids: Sequence[int], alarm_ids: Seque
     return await _rows(connection, _THESE_INCIDENTS, (list(ids), list(alarm_ids)))
 
 
-_ALARM_CLASSES = """
-    SELECT a.id, coalesce(a.class, g.class) AS class, a.exercise
-    FROM alarms a LEFT JOIN categories g ON g.code = a.category WHERE a.id = ANY(%s)
+_ALARM_MARKS = """
+    SELECT a.id, coalesce(a.class, g.class) AS class, a.exercise, c.code AS cell, u.code AS unit,
+           ARRAY(SELECT o.code FROM incident_co_units h JOIN units o ON o.id = h.unit_id
+                 WHERE h.incident_id = a.incident_id) AS co_units
+    FROM alarms a
+    LEFT JOIN categories g ON g.code = a.category
+    LEFT JOIN areas c ON c.id = a.cell_id
+    LEFT JOIN incidents i ON i.id = a.incident_id
+    LEFT JOIN units u ON u.id = i.unit_id
+    WHERE a.id = ANY(%s)
 """
 
 
-async def alarm_classes(connection: Connection, ids: Sequence[int]) -> dict[int | str, Row]:
-    """class (the alarm's own, else its category's) and exercise, by alarm id."""
-    return {row["id"]: row for row in await _rows(connection, _ALARM_CLASSES, (list(ids),))}
+async def alarm_marks(connection: Connection, ids: Sequence[int]) -> dict[int, Row]:
+    """class (the alarm's own, else its category's), exercise, cell, and its incident's units, by alarm id."""
+    return {row["id"]: row for row in await _rows(connection, _ALARM_MARKS, (list(ids),))}
+
+
+_SILENT = "".join(
+    (
+        "SELECT cell, state, count(*) AS alarms FROM (SELECT c.code AS cell, ",
+        STATE,
+        " AS state ",
+        FROM_ALARMS,
+        " WHERE a.cleared_at IS NULL AND NOT a.exercise) each_one"
+        " WHERE state IN ('SHLVD', 'DSUPR', 'OOSRV') GROUP BY cell, state",
+    )
+)
+
+
+async def silent_alarms(connection: Connection, now: datetime) -> list[Row]:
+    """Standing alarms that nobody is sent to: cell (code or null), state, alarms (how many). No exercise."""
+    return await _rows(connection, _SILENT, {"now": now})
 
 
 # Online: heard within three of its intervals (two minutes at least; an hour when none is known, as
@@ -140,13 +170,16 @@ async def presence(connection: Connection) -> list[Row]:
 
 
 _CELLS = """
-    SELECT c.code, c.name, c.geometry FROM areas c
+    SELECT c.code, c.name, c.geometry, array_remove(ARRAY[m.code, s.code], NULL) AS within
+    FROM areas c
+    LEFT JOIN areas m ON m.id = c.parent_id AND m.layer IN ('community', 'street')
+    LEFT JOIN areas s ON s.id = m.parent_id AND s.layer = 'street'
     WHERE c.layer = 'cell' AND c.valid_to IS NULL ORDER BY c.code
 """
 
 
 async def cells(connection: Connection) -> list[Row]:
-    """Every valid cell: code, name, geometry (GeoJSON or null)."""
+    """Every valid cell: code, name, geometry (GeoJSON or null), within (codes of its community and street)."""
     return await _rows(connection, _CELLS)
 
 

@@ -267,6 +267,13 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/quarantine"): "dispatcher",
     ("GET", "/api/quarantine/groups"): "dispatcher",
     ("POST", "/api/quarantine/replay"): "administrator",
+    ("GET", "/api/screens"): "administrator",
+    ("POST", "/api/screens"): "administrator",
+    ("POST", "/api/screens/pair"): "public",  # by its one-time secret
+    ("POST", "/api/screens/renew"): "public",  # by the screen's own cookie
+    ("POST", "/api/screens/{screen_id:int}/pairing"): "administrator",
+    ("PATCH", "/api/screens/{screen_id:int}"): "administrator",
+    ("POST", "/api/screens/{screen_id:int}/revoke"): "administrator",
     ("GET", "/api/users"): "administrator",
     ("POST", "/api/users"): "administrator",
     ("PATCH", "/api/users/{name}"): "administrator",

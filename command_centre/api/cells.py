@@ -26,7 +26,7 @@ def list_cells(
     with transaction(request) as connection:
         every = areas.load_areas(connection)
     codes = {area.id: area.code for area in every}
-    live = services(request).hub.log.snapshot().get("cell", {})
+    live = services(request).hub.log.topic("cell")
     rows = []
     for area in sorted((area for area in every if area.layer == level), key=lambda area: area.code):
         if after is not None and area.code <= after[0]:

@@ -441,4 +441,4 @@ def _event(event: past.Event) -> dict[str, object]:
 
 def _live(request: Request) -> dict[str, msgspec.Raw]:
     """What screens show of each station, a second or two old."""
-    return services(request).hub.log.snapshot().get("station", {})
+    return services(request).hub.log.topic("station")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 import psycopg
@@ -28,9 +29,12 @@ NO_TLS = ssl.SSLContext(
 class Centre:
     """``base`` is its address; ``client`` speaks with the administrator's token."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, beside: "Centre | None" = None, **settings: Any) -> None:
+        """``beside``: on the same port as another one, which was made with ``centres=2``."""
         self.url = url
-        self._listener = listen("127.0.0.1", 0)
+        self._settings = settings
+        port = 0 if beside is None else int(beside.base.rpartition(":")[2])
+        self._listener = listen("127.0.0.1", port, shared=settings.get("centres", 1) > 1)
         self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.screens = self.base.replace("http", "ws") + "/ws/screen"
         self.folder = TemporaryDirectory()  # what it keeps outside the database
@@ -73,7 +77,9 @@ class Centre:
             return cursor.fetchall() if cursor.description else []
 
     def _run(self) -> None:
-        settings = Settings(database_url=self.url, data_dir=Path(self.folder.name), _env_file=None)
+        settings = Settings(
+            database_url=self.url, data_dir=Path(self.folder.name), _env_file=None, **self._settings
+        )
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(serve(settings, TOKEN, self._listener, self._stop))
@@ -84,9 +90,9 @@ class Centre:
 
 
 @contextmanager
-def running(url: str) -> Iterator[Centre]:
-    """A centre on a migrated database, stopped at the end."""
-    centre = Centre(url)
+def running(url: str, **settings: Any) -> Iterator[Centre]:
+    """A centre on a migrated database, stopped at the end; ``settings`` as ``Centre`` takes them."""
+    centre = Centre(url, **settings)
     try:
         centre.start()
         yield centre
@@ -95,13 +101,13 @@ def running(url: str) -> Iterator[Centre]:
 
 
 @contextmanager
-def on_fresh_ground(server: PostgresServer, template: str) -> Iterator[Centre]:
+def on_fresh_ground(server: PostgresServer, template: str, **settings: Any) -> Iterator[Centre]:
     """A centre on a database of its own with the ground laid, for fixtures that outlive a test."""
     name = server.create_database(template=template)
     url = server.url(name)
     lay_ground(url)
     try:
-        with running(url) as centre:
+        with running(url, **settings) as centre:
             yield centre
     finally:
         server.drop_database(name)

@@ -10,10 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from command_centre.api.screen import sender
+from tests.integration.following_screen import Screen
 from tests.integration.running_centre import Centre, lay_ground, on_fresh_ground, raise_alarm, running
 from tests.servers.postgres import PostgresServer
 
@@ -30,55 +31,6 @@ def undisturbed(postgres_server: PostgresServer, postgres_template: str) -> Iter
     """One centre for the screens that only look, or talk nonsense."""
     with on_fresh_ground(postgres_server, postgres_template) as made:
         yield made
-
-
-class Screen:
-    """A screen as a browser keeps one: resumes where it stood, acknowledges, counts every event."""
-
-    def __init__(self, centre: Centre) -> None:
-        self._address = centre.screens
-        self.epoch = ""
-        self.seq = -1
-        self.topics: dict[str, dict[str, Any]] = {}
-        self.events: Counter[tuple[str, int]] = Counter()
-        self.snapshots = 0
-        self.frames = 0
-
-    def connect(self) -> connect:
-        query = f"?epoch={self.epoch}&since={self.seq}" if self.epoch else ""
-        return connect(self._address + query, compression=None, max_size=None)
-
-    async def take(self, socket_: ClientConnection) -> dict[str, Any]:
-        frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket_.recv(), 30))
-        self.frames += 1
-        if frame["t"] == "snap":
-            self.topics, self.epoch, self.snapshots = frame["set"], frame["epoch"], self.snapshots + 1
-        elif frame["t"] == "d":
-            assert frame["from"] == self.seq
-            self._merge(frame)
-        if frame["t"] != "hello":
-            self.seq = frame["seq"]
-            await socket_.send(json.dumps({"t": "ack", "seq": self.seq}))
-        return frame
-
-    def _merge(self, frame: dict[str, Any]) -> None:
-        for topic, keys in frame["set"].items():
-            held = self.topics.setdefault(topic, {})
-            for key, value in keys.items():
-                if value is None:
-                    held.pop(key, None)
-                else:
-                    held[key] = value
-        self.events.update((event["kind"], event["id"]) for event in frame["ev"])
-
-    async def follow(self, wanted: int, kind: str = "incident.opened") -> None:
-        """Stay connected until ``wanted`` events of a kind were shown."""
-        async with self.connect() as socket_:
-            while self.count(kind) < wanted:
-                await self.take(socket_)
-
-    def count(self, kind: str) -> int:
-        return sum(number for (one, _), number in self.events.items() if one == kind)
 
 
 def test_a_screen_gets_hello_and_a_snapshot_of_every_topic(undisturbed: Centre) -> None:
@@ -186,7 +138,7 @@ def test_a_screen_that_does_not_acknowledge_is_held_and_then_gets_one_merged_fra
             changes = 0
             while not quiet:  # change things until no more frames come
                 changes += 1
-                centre.execute("INSERT INTO changes (kind, object) VALUES ('test.event', %s)", str(changes))
+                centre.execute("INSERT INTO changes (kind, object) VALUES ('drill.noted', %s)", str(changes))
                 centre.execute("NOTIFY changed")
                 try:
                     silent.append(json.loads(await asyncio.wait_for(socket_.recv(), 3)))
@@ -206,7 +158,7 @@ def test_a_dead_reader_is_let_go(centre: Centre, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sender, "SILENT_S", 0.5)  # the server runs in this process
     peer = dead_reader(centre)
     while 'city_screens_total{what="let_go"} 1.0' not in centre.stranger.get("/metrics").text:
-        centre.execute("INSERT INTO changes (kind, object) VALUES ('test.event', 'x')")
+        centre.execute("INSERT INTO changes (kind, object) VALUES ('drill.noted', 'x')")
         time.sleep(0.1)
     while peer.recv(65536):  # what was on its way, then the end
         pass

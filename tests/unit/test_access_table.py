@@ -18,6 +18,7 @@ PUBLIC = {
     ("GET", "/api/wall/map"), ("GET", "/api/wall/sensing"), ("GET", "/api/wall/flood"),
     ("GET", "/api/wall/incidents/{incident_id}"), ("GET", "/api/stations"),
     ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),
+    ("POST", "/api/screens/pair"), ("POST", "/api/screens/renew"),
     ("POST", "/api/session"), ("POST", "/api/intake/{system}"),
     ("GET", "/open311/v2/discovery.{form}"), ("GET", "/open311/v2/services.{form}"),
     ("GET", "/open311/v2/services/{code}.{form}"), ("POST", "/open311/v2/requests.{form}"),

@@ -3,12 +3,17 @@
 import json
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from command_centre.api.screen.follow import MOST_GAPS, PATIENCE_S, Follower
-from command_centre.api.screen.log import Delta, ScreenLog
+from command_centre.api.screen.log import Delta, Event, ScreenLog
+
+
+def event(n: int) -> Event:
+    return Event(raw=msgspec.Raw(b'{"n": %d}' % n), kind="test", change=n)
 
 
 class Browser:
@@ -30,13 +35,12 @@ class Browser:
         assert delta.start == self.seq
         for topic, keys in delta.values.items():
             held = self.topics.setdefault(topic, {})
-            for key, raw in keys.items():
-                value = json.loads(bytes(raw))
-                if value is None:
+            for key, step in keys.items():
+                if step.item is None:
                     held.pop(key, None)
                 else:
-                    held[key] = value
-        self.events += [json.loads(bytes(event)) for event in delta.events]
+                    held[key] = json.loads(bytes(step.item.raw))
+        self.events += [json.loads(bytes(event.raw)) for event in delta.events]
         self.seq = delta.seq
 
     def catch_up(self, log: ScreenLog) -> None:
@@ -85,7 +89,7 @@ def test_screens_that_read_when_they_can_end_alike_and_see_every_event_once(
             else:
                 truth.setdefault(str(topic), {})[str(key)] = value
         elif step[0] == "event":
-            log.stage_event({"n": events})
+            log.add_event(event(events))
             events += 1
         elif step[0] == "commit":
             log.commit(0.0)
@@ -109,20 +113,20 @@ def test_a_screen_that_comes_back_late_gets_a_snapshot_and_then_no_old_event(
     for n, (pause, value) in enumerate(changes):
         now += pause
         log.stage("t", "k", value)
-        log.stage_event({"n": n})
+        log.add_event(event(n))
         log.commit(now)
         if n == resumes_after:
             screen.catch_up(log)
     screen.catch_up(log)
     assert screen.shown().get("t", {}).get("k") == (changes[-1][1] if changes else None)
-    numbers = [event["n"] for event in screen.events if isinstance(event, dict)]
+    numbers = [one["n"] for one in screen.events if isinstance(one, dict)]
     assert numbers == sorted(set(numbers))
 
 
 def test_what_is_staged_is_neither_in_a_snapshot_nor_in_a_delta() -> None:
     log = ScreenLog("e")
     log.stage("incident", "1", {"state": "filed"})
-    log.stage_event({"kind": "incident.opened"})
+    log.add_event(event(1))
     assert log.snapshot() == {}
     assert log.since(0) == Delta(start=0, seq=0, values={}, events=())
     assert log.commit(1.0)
@@ -157,7 +161,7 @@ def test_a_whole_topic_drops_the_keys_it_no_longer_has() -> None:
     log.commit(0.1)
     delta = log.since(1)
     assert delta is not None
-    assert {key: bytes(raw) for key, raw in delta.values["station"].items()} == {"a": b"null"}
+    assert {key: step.item for key, step in delta.values["station"].items()} == {"a": None}
     assert set(log.snapshot()["station"]) == {"b"}
 
 
@@ -227,6 +231,6 @@ def test_a_burnt_range_does_not_fill_memory() -> None:
 @pytest.mark.parametrize("seq", [-1, -100])
 def test_a_number_before_the_first_gets_a_snapshot(seq: int) -> None:
     log = ScreenLog("e")
-    log.stage_event({"n": 1})
+    log.add_event(event(1))
     log.commit(0.0)
     assert log.since(seq) is None

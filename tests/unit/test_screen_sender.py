@@ -8,6 +8,7 @@ from starlette.websockets import WebSocket
 
 from command_centre.api.screen import sender
 from command_centre.api.screen.hub import Hub
+from command_centre.api.screen.sight import WALL
 
 
 class DeadSocket:
@@ -41,9 +42,9 @@ def test_a_reader_that_takes_nothing_is_aborted_and_forgotten(monkeypatch: pytes
 
     async def serve() -> tuple[DeadSocket, Hub]:
         hub = Hub("postgresql://nowhere", cast(Any, None))
-        hub.loaded = True
+        hub.feed.loaded = True
         dead = DeadSocket()
-        await sender.Screen(cast(WebSocket, dead), hub).serve(None, None)
+        await sender.Screen(cast(WebSocket, dead), hub, WALL, {}).serve(sender.Standing())
         return dead, hub
 
     dead, hub = asyncio.run(serve())

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from command_centre.api.screen import health as chain
 from command_centre.api.screen import state as derive
 from command_centre.api.screen.log import ScreenLog
 
@@ -119,7 +120,9 @@ def test_drills_come_and_go_and_what_is_silent_is_counted(
     log: ScreenLog, state: derive.DistrictState
 ) -> None:
     state.set_drills([{"id": 7, "name": "autumn", "until": NOW}])
-    state.set_silent({"SHLVD": 2, "DSUPR": 0, "OOSRV": 1})
+    state.set_silent(
+        [{"cell": "C1", "state": "SHLVD", "alarms": 2}, {"cell": None, "state": "OOSRV", "alarms": 1}]
+    )
     assert shown(log, "drill", "7")["name"] == "autumn"
     assert shown(log, "counts", "silent") == {"SHLVD": 2, "DSUPR": 0, "OOSRV": 1}
     state.set_drills([])
@@ -157,10 +160,10 @@ def session(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_health(row: dict[str, Any] | None, ingest: str, broker: str) -> None:
-    health = derive.health(row, 3)
+    health = chain.of_chain(row, 3)
     assert (health["ingest"], health["broker"], health["quarantined_1h"]) == (ingest, broker, 3)
 
 
 def test_without_the_database_nothing_is_called_well() -> None:
-    health = derive.blind_health(derive.health(session(), 0))
+    health = chain.blind(chain.of_chain(session(), 0))
     assert (health["ingest"], health["broker"], health["database"]) == ("down", "down", "down")

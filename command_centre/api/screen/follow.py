@@ -29,6 +29,10 @@ class Follower:
         """Ids to ask for again, beside everything above ``high``."""
         return list(self._gaps)
 
+    def complete(self) -> int:
+        """The id up to which nothing is missing: whoever saw everything until there saw all of it."""
+        return min(self._gaps) - 1 if self._gaps else self.high
+
     def fresh(self, ids: Iterable[int]) -> list[int]:
         """Of the ids just read, the new ones in ascending order; they stay new until ``saw``."""
         return sorted({i for i in ids if i > self.high or i in self._gaps})

@@ -1,31 +1,20 @@
 """What every screen shows now, derived from rows of the tables and staged into the log.
 
 No input or output: rows come in as ``city.storage.screen`` returns them, topics go out as
-docs/screen-protocol.md names them. Cells and counts follow from presence and open incidents.
+docs/screen-protocol.md names them. Cells and counts follow from presence and open incidents. Counts of a scope or a
+unit stand in the log under a topic of their own, ``counts 3`` for the third tally; ``views`` gives them their name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from city.stations import StationForecast
 from command_centre.api.screen.log import ScreenLog
+from command_centre.api.screen.sight import EVERYTHING, Lens, Mark, mark_of, public_incident
+from command_centre.api.screen.tally import NOTHING, Tally, add, online, silent
 from command_centre.flood.stations import live
 
 Row = Mapping[str, Any]
-
-INGEST_SILENT_S = 10.0  # ingest says it is alive every second or two
-INGEST_LAGGING_S = 5.0  # readings wait longer than this before they are stored
-_NOTHING = {"total": 0, "online": 0, "never": 0, "unclaimed": 0}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """A cell on the map; ``centre`` is longitude, latitude, or None when only a topic named the cell."""
-
-    code: str
-    centre: tuple[float, float] | None
 
 
 class DistrictState:
@@ -33,37 +22,39 @@ class DistrictState:
 
     def __init__(self, log: ScreenLog) -> None:
         self._log = log
-        self._cells: dict[str, Cell] = {}
+        self._centres: dict[str, tuple[float, float] | None] = {}
         self._cell_devices: dict[str, dict[str, int]] = {}
+        self._presence: list[Row] = []
+        self._silent: list[Row] = []
         self._incidents: dict[int, dict[str, Any]] = {}
         self._in_cell: dict[str, set[int]] = {}
+        self._tallies: dict[str, Tally] = {"": Tally(EVERYTHING)}
+        self.parents: dict[str, tuple[str, ...]] = {}
         self.unclaimed = 0
 
     def set_cells(self, rows: Iterable[Row]) -> None:
         """All valid cells; those that are no longer in the list leave the screens."""
-        self._cells = {row["code"]: Cell(code=row["code"], centre=centre_of(row["geometry"])) for row in rows}
-        for code in self._log.staged_keys("cell") - set(self._cells):
+        rows = list(rows)
+        self._centres = {row["code"]: centre_of(row["geometry"]) for row in rows}
+        self.parents = {row["code"]: tuple(row.get("within") or ()) for row in rows}
+        for code in self._log.staged_keys("cell") - set(self._centres):
             self._log.stage("cell", code, None)
-        for code in self._cells:
+        for code in self._centres:
             self._stage_cell(code)
 
     def set_presence(self, rows: Iterable[Row]) -> None:
         """Devices by cell and kind: the online topic, and how many of each cell's devices are there."""
-        kinds: dict[str, dict[str, Any]] = {}
+        self._presence = list(rows)
         cells: dict[str, dict[str, int]] = {}
         self.unclaimed = 0
-        for row in rows:
-            named = {"kind": row["kind"], "name": row["name"], "name_en": row["name_en"] or row["kind"]}
-            _add(kinds.setdefault(row["kind"], {**named, **_NOTHING}), row)
+        for row in self._presence:
             self.unclaimed += row["unclaimed"]
             if row["cell"] is not None:
-                _add(cells.setdefault(row["cell"], dict(_NOTHING)), row)
-        for kind in kinds.values():
-            del kind["unclaimed"]
-            kind["offline"] = kind["total"] - kind["online"] - kind["never"]
-        self._log.stage_topic("online", kinds)
+                add(cells.setdefault(row["cell"], dict(NOTHING)), row)
         self._cell_devices = cells
-        for code in self._cells:
+        for name, tally in self._tallies.items():
+            self._log.stage_topic(_topic("online", name), online(self._presence, tally.lens))
+        for code in self._centres:
             self._stage_cell(code)
 
     def set_incidents(self, rows: Sequence[Row], *, every: bool) -> None:
@@ -76,11 +67,14 @@ class DistrictState:
             touched |= self._forget(row["id"]) if row["closed_at"] else self._hold(row)
         for code in touched:
             self._stage_cell(code)
-        self._log.stage("counts", "open", self._counts())
+        for name, tally in self._tallies.items():
+            self._log.stage(_topic("counts", name), "open", dict(tally.counts))
 
-    def set_silent(self, counts: Mapping[str, int]) -> None:
-        """Standing alarms that nobody is sent to, by their ISA-18.2 state."""
-        self._log.stage("counts", "silent", dict(counts))
+    def set_silent(self, rows: Iterable[Row]) -> None:
+        """Standing alarms that nobody is sent to: how many of each ISA-18.2 state in each cell."""
+        self._silent = list(rows)
+        for name, tally in self._tallies.items():
+            self._log.stage(_topic("counts", name), "silent", silent(self._silent, tally.lens))
 
     def set_drills(self, rows: Iterable[Row]) -> None:
         """Drills that run."""
@@ -88,7 +82,12 @@ class DistrictState:
 
     def set_stations(self, rows: Iterable[Row], forecasts: Mapping[str, StationForecast]) -> None:
         """Stations with their newest level and, by code, what is forecast for them."""
-        self._log.stage_topic("station", {row["code"]: live(row, forecasts.get(row["code"])) for row in rows})
+        shown: dict[str, object] = {}
+        marks: dict[str, Mark] = {}
+        for row in rows:
+            shown[row["code"]] = live(row, forecasts.get(row["code"]))
+            marks[row["code"]] = Mark(cell=row["cell"])
+        self._log.stage_topic("station", shown, marks)
 
     def set_district(self, row: Row | None) -> None:
         """Name, zone and response level; before the first import a district without a name."""
@@ -99,41 +98,63 @@ class DistrictState:
         """What is wrong with ourselves; see ``health``."""
         self._log.stage("health", "system", {**health, "unclaimed": self.unclaimed})
 
-    def incident_class(self, incident_id: int) -> str | None:
-        """Class of an open incident, for its events."""
-        held = self._incidents.get(incident_id)
-        return held["class"] if held else None
+    def count_for(self, name: str, lens: Lens) -> None:
+        """Keep counts for a scope or unit under ``name`` from now on."""
+        tally = Tally(lens)
+        for incident in self._incidents.values():
+            tally.add(incident, mark_of(incident), 1)
+        self._tallies[name] = tally
+        self._log.stage(_topic("counts", name), "open", dict(tally.counts))
+        self._log.stage(_topic("counts", name), "silent", silent(self._silent, lens))
+        self._log.stage_topic(_topic("online", name), online(self._presence, lens))
+
+    def stop_counting(self, name: str) -> None:
+        """Nobody looks at these counts any more."""
+        self._tallies.pop(name, None)
+        for topic in ("counts", "online"):
+            self._log.forget(_topic(topic, name))
+
+    def counting(self) -> set[str]:
+        """Names that counts are kept for, the district's own "" among them."""
+        return set(self._tallies)
 
     def _hold(self, row: Row) -> set[str]:
-        touched = self._forget_cell(row["id"])
+        touched = self._take_out(row["id"])
         shown = {key: value for key, value in row.items() if key != "closed_at"}
-        cell = self._cells.get(row["cell"] or "")
-        if shown["lon"] is None and cell is not None and cell.centre is not None:
-            shown["lon"], shown["lat"] = cell.centre
+        centre = self._centres.get(row["cell"] or "")
+        if shown["lon"] is None and centre is not None:
+            shown["lon"], shown["lat"] = centre
+        mark = mark_of(shown)
         self._incidents[row["id"]] = shown
-        self._log.stage("incident", str(row["id"]), shown)
+        self._log.stage("incident", str(row["id"]), shown, mark, public=public_incident(shown))
+        for tally in self._tallies.values():
+            tally.add(shown, mark, 1)
         if row["cell"]:
             self._in_cell.setdefault(row["cell"], set()).add(row["id"])
             touched.add(row["cell"])
         return touched
 
     def _forget(self, incident_id: int) -> set[str]:
-        touched = self._forget_cell(incident_id)
-        self._incidents.pop(incident_id, None)
+        touched = self._take_out(incident_id)
         self._log.stage("incident", str(incident_id), None)
         return touched
 
-    def _forget_cell(self, incident_id: int) -> set[str]:
-        held = self._incidents.get(incident_id)
-        if held is None or not held["cell"]:
+    def _take_out(self, incident_id: int) -> set[str]:
+        held = self._incidents.pop(incident_id, None)
+        if held is None:
+            return set()
+        mark = mark_of(held)
+        for tally in self._tallies.values():
+            tally.add(held, mark, -1)
+        if not held["cell"]:
             return set()
         self._in_cell.get(held["cell"], set()).discard(incident_id)
         return {held["cell"]}
 
     def _stage_cell(self, code: str) -> None:
-        if code not in self._cells:
+        if code not in self._centres:
             return
-        devices = self._cell_devices.get(code, _NOTHING)
+        devices = self._cell_devices.get(code, NOTHING)
         here = [self._incidents[i] for i in self._in_cell.get(code, ())]
         open_here = [incident for incident in here if not incident["exercise"]]
         state = "unset" if devices["total"] == 0 else "blind" if devices["online"] == 0 else "normal"
@@ -148,45 +169,8 @@ class DistrictState:
                 "devices": devices["total"],
                 "online": devices["online"],
             },
+            Mark(cell=code),
         )
-
-    def _counts(self) -> dict[str, int]:
-        """Of what is real; exercise is counted apart."""
-        counts = {"A": 0, "B": 0, "C": 0, "unassigned": 0, "unacknowledged": 0, "total": 0, "exercise": 0}
-        for incident in self._incidents.values():
-            if incident["exercise"]:
-                counts["exercise"] += 1
-                continue
-            counts[incident["class"]] += 1
-            counts["total"] += 1
-            counts["unassigned"] += incident["unit"] is None
-            counts["unacknowledged"] += incident["acknowledged_at"] is None
-        return counts
-
-
-def health(ingest: Row | None, refused: int) -> dict[str, object]:
-    """Health of the chain as the last ingest session tells it; ``refused`` = quarantined in an hour."""
-    figures: Mapping[str, Any] = ingest["figures"] if ingest else {}
-    seen: datetime | None = ingest["alive_at"] if ingest else None
-    silent = ingest is None or (ingest["now"] - ingest["alive_at"]).total_seconds() > INGEST_SILENT_S
-    connected = bool(figures.get("broker_connected", ingest["listening"] if ingest else False))
-    lag_s = float(figures["lag_ms"]) / 1000 if "lag_ms" in figures else None
-    behind = lag_s is not None and lag_s > INGEST_LAGGING_S
-    state = "down" if silent else "lagging" if behind or not connected else "ok"
-    return {
-        "ingest": state,
-        "broker": "ok" if connected and not silent else "down",
-        "database": "ok",
-        "lag_s": lag_s,
-        "ingest_seen_at": seen,
-        "quarantined_1h": refused,
-        "broker_dropped": int(figures.get("broker_dropped") or 0),
-    }
-
-
-def blind_health(last: Mapping[str, object]) -> dict[str, object]:
-    """Health while the database does not answer: nothing else is known, and nothing unknown is green."""
-    return {**last, "ingest": "down", "broker": "down", "database": "down", "lag_s": None}
 
 
 def centre_of(geometry: Row | None) -> tuple[float, float] | None:
@@ -200,6 +184,5 @@ def centre_of(geometry: Row | None) -> tuple[float, float] | None:
     return (min(longitudes) + max(longitudes)) / 2, (min(latitudes) + max(latitudes)) / 2
 
 
-def _add(sums: dict[str, Any], row: Row) -> None:
-    for name in _NOTHING:
-        sums[name] += row[name]
+def _topic(topic: str, name: str) -> str:
+    return f"{topic} {name}" if name else topic

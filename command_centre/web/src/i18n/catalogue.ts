@@ -12,6 +12,7 @@ import type { intakeWords } from "./intake.catalogue";
 import type { loopWords } from "./loop.catalogue";
 import type { publicWords } from "./public.catalogue";
 import type { registerWords } from "./register.catalogue";
+import type { screenWords } from "./screen.catalogue";
 import type { settingsWords } from "./settings.catalogue";
 import type { staffWords } from "./staff.catalogue";
 import type { wallWords } from "./wall.catalogue";
@@ -127,6 +128,7 @@ export type Key =
   | keyof typeof loopWords
   | keyof typeof publicWords
   | keyof typeof registerWords
+  | keyof typeof screenWords
   | keyof typeof settingsWords
   | keyof typeof staffWords
   | keyof typeof wallWords;

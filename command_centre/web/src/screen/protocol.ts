@@ -9,24 +9,38 @@ import type { ScreenEvent, TopicName, Topics } from "./topics";
 
 type Values = Record<string, Record<string, unknown>>;
 
+export interface PairedScreen {
+  name: string;
+  expires_at: string;
+  scope: string | null;
+}
 export interface HelloFrame {
   t: "hello";
   epoch: string;
   seq: number;
   now: string;
+  /** Of a paired screen: which one it is and until when it may look. */
+  screen?: PairedScreen;
 }
 export interface SnapFrame {
   t: "snap";
   epoch: string;
   seq: number;
   now: string;
+  change?: number;
   set: Values;
+  /** What happened since the change that was named when connecting: another centre answers now. */
+  ev?: ScreenEvent[];
+  /** The change that was named is of another database: what was seen before says nothing about what comes. */
+  reset?: boolean;
 }
 export interface DeltaFrame {
   t: "d";
   from: number;
   seq: number;
   now: string;
+  /** Every change up to this one is in the state. */
+  change?: number;
   set?: Values;
   ev?: ScreenEvent[];
 }
@@ -54,6 +68,10 @@ export function parseFrame(text: string): Frame {
 export class ScreenState {
   epoch: string | null = null;
   seq = 0;
+  /** Every change up to this one was shown, by whichever centre; null before one was named. */
+  change: number | null = null;
+  /** Changes above `change` that were shown already: ids commit out of order. */
+  private readonly seen = new Set<number>();
   /** A server with another epoch has said hello: its deltas mean nothing until its snapshot is here. */
   private awaitingSnapshot = true;
   private readonly topics = new Map<string, Map<string, unknown>>();
@@ -92,7 +110,11 @@ export class ScreenState {
     this.epoch = frame.epoch;
     this.seq = frame.seq;
     this.awaitingSnapshot = false;
-    return { kind: "applied", changes: null, events: [] };
+    if (frame.reset === true) {
+      this.change = null;
+      this.seen.clear();
+    }
+    return { kind: "applied", changes: null, events: this.news(frame.ev ?? [], frame.change) };
   }
 
   private advance(frame: DeltaFrame): Outcome {
@@ -106,7 +128,21 @@ export class ScreenState {
       changes.set(name, this.merge(name, values));
     }
     this.seq = frame.seq;
-    return { kind: "applied", changes, events: frame.ev ?? [] };
+    return { kind: "applied", changes, events: this.news(frame.ev ?? [], frame.change) };
+  }
+
+  /** Those not shown before: two centres tell of the same change. */
+  private news(events: readonly ScreenEvent[], upTo: number | undefined): readonly ScreenEvent[] {
+    const known = this.change ?? -1;
+    const fresh = events.filter(
+      ({ change }) => change === undefined || (change > known && !this.seen.has(change)),
+    );
+    for (const { change } of fresh) if (change !== undefined) this.seen.add(change);
+    if (upTo !== undefined && upTo > known) {
+      this.change = upTo;
+      for (const one of this.seen) if (one <= upTo) this.seen.delete(one);
+    }
+    return fresh;
   }
 
   private merge(name: string, values: Record<string, unknown>): Set<string> {

@@ -36,6 +36,8 @@ export interface Incident {
   unit: string | null;
   unit_name: string | null;
   unit_name_en: string | null;
+  /** Codes of the units that handle beside it. */
+  co_units?: string[];
   reason: string;
   reason_en?: string;
   opened_at: string;
@@ -60,6 +62,41 @@ export interface Counts {
   SHLVD?: number;
   DSUPR?: number;
   OOSRV?: number;
+  /** Under the key `alarms`, when the topic `alarm` is asked for: how many there are, and how many of them it has. */
+  shown?: number;
+}
+
+/** An alarm that stands, or has returned unacknowledged: as GET /api/alarms gives it, without the evidence. */
+export interface StandingAlarm {
+  id: number;
+  rule: string;
+  rule_version: number;
+  device: string | null;
+  device_name: string;
+  cell: string | null;
+  cell_name: string;
+  metric: string | null;
+  category: string;
+  category_name: string;
+  category_name_en: string;
+  level: "blue" | "yellow" | "orange" | "red";
+  level_since: string | null;
+  class: IncidentClass | null;
+  raised_at: string;
+  cleared_at: string | null;
+  late: boolean;
+  repeats: number;
+  acknowledged_at: string | null;
+  acknowledged_by: string | null;
+  triage: string;
+  state: "UNACK" | "ACKED" | "RTNUN";
+  suppressed: string | null;
+  incident: number | null;
+  exercise: boolean;
+  drill: number | null;
+  unclaimed: boolean;
+  shelf: null;
+  first_out: boolean;
 }
 
 export interface Drill {
@@ -123,14 +160,29 @@ export interface Topics {
   station: Station;
   online: KindOnline;
   health: Health;
+  alarm: StandingAlarm;
 }
 
 export type TopicName = keyof Topics;
+
+/** What every connection gets; `alarm` only when it is asked for. */
+export const USUAL: readonly TopicName[] = [
+  "district",
+  "cell",
+  "incident",
+  "counts",
+  "drill",
+  "station",
+  "online",
+  "health",
+];
 
 export interface ScreenEvent {
   kind: string;
   id: string | number;
   at?: string;
+  /** Its number in the centre's list of changes. */
+  change?: number;
   class?: IncidentClass | null;
   exercise?: boolean;
 }

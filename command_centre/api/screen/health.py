@@ -1,0 +1,38 @@
+"""How the chain from the broker to the screens is, as the last ingest session tells it.
+
+Pure. Nothing unknown is called well.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+Row = Mapping[str, Any]
+
+INGEST_SILENT_S = 10.0  # ingest says it is alive every second or two
+INGEST_LAGGING_S = 5.0  # readings wait longer than this before they are stored
+
+
+def of_chain(ingest: Row | None, refused: int) -> dict[str, object]:
+    """Health of the chain as the last ingest session tells it; ``refused`` = quarantined in an hour."""
+    figures: Mapping[str, Any] = ingest["figures"] if ingest else {}
+    seen: datetime | None = ingest["alive_at"] if ingest else None
+    silent = ingest is None or (ingest["now"] - ingest["alive_at"]).total_seconds() > INGEST_SILENT_S
+    connected = bool(figures.get("broker_connected", ingest["listening"] if ingest else False))
+    lag_s = float(figures["lag_ms"]) / 1000 if "lag_ms" in figures else None
+    behind = lag_s is not None and lag_s > INGEST_LAGGING_S
+    state = "down" if silent else "lagging" if behind or not connected else "ok"
+    return {
+        "ingest": state,
+        "broker": "ok" if connected and not silent else "down",
+        "database": "ok",
+        "lag_s": lag_s,
+        "ingest_seen_at": seen,
+        "quarantined_1h": refused,
+        "broker_dropped": int(figures.get("broker_dropped") or 0),
+    }
+
+
+def blind(last: Mapping[str, object]) -> dict[str, object]:
+    """Health while the database does not answer: nothing else is known, and nothing unknown is green."""
+    return {**last, "ingest": "down", "broker": "down", "database": "down", "lag_s": None}
