@@ -54,6 +54,7 @@ class DistrictMap:
     name_en: str
     bbox: tuple[float, float, float, float] | None
     streets: list[MapArea]
+    communities: list[MapArea]  # by name only: their outlines are those of their cells
     cells: list[MapArea]
 
 

@@ -56,9 +56,11 @@ def load_map(connection: Connection[TupleRow]) -> DistrictMap:
     areas = load_areas(connection, geometry=True)
     by_id = {area.id: area for area in areas}
     streets: list[MapArea] = []
+    communities: list[MapArea] = []
     cells: list[MapArea] = []
+    lists = {"street": streets, "community": communities, "cell": cells}
     for area in areas:
-        if area.layer not in ("street", "cell"):
+        if area.layer not in lists:
             continue
         above = layers_above(area, by_id)
         outline = MapArea(
@@ -67,9 +69,9 @@ def load_map(connection: Connection[TupleRow]) -> DistrictMap:
             name_en=area.name_en,
             street=above["street"].code if "street" in above else "",
             community=above["community"].code if "community" in above else "",
-            rings=rings_of(area.geometry),
+            rings=[] if area.layer == "community" else rings_of(area.geometry),
         )
-        (streets if area.layer == "street" else cells).append(outline)
+        lists[area.layer].append(outline)
     drawn = [area.geometry for area in areas if area.geometry is not None]
     return DistrictMap(
         code=district[0],
@@ -77,6 +79,7 @@ def load_map(connection: Connection[TupleRow]) -> DistrictMap:
         name_en=district[2],
         bbox=bounding_box(drawn),
         streets=streets,
+        communities=communities,
         cells=cells,
     )
 

@@ -60,6 +60,10 @@ def wall_map(request: Request) -> Response:
                 {"code": street.code, "name": street.name, "name_en": street.name_en, "rings": street.rings}
                 for street in drawn.streets
             ],
+            "communities": [
+                {"code": community.code, "name": community.name, "name_en": community.name_en}
+                for community in drawn.communities
+            ],
             "cells": [
                 {
                     "code": cell.code,

@@ -58,6 +58,10 @@ def centre() -> Iterator[MockCentre]:
     made.set_state(scenes.worst())
     for code, station in made.hub.topics["station"].items():
         made.answers[f"/api/stations/{code}/hydrograph"] = scenes.hydrograph(station)
+    made.answers["/api/wall/sensing"] = scenes.sensing()
+    made.answers["/api/wall/flood"] = scenes.flooding()
+    for number in made.hub.topics["incident"]:
+        made.answers[f"/api/wall/incidents/{number}"] = scenes.focused()
     with running(made):
         yield made
 

@@ -20,9 +20,10 @@ _TEXTS = """
     const range = document.createRange();
     range.selectNodeContents(node);
     let [left, top, right, bottom] = [-1, -1, innerWidth + 1, document.documentElement.scrollHeight + 1];
-    let scrolled = false;
+    let [scrolled, shortened] = [false, false];
     for (let up = parent; up; up = up.parentElement) {
       const style = getComputedStyle(up);
+      shortened ||= style.textOverflow === "ellipsis" || style.webkitLineClamp !== "none";
       if (style.overflowX === "visible" && style.overflowY === "visible") continue;
       if (up instanceof SVGElement) continue;
       const box = up.getBoundingClientRect();
@@ -38,7 +39,7 @@ _TEXTS = """
       const slack = box.height * 0.12;
       const cut = !scrolled && (box.left < left - 1 || box.right > right + 1
         || box.top < top - slack || box.bottom > bottom + slack);
-      found.push({ text: node.textContent.trim(), size, cut, node: node_number,
+      found.push({ text: node.textContent.trim(), size, cut, shortened, node: node_number,
         svg: parent instanceof SVGElement,
         hidden: box.top > bottom - slack || box.bottom < top + slack || box.left > right || box.right < left,
         box: [Math.max(box.left, left), Math.max(box.top, top),
@@ -63,8 +64,9 @@ def texts(page: Page) -> list[dict[str, Any]]:
     return found
 
 
-def cut_texts(page: Page) -> list[str]:
-    return [item["text"] for item in texts(page) if item["cut"]]
+def cut_texts(page: Page, *, shortened: bool = True) -> list[str]:
+    """Texts that are not seen whole; with ``shortened`` False those that end in an ellipsis do not count."""
+    return [item["text"] for item in texts(page) if item["cut"] and (shortened or not item["shortened"])]
 
 
 def small_texts(page: Page, least_px: float) -> list[str]:

@@ -54,6 +54,7 @@ def ground(columns: int = 30, rows: int = 20) -> dict[str, Any]:
                 {
                     "code": f"C{column:03}{row:03}",
                     "name": f"第{column:03}{row:03}网格",
+                    "name_en": f"Cell {column:03}{row:03}",
                     "street": street,
                     "community": street + "-1",
                     "rings": [ring],
@@ -139,7 +140,7 @@ def station(code: str, name: str, name_en: str, level: float, warning: float | N
         "name": name,
         "name_en": name_en,
         "station_kind": "river",
-        "cell": "C001001",
+        "cell": f"C{int(code[1:]) * 5:03}{int(code[1:]) * 3 % 20:03}",
         "level_m": level,
         "observed_at": at(-1),
         "warning_m": warning,
@@ -245,3 +246,137 @@ def worst(total: int = 14) -> dict[str, dict[str, Any]]:
     ]
     state["station"] = {item["code"]: item for item in stations}
     return state
+
+
+def sensing() -> dict[str, Any]:
+    """What `/api/wall/sensing` says at the worst moment: two detectors in alarm, cameras lost, things seen."""
+
+    def where(number: int) -> dict[str, Any]:
+        code = f"C{number % 30:03}{number % 20:03}"
+        return {"cell": code, "cell_name": f"第{code[1:]}网格", "cell_name_en": f"Cell {code[1:]}"}
+
+    def named(code: str, name: str, number: int) -> dict[str, Any]:
+        return {"code": code, "name": name, **where(number)}
+
+    return {
+        "smoke": {
+            "total": 2,
+            "alarms": [
+                {**named("SM-00012", "产业园东区三号厂房二层烟感", 3), "since": at(-4), "exercise": False},
+                {**named("SM-00231", "地铁东站口商铺烟感", 8), "since": at(-19), "exercise": True},
+            ],
+            "highest": [
+                {
+                    **named(f"SM-{number:05}", f"{number} 号烟感", number),
+                    "value": 96.5 - number * 3.25,
+                    "unit": "µg/m³",
+                    "observed_at": at(-1),
+                }
+                for number in range(10)
+            ],
+        },
+        "cameras": {
+            "total": 29,
+            "offline": [
+                {
+                    **named(f"CAM-{number:03}", f"{number} 号路口摄像机", number),
+                    "last_heard_at": at(-number * 50),
+                }
+                for number in range(1, 8)
+            ]
+            + [{**named("CAM-090", "新装摄像机", 9), "last_heard_at": None}],
+            "detections": [
+                {
+                    **named(f"CAM-{number:03}", f"{number} 号路口摄像机", number),
+                    "label": ["person", "motorcycle", "smoke", "forklift"][number % 4],
+                    "zone": "yard",
+                    "observed_at": at(-number * 7),
+                }
+                for number in range(10)
+            ],
+        },
+    }
+
+
+def focused() -> dict[str, Any]:
+    """What `/api/wall/incidents/…` says: a fire with four devices, two of them in alarm."""
+    steps = [
+        "opened",
+        "dispatched",
+        "told",
+        "alarm_again",
+        "class_raised",
+        "urged",
+        "acknowledged",
+        "arrived",
+    ]
+    return {
+        "timeline": [
+            {
+                "seq": number + 1,
+                "at": at(-30 + number * 4),
+                "kind": kind,
+                "unit_name": "凤凰山街道应急管理办公室" if kind == "dispatched" else None,
+                "unit_name_en": "Phoenix Hill emergency office" if kind == "dispatched" else None,
+            }
+            for number, kind in reversed(list(enumerate(steps)))
+        ],
+        "clocks": [
+            {"stage": "handle", "due_at": at(12), "paused_at": None, "ended_at": None, "outcome": None},
+            {"stage": "arrive", "due_at": at(-2), "paused_at": None, "ended_at": None, "outcome": None},
+            {
+                "stage": "acknowledge",
+                "due_at": at(-20),
+                "paused_at": None,
+                "ended_at": at(-22),
+                "outcome": "met",
+            },
+        ],
+        "devices": [
+            {
+                "code": f"SM-{number:05}",
+                "name": f"产业园东区 {number} 号烟感",
+                "kind_name": "烟感",
+                "kind_name_en": "Smoke detector",
+                "metric": "烟雾浓度",
+                "metric_en": "Smoke",
+                "unit": "µg/m³",
+                "lon": WEST + (28.3 + number * 0.12) * CELL_DEG,
+                "lat": SOUTH + (0.4 + number * 0.1) * CELL_DEG,
+                "standing": number < 2,
+                "readings": []
+                if number == 3
+                else [[at(-120 + 2 * n), round(10 + number + max(0, n - 45) * 5.5, 1)] for n in range(60)],
+            }
+            for number in range(4)
+        ],
+    }
+
+
+def flooding() -> dict[str, Any]:
+    """What `/api/wall/flood` says in a storm."""
+    return {
+        "level": "IV",
+        "since": at(-90),
+        "proposal": {
+            "level": "III",
+            "words": "人民路下穿通道超警戒 0.22 m，且 1 小时降雨 62 mm，达到III级响应条件",
+            "words_en": "People's Road underpass 0.22 m above warning and 62 mm of rain in 1 h meet level III",
+            "at": at(-6),
+        },
+        "warnings": [
+            {"colour": "orange", "warnings": 1, "until": at(200)},
+            {"colour": "yellow", "warnings": 2, "until": at(300)},
+        ],
+        "evacuation": {"tasks": 6, "done": 2, "to_move": 312, "moved": 140, "remaining": 164},
+        "rain": [
+            {
+                "code": f"R{number}",
+                "name": f"雨量站 {number} 号(凤凰山水库坝上)",
+                "mm_1h": 62.0 - number * 7.5,
+                "mm_3h": 101.5 - number * 9,
+                "mm_24h": 150.0 - number * 10,
+            }
+            for number in range(8)
+        ],
+    }

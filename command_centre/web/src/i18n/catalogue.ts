@@ -112,6 +112,10 @@ export const coreWords = {
   "map.title": ["网格态势", "Grid map"],
   "map.blind": ["失联网格 {n}", "{n} blind cells"],
   "map.unset": ["未设感知 {n}", "{n} cells without devices"],
+  "map.nothing": ["尚无网格边界", "No cell has an outline yet"],
+  "map.unplaced": ["无边界网格 {n}", "{n} cells without outline"],
+  "map.unplacedMore": ["另有 {n} 个", "{n} more"],
+  "map.nowhere": ["位置不明", "Place unknown"],
   "map.failed": ["地图未能载入，重试中", "The map did not load; trying again"],
 
   "error.network": ["无法连接指挥中心，请检查网络后重试", "The centre cannot be reached; check the network and try again"],

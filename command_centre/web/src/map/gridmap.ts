@@ -3,24 +3,26 @@
  * and symbols (street outlines and names, incidents). Plain Canvas 2D: measured against map libraries in software
  * rendering it alone holds 60 frames a second at a fraction of the processor.
  */
-import { CLASSES, SIGNS } from "../incidents/order";
-import type { Cell, Incident, IncidentClass } from "../screen/topics";
+import { SIGNS } from "../incidents/order";
+import type { Cell, Incident } from "../screen/topics";
+import type { Box } from "./projection";
 import { place, touches, type Ground, type Placed, type Rect, type Shape } from "./shapes";
+import { around, gather, Pen, type Mark } from "./symbols";
 
 const GROUND = "#222a33";
 const GROUND_LINE = "#141a20";
 const STREET_LINE = "#5b6874";
 const UNSET = "#0e1216";
 const HATCH = "#8a96a2";
+const CLOSE_UP_SIZE = 1.8; // of a sign, where there are few of them
 const ALL_AT_ONCE = 0.3; // share of changed cells above which one full repaint is cheaper
 
-export interface Symbol {
-  class: IncidentClass;
-  count: number;
-  x: number;
-  y: number;
-  exercise: boolean;
+/** Where to look closely: the cell that matters, and the box around what is to be seen of it. */
+export interface CloseUp {
+  cell: string;
+  box: Box;
 }
+type Named = { name: string; name_en?: string };
 
 interface OddCell {
   shape: Shape;
@@ -39,7 +41,10 @@ export class GridMap {
   private hatch: CanvasPattern | null = null;
   /** Canvas pixels per rem: text and symbols keep their size in rem at any resolution. */
   private rem = 16;
-  private streetName: (zh: string, en: string) => string = (zh) => zh;
+  private named: (of: Named) => string = (of) => of.name;
+  private marks: readonly Mark[] = [];
+  private closeUp: CloseUp | null = null;
+  private box: Box | null = null;
 
   constructor(
     private readonly host: HTMLElement,
@@ -62,7 +67,7 @@ export class GridMap {
       canvas.height = Math.round(height * ratio);
     }
     this.rem = parseFloat(getComputedStyle(document.documentElement).fontSize) * ratio;
-    this.placed = place(this.ground, width * ratio, height * ratio, this.rem);
+    this.placed = place(this.ground, width * ratio, height * ratio, this.rem, this.closeUp?.box ?? this.box);
     this.hatch = this.makeHatch();
     this.paintGround(this.placed);
     this.dirty = "all";
@@ -77,11 +82,27 @@ export class GridMap {
     this.schedule();
   }
 
-  setIncidents(incidents: readonly Incident[], streetName: (zh: string, en: string) => string): void {
+  setIncidents(incidents: readonly Incident[], named: (of: Named) => string): void {
     this.incidents = incidents;
-    this.streetName = streetName;
+    this.named = named;
     this.symbolsDirty = true;
     this.schedule();
+  }
+
+  setMarks(marks: readonly Mark[]): void {
+    this.marks = marks;
+    this.symbolsDirty = true;
+    this.schedule();
+  }
+
+  /** Shows only `box` of the district (null: all of it), or closer still what `closeUp` names. */
+  look(box: Box | null, closeUp: CloseUp | null): void {
+    if (this.box?.join() === box?.join() && this.closeUp?.cell === closeUp?.cell) {
+      if (this.closeUp?.box.join() === closeUp?.box.join()) return;
+    }
+    this.box = box;
+    this.closeUp = closeUp;
+    if (this.placed) this.resize();
   }
 
   destroy(): void {
@@ -196,97 +217,30 @@ export class GridMap {
     context.strokeStyle = STREET_LINE;
     context.lineWidth = Math.max(1, this.rem / 10);
     for (const { shape } of placed.streets) context.stroke(shape.path);
+    const focus = this.closeUp ? placed.cells.get(this.closeUp.cell) : undefined;
+    if (focus) {
+      context.strokeStyle = "#fff";
+      context.lineWidth = this.rem / 5;
+      context.stroke(focus.path);
+    }
+    const pen = new Pen(context, this.rem);
+    for (const mark of this.marks) pen.mark(mark, placed);
     const symbols = gather(this.incidents, placed);
-    this.paintNames(context, placed, symbols);
-    for (const symbol of symbols) this.paintSymbol(context, symbol);
+    const taken = symbols.map(({ x, y }) => around(x, y, this.rem * 2.6, this.rem * 2.4));
+    const streets = placed.streets.map(({ ground, shape }) => ({ name: this.named(ground), shape, quiet: false }));
+    pen.names([...streets, ...this.cellNames(placed)], taken);
+    for (const symbol of symbols) pen.symbol(symbol, this.closeUp ? CLOSE_UP_SIZE : 1);
   }
 
-  private paintNames(context: CanvasRenderingContext2D, placed: Placed, symbols: readonly Symbol[]): void {
-    const height = this.rem * 1.25;
-    context.font = `500 ${height}px ${getComputedStyle(document.body).fontFamily}`;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.lineJoin = "round";
-    const taken: Rect[] = symbols.map(({ x, y }) => around(x, y, this.rem * 2.6, this.rem * 2.4));
-    for (const { ground, shape } of placed.streets) {
-      const name = this.streetName(ground.name, ground.name_en);
-      const rect = freePlace(shape, context.measureText(name).width + this.rem / 2, height * 1.2, taken);
-      if (!rect) continue;
-      taken.push(rect);
-      const [x, y] = [(rect.left + rect.right) / 2, (rect.top + rect.bottom) / 2];
-      context.strokeStyle = "#0a0d11";
-      context.lineWidth = this.rem / 4;
-      context.strokeText(name, x, y);
-      context.fillStyle = "#c3ccd5";
-      context.fillText(name, x, y);
-    }
-  }
-
-  private paintSymbol(context: CanvasRenderingContext2D, { class: of, count, x, y, exercise }: Symbol): void {
-    const sign = SIGNS[of];
-    const radius = this.rem * 0.95;
-    context.beginPath();
-    sign.shape.forEach(([dx, dy], i) => {
-      if (i === 0) context.moveTo(x + dx * radius, y + dy * radius);
-      else context.lineTo(x + dx * radius, y + dy * radius);
+  /** From near, cells are large enough to carry their names, the one that matters first. */
+  private cellNames(placed: Placed): { name: string; shape: Shape; quiet: boolean }[] {
+    if (!this.closeUp) return [];
+    const wanted = this.closeUp.cell;
+    const cells = [...this.ground.cells].sort((a, b) => Number(b.code === wanted) - Number(a.code === wanted));
+    return cells.flatMap((cell) => {
+      const shape = placed.cells.get(cell.code);
+      const roomy = shape && shape.rect.right - shape.rect.left > this.rem * 7;
+      return roomy ? [{ name: this.named(cell), shape, quiet: cell.code !== wanted }] : [];
     });
-    context.closePath();
-    context.setLineDash(exercise ? [this.rem / 4, this.rem / 5] : []);
-    context.fillStyle = sign.colour;
-    context.fill();
-    context.lineWidth = this.rem / 7;
-    context.strokeStyle = "#fff";
-    context.stroke();
-    context.setLineDash([]);
-    context.font = `700 ${this.rem * 1.15}px ${getComputedStyle(document.body).fontFamily}`;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.fillStyle = "#0a0d11";
-    context.fillText(sign.digit, x, y + (of === "B" ? radius * 0.25 : radius * 0.06));
-    if (count < 2) return;
-    context.textAlign = "left";
-    context.strokeStyle = "#0a0d11";
-    context.strokeText(`×${count}`, x + radius * 1.25, y);
-    context.fillStyle = "#fff";
-    context.fillText(`×${count}`, x + radius * 1.25, y);
   }
-}
-
-/** One symbol a cell, of the worst class in it; the least urgent first so that the worst lies on top. */
-export function gather(incidents: readonly Incident[], placed: Placed): Symbol[] {
-  const byCell = new Map<string, Symbol>();
-  for (const incident of incidents) {
-    const known = byCell.get(incident.cell);
-    const worse = !known || CLASSES.indexOf(incident.class) < CLASSES.indexOf(known.class);
-    const [x, y] = position(incident, placed) ?? [NaN, NaN];
-    if (Number.isNaN(x)) continue;
-    const symbol = worse ? { class: incident.class, x, y, exercise: incident.exercise, count: 0 } : known;
-    byCell.set(incident.cell, { ...symbol, count: (known?.count ?? 0) + 1 });
-  }
-  return [...byCell.values()].sort((a, b) => CLASSES.indexOf(b.class) - CLASSES.indexOf(a.class));
-}
-
-function position(incident: Incident, placed: Placed): readonly [number, number] | undefined {
-  if (incident.lon !== null && incident.lat !== null) return [placed.x(incident.lon), placed.y(incident.lat)];
-  return placed.cells.get(incident.cell)?.middle;
-}
-
-function around(x: number, y: number, width: number, height: number): Rect {
-  return { left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2 };
-}
-
-/** A place for a name near the street's middle that covers no symbol and no other name, if there is one. */
-function freePlace(shape: Shape, width: number, height: number, taken: readonly Rect[]): Rect | null {
-  const [x, y] = shape.middle;
-  const [reachX, reachY] = [
-    (shape.rect.right - shape.rect.left - width) / 2.5,
-    (shape.rect.bottom - shape.rect.top - height) / 2.5,
-  ];
-  for (const share of [0, 0.35, 0.7, 1]) {
-    for (const [dx, dy] of [[0, -1], [0, 1], [-1, 0], [1, 0], [-1, -1], [1, 1]] as const) {
-      const rect = around(x + dx * share * reachX, y + dy * share * reachY, width, height);
-      if (!taken.some((other) => touches(rect, other))) return rect;
-    }
-  }
-  return null;
 }

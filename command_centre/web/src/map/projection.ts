@@ -58,3 +58,15 @@ export function size(ring: Ring): number {
   }
   return Math.abs(area);
 }
+
+/** The box around `rings`, wider by `margin` of its longer side all round; null without a point. */
+export function extent(rings: readonly Ring[], margin: number): Box | null {
+  let [west, south, east, north] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const [lon, lat] of rings.flat()) {
+    [west, east] = [Math.min(west, lon), Math.max(east, lon)];
+    [south, north] = [Math.min(south, lat), Math.max(north, lat)];
+  }
+  if (west > east) return null;
+  const pad = Math.max(east - west, north - south) * margin;
+  return [west - pad, south - pad, east + pad, north + pad];
+}

@@ -10,6 +10,7 @@ export interface StreetGround {
 export interface CellGround {
   code: string;
   name: string;
+  name_en?: string;
   street: string;
   community: string;
   rings: Ring[];
@@ -17,6 +18,7 @@ export interface CellGround {
 export interface Ground {
   district?: { code: string; name: string; name_en: string };
   bbox: Box;
+  communities?: { code: string; name: string; name_en: string }[];
   streets: StreetGround[];
   cells: CellGround[];
 }
@@ -44,8 +46,9 @@ export interface Placed {
   streets: { ground: StreetGround; shape: Shape }[];
 }
 
-export function place(ground: Ground, width: number, height: number, margin: number): Placed {
-  const projection = fit(ground.bbox, width, height, margin);
+/** `box` instead of the whole ground, when only a part is to be seen. */
+export function place(ground: Ground, width: number, height: number, margin: number, box: Box | null = null): Placed {
+  const projection = fit(box ?? ground.bbox, width, height, margin);
   const shape = (rings: Ring[]) =>
     outline(rings.map((ring) => ring.map(([lon, lat]): Point => [projection.x(lon), projection.y(lat)])));
   return {
