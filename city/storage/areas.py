@@ -39,12 +39,12 @@ def load_places(connection: Connection[TupleRow]) -> dict[int, dict[str, str]]:
 
 
 def load_imported(connection: Connection[TupleRow]) -> list[Area]:
-    """Every valid area that a file drew, with its outline."""
+    """Every valid area that a file or a person drew, with its outline."""
     return (
         connection.cursor(row_factory=class_row(Area))
         .execute(
             "SELECT id, layer, code, name, name_en, parent_id, geometry FROM areas"
-            " WHERE valid_to IS NULL AND origin = 'import' ORDER BY id"
+            " WHERE valid_to IS NULL AND origin <> 'topic' ORDER BY id"
         )
         .fetchall()
     )
@@ -88,13 +88,56 @@ def load_map(connection: Connection[TupleRow]) -> DistrictMap:
 
 
 def write_areas(
-    connection: Connection[TupleRow], drawn: Sequence[DrawnArea], parents: Sequence[Key | None]
-) -> tuple[int, int]:
+    connection: Connection[TupleRow],
+    drawn: Sequence[DrawnArea],
+    parents: Sequence[Key | None],
+    *,
+    by: str | None = None,
+) -> tuple[int, int, list[str]]:
     """Make the valid areas those drawn, parents by key in the same order; return how many changed and ended.
 
     An area keeps its row while its layer and code stay; one that vanished gets an end. Cells that only a
-    topic named stay until a file draws them.
+    topic named stay until a file draws them. What a person changed here stays too, and its codes come third, unless
+    the file is itself a person's: then ``by`` names them.
     """
+    _copy_drawn(connection, drawn, parents)
+    ended = connection.execute(
+        """UPDATE areas a SET valid_to = greatest(now(), valid_from + interval '1 microsecond')
+           WHERE valid_to IS NULL AND (origin = 'import' OR origin = 'person' AND %(by)s::text IS NOT NULL)
+             AND NOT EXISTS (SELECT FROM drawn d WHERE d.layer = a.layer AND d.code = a.code)""",
+        {"by": by},
+    ).rowcount
+    kept: list[str] = []
+    if by is None:
+        kept = _agree_or_keep(connection)
+    changed = connection.execute(
+        """INSERT INTO areas AS known (layer, code, name, name_en, geometry, origin, edited_at, edited_by)
+           SELECT d.layer, d.code, d.name, d.name_en, d.geometry,
+               CASE WHEN %(by)s::text IS NULL THEN 'import' ELSE 'person' END,
+               CASE WHEN %(by)s::text IS NOT NULL THEN now() END, %(by)s::text
+           FROM drawn d LEFT JOIN areas a ON a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL
+           WHERE a.id IS NULL OR a.origin = 'topic'
+              OR (a.name, a.name_en, a.geometry) IS DISTINCT FROM (d.name, d.name_en, d.geometry)
+           ORDER BY d.place
+           ON CONFLICT (layer, code) WHERE valid_to IS NULL DO UPDATE SET name = excluded.name,
+               name_en = excluded.name_en, geometry = excluded.geometry, edited_at = excluded.edited_at,
+               edited_by = excluded.edited_by,
+               origin = CASE WHEN known.origin = 'topic' THEN excluded.origin ELSE known.origin END""",
+        {"by": by},
+    ).rowcount
+    changed += connection.execute(
+        """UPDATE areas a SET parent_id = p.id FROM drawn d
+           LEFT JOIN areas p ON p.layer = d.parent_layer AND p.code = d.parent_code AND p.valid_to IS NULL
+           WHERE a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL
+             AND a.parent_id IS DISTINCT FROM p.id"""
+    ).rowcount
+    return changed, ended, kept
+
+
+def _copy_drawn(
+    connection: Connection[TupleRow], drawn: Sequence[DrawnArea], parents: Sequence[Key | None]
+) -> None:
+    """The file's areas into the temporary table ``drawn``."""
     connection.execute(
         "CREATE TEMP TABLE drawn (place integer, layer text, code text, name text, name_en text, parent_layer text,"
         " parent_code text, geometry jsonb) ON COMMIT DROP"
@@ -106,28 +149,31 @@ def write_areas(
             copy.write_row((place, area.layer, area.code, area.name, area.name_en, *above, geometry))
     # Without index and figures, thousands of areas are joined by nested loops over the whole table.
     connection.execute("CREATE UNIQUE INDEX ON drawn (layer, code); ANALYZE drawn")
-    ended = connection.execute(
-        """UPDATE areas a SET valid_to = greatest(now(), valid_from + interval '1 microsecond')
-           WHERE valid_to IS NULL AND origin = 'import'
-             AND NOT EXISTS (SELECT FROM drawn d WHERE d.layer = a.layer AND d.code = a.code)"""
-    ).rowcount
-    changed = connection.execute(
-        """INSERT INTO areas AS known (layer, code, name, name_en, geometry)
-           SELECT d.layer, d.code, d.name, d.name_en, d.geometry FROM drawn d
-           LEFT JOIN areas a ON a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL
-           WHERE a.id IS NULL OR a.origin = 'topic'
-              OR (a.name, a.name_en, a.geometry) IS DISTINCT FROM (d.name, d.name_en, d.geometry)
-           ORDER BY d.place
-           ON CONFLICT (layer, code) WHERE valid_to IS NULL DO UPDATE SET name = excluded.name,
-               name_en = excluded.name_en, geometry = excluded.geometry, origin = 'import'"""
-    ).rowcount
-    changed += connection.execute(
-        """UPDATE areas a SET parent_id = p.id FROM drawn d
+
+
+def _agree_or_keep(connection: Connection[TupleRow]) -> list[str]:
+    """Areas that a person changed: the file's own again where it says the same, else out of ``drawn``; their codes."""
+    connection.execute(
+        """UPDATE areas a SET edited_at = NULL, edited_by = NULL, origin = 'import' FROM drawn d
            LEFT JOIN areas p ON p.layer = d.parent_layer AND p.code = d.parent_code AND p.valid_to IS NULL
-           WHERE a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL
-             AND a.parent_id IS DISTINCT FROM p.id"""
-    ).rowcount
-    return changed, ended
+           WHERE a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL AND a.edited_at IS NOT NULL
+             AND (a.name, a.name_en, a.geometry, a.parent_id)
+                 IS NOT DISTINCT FROM (d.name, d.name_en, d.geometry, p.id)"""
+    )
+    rows = connection.execute(
+        """DELETE FROM drawn d USING areas a
+           WHERE a.layer = d.layer AND a.code = d.code AND a.valid_to IS NULL AND a.edited_at IS NOT NULL
+           RETURNING d.layer || ' ' || d.code"""
+    )
+    return sorted(row[0] for row in rows)
+
+
+def edited_cells(connection: Connection[TupleRow]) -> bool:
+    """Whether a person has drawn some cell otherwise than the files."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM areas WHERE layer = 'cell' AND valid_to IS NULL AND edited_at IS NOT NULL)"
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def write_neighbours(connection: Connection[TupleRow], pairs: Sequence[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -58,11 +59,78 @@ def write_info(connection: Connection[TupleRow], info: DistrictInfo, digest: str
 # ── devices ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write_devices(connection: Connection[TupleRow], listed: Sequence[ListedDevice]) -> tuple[int, int]:
-    """Make the registered devices those listed; return how many changed and were retired.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenList:
+    """How many entries changed and ended; ``kept`` are those that a person changed otherwise than the file."""
 
-    What people did (service state, claims of devices in no file) stays. Kinds and cells are there.
+    changed: int
+    ended: int
+    kept: list[str] = field(default_factory=list)
+
+
+_COLUMNS = (
+    "kind", "cell_id", "name", "model", "owner_unit", "maintainer_unit", "gateway", "address", "longitude",
+    "latitude", "expected_interval_s", "tags",
+)  # fmt: skip
+_STANDS = ", ".join(f"d.{name}" for name in _COLUMNS) + ", d.registration"
+_WANTED = ", ".join(f"w.{name}" for name in _COLUMNS) + ", 'registered'"
+
+
+def write_devices(
+    connection: Connection[TupleRow], listed: Sequence[ListedDevice], *, by: str | None = None
+) -> WrittenList:
+    """Make the registered devices those listed. Kinds and cells are there.
+
+    What people did (service state, claims of devices in no file) stays. So does an entry that a person changed here,
+    unless the list is itself a person's: then ``by`` names them, and their word stands over the district's files.
     """
+    _copy_listed(connection, listed)
+    retired = connection.execute(
+        b"""UPDATE devices d SET registration = 'retired'
+           WHERE (origin = 'import' OR origin = 'person' AND %(by)s::text IS NOT NULL) AND registration = 'registered'
+             AND NOT EXISTS (SELECT FROM wanted_devices w WHERE w.code = d.code)""",  # no values
+        {"by": by},
+    ).rowcount
+    kept: list[str] = []
+    if by is None:
+        agreed = (
+            f"d.code = w.code AND d.edited_at IS NOT NULL AND ({_STANDS}) IS NOT DISTINCT FROM ({_WANTED})"
+        )
+        connection.execute(
+            f"""UPDATE devices d SET edited_at = NULL, edited_by = NULL, origin = 'import'
+                FROM wanted_devices w WHERE {agreed}""".encode()  # noqa: S608  # columns named above
+        )
+        rows = connection.execute(
+            b"SELECT d.code FROM devices d JOIN wanted_devices w ON w.code = d.code AND d.edited_at IS NOT NULL"
+            b" ORDER BY d.code"
+        )
+        kept = [row[0] for row in rows]
+    assigned = ", ".join(f"{name} = w.{name}" for name in _COLUMNS)
+    changed = connection.execute(
+        f"""UPDATE devices d SET {assigned}, registration = 'registered',
+               origin = CASE WHEN %(by)s::text IS NULL THEN 'import' ELSE d.origin END,
+               edited_at = CASE WHEN %(by)s::text IS NULL THEN d.edited_at ELSE now() END,
+               edited_by = coalesce(%(by)s, d.edited_by)
+           FROM wanted_devices w
+           WHERE w.code = d.code AND (d.edited_at IS NULL OR %(by)s::text IS NOT NULL)
+             AND (({_STANDS}) IS DISTINCT FROM ({_WANTED})
+                  OR %(by)s::text IS NULL AND d.origin <> 'import')""".encode(),  # noqa: S608  # columns named above
+        {"by": by},
+    ).rowcount
+    names, values = ", ".join(_COLUMNS), ", ".join(f"w.{name}" for name in _COLUMNS)
+    changed += connection.execute(
+        f"""INSERT INTO devices (code, {names}, origin, edited_at, edited_by)
+           SELECT w.code, {values}, CASE WHEN %(by)s::text IS NULL THEN 'import' ELSE 'person' END,
+               CASE WHEN %(by)s::text IS NOT NULL THEN now() END, %(by)s::text
+           FROM wanted_devices w WHERE NOT EXISTS (SELECT FROM devices d WHERE d.code = w.code)
+           ORDER BY w.place""".encode(),  # noqa: S608  # columns named above
+        {"by": by},
+    ).rowcount
+    return WrittenList(changed=changed, ended=retired, kept=kept)
+
+
+def _copy_listed(connection: Connection[TupleRow], listed: Sequence[ListedDevice]) -> None:
+    """The list into the temporary table ``wanted_devices``, cells by their ids."""
     connection.execute(
         "CREATE TEMP TABLE listed_devices (place integer, code text, kind text, name text, cell text,"
         " longitude float8, latitude float8, model text, owner_unit text, maintainer_unit text, gateway text,"
@@ -83,33 +151,6 @@ def write_devices(connection: Connection[TupleRow], listed: Sequence[ListedDevic
     )
     # Without index and figures, 100,000 devices are joined by nested loops over the whole table.
     connection.execute("CREATE UNIQUE INDEX ON wanted_devices (code); ANALYZE wanted_devices")
-    retired = connection.execute(
-        """UPDATE devices d SET registration = 'retired'
-           WHERE origin = 'import' AND registration = 'registered'
-             AND NOT EXISTS (SELECT FROM wanted_devices w WHERE w.code = d.code)"""
-    ).rowcount
-    changed = connection.execute(
-        """UPDATE devices d SET kind = w.kind, cell_id = w.cell_id, name = w.name, model = w.model,
-               owner_unit = w.owner_unit, maintainer_unit = w.maintainer_unit, gateway = w.gateway,
-               address = w.address, longitude = w.longitude, latitude = w.latitude,
-               expected_interval_s = w.expected_interval_s, tags = w.tags, registration = 'registered',
-               origin = 'import'
-           FROM wanted_devices w WHERE w.code = d.code AND
-               (d.kind, d.cell_id, d.name, d.model, d.owner_unit, d.maintainer_unit, d.gateway, d.address,
-                d.longitude, d.latitude, d.expected_interval_s, d.tags, d.registration, d.origin)
-               IS DISTINCT FROM
-               (w.kind, w.cell_id, w.name, w.model, w.owner_unit, w.maintainer_unit, w.gateway, w.address,
-                w.longitude, w.latitude, w.expected_interval_s, w.tags, 'registered', 'import')"""
-    ).rowcount
-    changed += connection.execute(
-        """INSERT INTO devices (code, kind, cell_id, name, model, owner_unit, maintainer_unit, gateway,
-               address, longitude, latitude, expected_interval_s, tags)
-           SELECT w.code, w.kind, w.cell_id, w.name, w.model, w.owner_unit, w.maintainer_unit, w.gateway,
-               w.address, w.longitude, w.latitude, w.expected_interval_s, w.tags
-           FROM wanted_devices w WHERE NOT EXISTS (SELECT FROM devices d WHERE d.code = w.code)
-           ORDER BY w.place"""
-    ).rowcount
-    return changed, retired
 
 
 # ── read back for an export ──────────────────────────────────────────────────────────────────────────
@@ -124,7 +165,7 @@ def listed_devices(connection: Connection[TupleRow]) -> list[ListedDevice]:
                    d.owner_unit, d.maintainer_unit, d.gateway, d.expected_interval_s, d.address,
                    array_to_string(d.tags, ';') AS tags
                FROM devices d
-               LEFT JOIN areas a ON a.id = d.cell_id AND a.valid_to IS NULL AND a.origin = 'import'
+               LEFT JOIN areas a ON a.id = d.cell_id AND a.valid_to IS NULL AND a.origin <> 'topic'
                WHERE d.registration = 'registered' ORDER BY d.id"""
         )
         .fetchall()

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
@@ -55,34 +56,55 @@ def new_webhook_secret(connection: Connection[TupleRow], code: str, actor: str) 
 # ── written by an import ─────────────────────────────────────────────────────────────────────────────
 
 
-def write_units(connection: Connection[TupleRow], units: Sequence[Unit]) -> tuple[int, int]:
+def write_units(
+    connection: Connection[TupleRow], units: Sequence[Unit], *, by: str | None = None
+) -> tuple[int, int, list[str]]:
     """Make the active units those listed; return how many changed and were deactivated.
 
-    A unit that is called over the network gets a secret to sign with, made here and kept.
+    A unit that is called over the network gets a secret to sign with, made here and kept. What a person changed
+    here stays, and its codes come third, unless the list is itself a person's: then ``by`` names them.
     """
     cursor = connection.cursor()
     columns = ", ".join(_LISTED)
     kept = ", ".join(f"{column} = excluded.{column}" for column in _LISTED)
     stands, wanted = (", ".join(f"{of}.{column}" for column in _LISTED) for of in ("known", "excluded"))
     values = ", ".join(f"%({column})s" for column in _LISTED)
+    held = _kept(connection, units) if by is None else []
     cursor.executemany(
-        f"""INSERT INTO units AS known (code, {columns}, webhook_secret) VALUES (%(code)s, {values}, %(secret)s)
-           ON CONFLICT (code) DO UPDATE SET {kept}, active = true,
+        f"""INSERT INTO units AS known (code, {columns}, webhook_secret, edited_at, edited_by)
+           VALUES (%(code)s, {values}, %(secret)s, CASE WHEN %(by)s::text IS NOT NULL THEN now() END, %(by)s::text)
+           ON CONFLICT (code) DO UPDATE SET {kept}, active = true, edited_at = excluded.edited_at,
+               edited_by = excluded.edited_by,
                webhook_secret = CASE WHEN known.webhook_secret = '' THEN excluded.webhook_secret
                                      ELSE known.webhook_secret END
            WHERE NOT known.active OR ({stands}) IS DISTINCT FROM ({wanted})""".encode(),  # noqa: S608  # columns named above, no values
         [
             {
                 "code": unit.code,
+                "by": by,
                 "secret": secrets.token_urlsafe(32) if unit.webhook_url else "",
                 **{column: getattr(unit, column) for column in _LISTED},
             }
             for unit in units
+            if unit.code not in held
         ],
     )
     changed = max(cursor.rowcount, 0)
     ended = connection.execute(
-        "UPDATE units SET active = false WHERE active AND NOT code = ANY(%s)",
-        ([unit.code for unit in units],),
+        "UPDATE units SET active = false WHERE active AND NOT code = ANY(%s)"
+        " AND (edited_at IS NULL OR %s::text IS NOT NULL)",
+        ([unit.code for unit in units], by),
     ).rowcount
-    return changed, ended
+    return changed, ended, held
+
+
+def _kept(connection: Connection[TupleRow], units: Sequence[Unit]) -> list[str]:
+    """Codes that a person changed otherwise than the file says; where both agree the file has them back."""
+    known = connection.cursor(row_factory=class_row(Unit)).execute(
+        f"SELECT id, code, {', '.join(_LISTED)} FROM units WHERE edited_at IS NOT NULL".encode()  # noqa: S608  # columns named above
+    )
+    by_code = {unit.code: replace(unit, id=0) for unit in known}
+    closed = {row[0] for row in connection.execute("SELECT code FROM units WHERE NOT active")}
+    agreed = [unit.code for unit in units if by_code.get(unit.code) == unit and unit.code not in closed]
+    connection.execute("UPDATE units SET edited_at = NULL, edited_by = NULL WHERE code = ANY(%s)", (agreed,))
+    return sorted(unit.code for unit in units if unit.code in by_code and unit.code not in agreed)

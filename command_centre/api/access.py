@@ -163,6 +163,8 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/areas"): "dispatcher",
     ("GET", "/api/areas/{layer}/{code}/history"): "dispatcher",
     ("POST", "/api/areas/changes"): "administrator",
+    ("POST", "/api/register/import"): "administrator",
+    ("GET", "/api/register/export"): "administrator",  # telephones, addresses and webhooks of every unit
     ("GET", "/api/register/units"): "dispatcher",  # telephones and addresses of people
     ("GET", "/api/units"): "viewer",
     ("POST", "/api/units"): "administrator",

@@ -39,6 +39,7 @@ LARGER: Mapping[tuple[str, str], int] = {
     ("POST", "/api/reports/{tracking}/more"): PHOTOS,
     ("POST", "/api/photos"): PHOTOS,
     ("POST", "/api/categories/import"): SHEET,
+    ("POST", "/api/register/import"): PHOTOS,
     ("POST", "/open311/v2/requests.{form}"): PHOTOS,
 }
 _LARGER = [(method, compile_path(path)[0], most) for (method, path), most in LARGER.items()]

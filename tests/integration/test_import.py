@@ -12,8 +12,8 @@ import pytest
 
 from city import district
 from city.devices import UnclaimedDevice
-from city.district import ImportReport
 from city.district_source import DistrictFilesError
+from city.district_taking import ImportReport
 from city.errors import CityError
 from city.storage import areas, categories, devices, responsibility_files, rules, stations, units
 from city.storage import district as stored

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from city import district
-from city.district import ImportReport
 from city.district_source import DistrictFilesError
+from city.district_taking import ImportReport
 from city.storage import migrate, rules
 from city.storage.database import connect
 from command_centre import rule_changes

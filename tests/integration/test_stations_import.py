@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from city import district
-from city.district import ImportReport
+from city.district_taking import ImportReport
 from city.stations import Levels
 from city.storage import migrate, stations
 from city.storage.database import connect

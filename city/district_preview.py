@@ -1,0 +1,215 @@
+"""A person's own district files: tried, shown row by row, and taken in only if what was shown still holds.
+
+The same readers, checks and writers as ``city import``. What was not sent stays as it is: the district's own texts
+stand in for it while the files are checked against each other.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from city import district, district_files, district_writing
+from city.district import ParseRules
+from city.district_fates import RowFate, fates
+from city.district_source import DistrictFilesError, Fault, Faults, decoded
+from city.district_taking import RULES, CheckRules, ImportReport, write
+from city.errors import CityError
+from city.storage import district as stored
+from city.storage import register_log
+from city.storage.database import nudge
+
+Db = Connection[TupleRow]
+LARGEST_ZIP = 50 * 1024 * 1024  # bytes, and as many of each file in it when unpacked
+_MOST_FILES = 200
+
+
+class PreviewError(CityError):
+    """The files cannot be taken in; ``zh`` says so in Chinese. ``stale``: what was shown holds no longer."""
+
+    def __init__(self, zh: str, en: str, *, stale: bool = False) -> None:
+        super().__init__(en)
+        self.zh = zh
+        self.stale = stale
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """What files would do, or did. ``token`` names exactly this; ``report`` is None while a row is refused."""
+
+    rows: list[RowFate]
+    warnings: list[str]
+    report: ImportReport | None
+    token: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing can be written."""
+        return any(one.fate == "refused" for one in self.rows)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By file: how many rows have which fate."""
+        found: dict[str, Counter[str]] = {}
+        for one in self.rows:
+            found.setdefault(one.file, Counter())[one.fate] += 1
+        return {name: dict(counter) for name, counter in found.items()}
+
+
+def unpacked(uploads: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Files by their names inside a district's folder; a zip is opened, whatever folder it holds them in.
+
+    Raises PreviewError for a name that no district has, and for a zip that is broken or too large.
+    """
+    found: dict[str, bytes] = {}
+    for name, content in uploads:
+        if name.lower().endswith(".zip"):
+            found |= dict(_named(one, data) for one, data in _zipped(name, content))
+        else:
+            found |= dict([_named(name, content)])
+    if not found:
+        raise PreviewError("没有收到文件", "no file was sent")
+    return found
+
+
+def _zipped(name: str, content: bytes) -> list[tuple[str, bytes]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = [
+                one for one in archive.infolist() if not one.is_dir() and "__MACOSX" not in one.filename
+            ]
+            if len(entries) > _MOST_FILES or any(one.file_size > LARGEST_ZIP for one in entries):
+                raise PreviewError("压缩包过大", f"{name} unpacks to more than is taken")
+            return [(one.filename, archive.read(one)) for one in entries]
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+        raise PreviewError(
+            f"“{name}”不是可读的 zip 文件", f"{name} is no zip file that can be read"
+        ) from error
+
+
+def _named(path: str, content: bytes) -> tuple[str, bytes]:
+    parts = path.replace("\\", "/").split("/")
+    if len(parts) > 1 and parts[-2] == "rules" and parts[-1].endswith(".toml"):
+        return f"rules/{parts[-1]}", content
+    if parts[-1] in district.NAMES:
+        return parts[-1], content
+    known = ", ".join((*district.NAMES, "rules/*.toml"))
+    raise PreviewError(
+        f"不认识文件“{path}”，可导入：{known}", f"{path} is no file of a district; known are {known}"
+    )
+
+
+def take_in(
+    connection: Db,
+    sent: Mapping[str, bytes],
+    *,
+    parse_rules: ParseRules,
+    write_rules: district_writing.WriteRules,
+    check_rules: CheckRules | None,
+    by: str,
+    reason: str,
+    dry_run: bool,
+    expected: str | None = None,
+) -> Preview:
+    """Write the files that were sent, all rows or none; a dry run does the same work and takes it back.
+
+    So what a preview says of warnings and counts is what the import itself said. ``expected`` is the token of the
+    preview a person looked at. Raises PreviewError.
+    """
+    connection.execute("SET LOCAL statement_timeout = '5min'; SET LOCAL lock_timeout = '60s'")
+    stored.lock(connection)
+    base = _own_texts(connection, write_rules)
+    whole = {name: text.encode() for name, text in base.items()}
+    if any(name.startswith("rules/") for name in sent):
+        whole = {name: content for name, content in whole.items() if not name.startswith("rules/")}
+    faults = Faults()
+    built_in = district.built_in_files()
+    files, defaults, warnings = district.read(whole | dict(sent), built_in, parse_rules, faults)
+    texts = {name: decoded(name, content, Faults()) or "" for name, content in sent.items()}
+    standing = _parsed(base)
+    rows = fates(texts, files, base, standing, faults.entries)
+    if len(faults):
+        return _preview(sent, rows, warnings, None)
+    try:
+        with connection.transaction(force_rollback=dry_run):
+            report = write(connection, files, defaults, check_rules, only=_only(sent), by=by, reason=reason)
+            done = _preview(sent, rows, warnings + report.warnings, report)
+            if expected is not None and expected != done.token and not dry_run:
+                raise PreviewError(
+                    "情况已变化，与预览不一致，请重新预览",
+                    "what the files would change is no longer what the preview said; look at it again",
+                    stale=True,
+                )
+            _finish(connection, files.info, done, by=by, reason=reason)
+    except DistrictFilesError as error:
+        said = [Fault(where="rules/", what=line, remedy="") for line in str(error).splitlines()]
+        refused = [
+            RowFate(file="rules/", row=None, key="", name="", fate="refused", faults=(one,)) for one in said
+        ]
+        return _preview(sent, [*rows, *refused], warnings, None)
+    return done
+
+
+def _own_texts(connection: Db, write_rules: district_writing.WriteRules) -> dict[str, str]:
+    if stored.load_info(connection) is None:
+        return {}
+    return district.texts(connection, write_rules=write_rules)
+
+
+def _parsed(base: Mapping[str, str]) -> district_files.DistrictFiles:
+    return district_files.parse({name: text.encode() for name, text in base.items()}, Faults())
+
+
+def _only(sent: Mapping[str, bytes]) -> set[str]:
+    return {RULES if name.startswith("rules/") else name for name in sent}
+
+
+def _preview(
+    sent: Mapping[str, bytes], rows: list[RowFate], warnings: list[str], report: ImportReport | None
+) -> Preview:
+    said = [
+        [hashlib.sha256(sent[name]).hexdigest() for name in sorted(sent)],
+        [[one.file, one.key, one.fate, one.changes] for one in rows],
+        report.as_dict() if report else None,
+    ]
+    token = hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()[:24]
+    return Preview(rows=rows, warnings=warnings, report=report, token=token)
+
+
+def _finish(
+    connection: Db, info: district_files.DistrictInfo, done: Preview, *, by: str, reason: str
+) -> None:
+    """The district's own line, and what was changed by whom. The folder's digest stays: what was imported from it
+    at the last start is still what it says, and shall not come again by itself."""
+    stored.write_info(connection, info, stored.source_digest(connection) or "")
+    register_log.imported(
+        connection,
+        [
+            (_action(one), _thing(one), {name: [was, now] for name, was, now in one.changes})
+            for one in done.rows
+            if one.fate in ("new", "changed", "gone") and one.file in _LOGGED
+        ],
+        {"files": done.counts(), "token": done.token, "report": asdict(done.report) if done.report else {}},
+        by=by,
+        reason=reason,
+    )
+    nudge(connection)
+
+
+_LOGGED = {"devices.csv": "device", "units.csv": "unit", "areas.geojson": "area"}
+_DONE = {"new": "created", "changed": "changed", "gone": "retired"}
+
+
+def _action(one: RowFate) -> str:
+    return f"{_LOGGED[one.file]}.{_DONE[one.fate]}"
+
+
+def _thing(one: RowFate) -> str:
+    if one.file == "areas.geojson":
+        return "area:" + ":".join(one.key.split(" ", 1))
+    return f"unit:{one.key}" if one.file == "units.csv" else one.key
