@@ -76,7 +76,8 @@ class CalendarPreview(TypedDict):
 
 @router.get("/calendar", summary="The working calendar of a year", operation_id="get_calendar")
 async def get_calendar(request: Request, year: Year) -> Response:
-    """`days` was entered here; `exceptions` is all that differs from Monday to Friday. The ETag goes into If-Match."""
+    """`days` was entered here; `exceptions` is all that differs from Monday to Friday; `hours` are those of units that
+    have none of their own. The ETag goes into If-Match."""
     async with async_transaction(request) as connection:
         shown = await _shown(connection, year)
     return answer(shown, headers={"ETag": tag(int(str(shown["version"])))})
@@ -178,6 +179,7 @@ async def _shown(connection: AsyncConnection[Any], year: int) -> Mapping[str, ob
         "statutory": sorted(worktime.statutory_days(year)),
         "working_days": sum(whole.values()),
         "waiting": await calendar.waiting(connection),
+        "hours": [[f"{opens:%H:%M}", f"{closes:%H:%M}"] for opens, closes in worktime.WORK_HOURS],
     }
 
 

@@ -60,27 +60,53 @@ export function problemIn(status: number, content: unknown): Problem {
 export interface Extra {
   /** Refused when the thing has changed since it was read. */
   version?: number | undefined;
+  /** The same, by the ETag that `tagged` read. */
+  tag?: string | undefined;
   /** Sent twice, done once. */
   key?: string | undefined;
 }
 
 export async function call<T>(method: string, path: string, body?: unknown, extra: Extra = {}): Promise<T> {
+  const json = body === undefined ? undefined : JSON.stringify(body);
+  const answer = await send(method, path, json, "application/json", extra);
+  return answer.status === 204 ? (null as T) : ((await answer.json()) as T);
+}
+
+/** Sends a file's text, such as a CSV. */
+export async function sendText<T>(method: string, path: string, text: string, type: string, extra: Extra = {}): Promise<T> {
+  return (await (await send(method, path, text, type, extra)).json()) as T;
+}
+
+/** Reads a thing with the ETag that its change wants in If-Match. */
+export async function tagged<T>(path: string): Promise<{ value: T; tag: string }> {
+  const answer = await send("GET", path, undefined, "");
+  return { value: (await answer.json()) as T, tag: answer.headers.get("ETag") ?? "" };
+}
+
+async function send(
+  method: string,
+  path: string,
+  body: string | undefined,
+  type: string,
+  { version, tag, key }: Extra = {},
+): Promise<Response> {
+  const match = tag ?? (version === undefined ? undefined : `"${version}"`);
   let answer: Response;
   try {
     answer = await fetch(path, {
       method,
       headers: {
-        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-        ...(extra.version === undefined ? {} : { "If-Match": `"${extra.version}"` }),
-        ...(extra.key === undefined ? {} : { "Idempotency-Key": extra.key }),
+        ...(body === undefined ? {} : { "Content-Type": type }),
+        ...(match === undefined ? {} : { "If-Match": match }),
+        ...(key === undefined ? {} : { "Idempotency-Key": key }),
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body }),
     });
   } catch {
     throw new Problem(0, "", ""); // no answer at all
   }
   if (!answer.ok) throw await problemOf(answer);
-  return answer.status === 204 ? (null as T) : ((await answer.json()) as T);
+  return answer;
 }
 
 /** Sends a form with files; `progress` is called with 0 to 1. fetch does not tell how much has left. */

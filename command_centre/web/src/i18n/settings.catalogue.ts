@@ -1,4 +1,13 @@
 import type { Entry } from "./catalogue";
+import { settingsDutiesWords } from "./settings_duties.catalogue";
+import { settingsKeysWords } from "./settings_keys.catalogue";
+import { settingsPeopleWords } from "./settings_people.catalogue";
+import { settingsRulesWords } from "./settings_rules.catalogue";
 
-/** Settings: rules, responsibility list, calendar, users, health. */
-export const settingsWords = {} satisfies Record<string, Entry>;
+/** Settings: rules, responsibility list, calendar, users, quarantine, health. */
+export const settingsWords = {
+  ...settingsRulesWords,
+  ...settingsKeysWords,
+  ...settingsDutiesWords,
+  ...settingsPeopleWords,
+} satisfies Record<string, Entry>;
