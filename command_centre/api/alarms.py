@@ -11,11 +11,12 @@ from city.alarms import AlarmState
 from city.storage import alarm_shelves, alarms
 from command_centre import alarm_actions, why
 from command_centre.api import paging
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.problem import field_problem
 from command_centre.api.refusals import refusable
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
+from command_centre.api.shapes.alarms import Alarm, Alarms, WhyAlarm
 
 router = APIRouter(prefix="/api/alarms", tags=["alarms"])
 
@@ -35,7 +36,7 @@ class Unshelve(BaseModel):
     reason: str = Field("", max_length=500)
 
 
-@router.get("", summary="Alarms", operation_id="list_alarms")
+@router.get("", summary="Alarms", operation_id="list_alarms", responses=gives(Alarms))
 async def list_alarms(  # each is one parameter of the query
     request: Request,
     state: Annotated[
@@ -96,14 +97,16 @@ def _without_key(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "key"}
 
 
-@router.get("/{alarm_id}", summary="One alarm", operation_id="get_alarm")
+@router.get("/{alarm_id}", summary="One alarm", operation_id="get_alarm", responses=gives(Alarm))
 async def get_alarm(request: Request, alarm_id: int) -> Response:
     """As the list shows it."""
     async with async_transaction(request) as connection:
         return answer(await refusable(alarm_actions.shown(connection, alarm_id, datetime.now(UTC))))
 
 
-@router.get("/{alarm_id}/why", summary="Why this alarm", operation_id="explain_alarm")
+@router.get(
+    "/{alarm_id}/why", summary="Why this alarm", operation_id="explain_alarm", responses=gives(WhyAlarm)
+)
 async def explain(request: Request, alarm_id: int) -> Response:
     """From stored data only: rule, limits, scope, evidence, readings around it, what happened to it, in words."""
     now = datetime.now(UTC)

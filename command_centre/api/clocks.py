@@ -15,16 +15,20 @@ from city.storage import clocks, urging
 from city.urging import UrgingError, UrgingStep, check
 from command_centre import clock_words
 from command_centre.api import paging
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import async_transaction, known_directory
 from command_centre.api.session import Known
+from command_centre.api.shapes.incidents import Clocks
 
 router = APIRouter(prefix="/api", tags=["clocks"])
 
 
 @router.get(
-    "/incidents/{incident_id}/clocks", summary="All clocks of an incident", operation_id="incident_clocks"
+    "/incidents/{incident_id}/clocks",
+    summary="All clocks of an incident",
+    operation_id="incident_clocks",
+    responses=gives(Clocks),
 )
 async def incident_clocks(request: Request, incident_id: int) -> Response:
     """In the order they were started, those that are over too; `next` says who hears of it next, and when."""

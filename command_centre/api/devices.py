@@ -12,10 +12,11 @@ from city.devices import DeviceState
 from city.storage import devices, series
 from command_centre import alarm_life
 from command_centre.api import paging
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
+from command_centre.api.shapes.things import Device, Devices
 
 router = APIRouter(prefix="/api/devices", tags=["devices"])
 
@@ -33,7 +34,9 @@ class Claim(BaseModel):
 Filter = Annotated[str | None, Query(max_length=100)]
 
 
-@router.get("", summary="Devices with their live state", operation_id="list_devices")
+@router.get(
+    "", summary="Devices with their live state", operation_id="list_devices", responses=gives(Devices)
+)
 def list_devices(  # each is one parameter of the query
     request: Request,
     kind: Filter = None,
@@ -67,7 +70,7 @@ def list_devices(  # each is one parameter of the query
     return answer({**found, "items": [shown(device, now) for device in found["items"]]})
 
 
-@router.get("/{code}", summary="One device", operation_id="get_device")
+@router.get("/{code}", summary="One device", operation_id="get_device", responses=gives(Device))
 def get_device(request: Request, code: str) -> Response:
     """Its entry in the register and its live state."""
     with transaction(request) as connection:

@@ -4,15 +4,21 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from city.storage import units
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.problem import not_found
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
+from command_centre.api.shapes.things import Units
 
 router = APIRouter(prefix="/api", tags=["directory"])
 
 
-@router.get("/units", summary="Units and how many incidents each has open", operation_id="list_units")
+@router.get(
+    "/units",
+    summary="Units and how many incidents each has open",
+    operation_id="list_units",
+    responses=gives(Units),
+)
 def list_units(request: Request) -> Response:
     """Every active unit, by code."""
     with transaction(request) as connection:

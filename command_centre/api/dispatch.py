@@ -14,14 +14,20 @@ from city.storage import directory as stored
 from city.units import Unit
 from command_centre import dispatch, finding
 from command_centre.api import links
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import async_transaction, known_directory
+from command_centre.api.shapes.incidents import Suggestion
 
 router = APIRouter(prefix="/api/incidents", tags=["dispatch"])
 
 
-@router.get("/{incident_id}/suggestion", summary="Who would get it now", operation_id="suggest_unit")
+@router.get(
+    "/{incident_id}/suggestion",
+    summary="Who would get it now",
+    operation_id="suggest_unit",
+    responses=gives(Suggestion),
+)
 async def suggest_unit(request: Request, incident_id: int) -> Response:
     """The list's decision as of now, whether or not it would go by itself, with the other units and why not they.
 

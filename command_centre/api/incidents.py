@@ -16,11 +16,12 @@ from city.storage import clocks, incidents
 from command_centre import actions, merging, workflow
 from command_centre.api import once, paging
 from command_centre.api.access import Caller
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.problem import field_problem, not_found
 from command_centre.api.refusals import refusable
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
+from command_centre.api.shapes.incidents import IncidentDetail, Incidents, Timeline
 
 router = APIRouter(prefix="/api/incidents", tags=["incidents"])
 
@@ -76,7 +77,7 @@ class Act(BaseModel):
     reports: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
 
 
-@router.get("", summary="Incidents", operation_id="list_incidents")
+@router.get("", summary="Incidents", operation_id="list_incidents", responses=gives(Incidents))
 async def list_incidents(  # each is one parameter of the query
     request: Request,
     known: Known,
@@ -142,7 +143,9 @@ async def create_incident(
     return response
 
 
-@router.get("/{incident_id}", summary="One incident", operation_id="get_incident")
+@router.get(
+    "/{incident_id}", summary="One incident", operation_id="get_incident", responses=gives(IncidentDetail)
+)
 async def get_incident(request: Request, incident_id: int, known: Known) -> Response:
     """With its unit's phones and the actions the caller may take now; the ETag is its version."""
     async with async_transaction(request) as connection:
@@ -150,7 +153,12 @@ async def get_incident(request: Request, incident_id: int, known: Known) -> Resp
     return answer(shown, headers={"ETag": _tag(shown)})
 
 
-@router.get("/{incident_id}/timeline", summary="Who did what when and why", operation_id="timeline")
+@router.get(
+    "/{incident_id}/timeline",
+    summary="Who did what when and why",
+    operation_id="timeline",
+    responses=gives(Timeline),
+)
 async def timeline(request: Request, incident_id: int, known: Known) -> Response:
     """Every event in order. A text that was erased is empty and marked so."""
     async with async_transaction(request) as connection:

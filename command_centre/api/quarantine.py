@@ -14,6 +14,7 @@ from command_centre.api import paging
 from command_centre.api.answers import answer, gives
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
+from command_centre.api.shapes.things import QuarantineCount, QuarantinedPage
 
 router = APIRouter(prefix="/api/quarantine", tags=["quarantine"])
 
@@ -32,13 +33,6 @@ class QuarantineGroup(TypedDict):
     untouched: int
     waiting: int
     replayed: int
-
-
-class QuarantineCount(TypedDict):
-    reason: str
-    counted: int
-    kept: int
-    last_hour: int
 
 
 class QuarantineGroups(TypedDict):
@@ -60,7 +54,9 @@ class Replay(BaseModel):
         return self
 
 
-@router.get("", summary="Quarantined messages", operation_id="list_quarantine")
+@router.get(
+    "", summary="Quarantined messages", operation_id="list_quarantine", responses=gives(QuarantinedPage)
+)
 def list_quarantine(
     request: Request,
     reason: Annotated[str | None, Query(max_length=64)] = None,

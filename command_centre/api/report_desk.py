@@ -15,7 +15,7 @@ from city.reports import CITIZEN, Contact, Report, read_tracking, spoken
 from city.storage import directory, report_lists, reports
 from command_centre import following, report_checks
 from command_centre.api import paging, turnstile
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.once import tag, version
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.refusals import refusable
@@ -23,6 +23,7 @@ from command_centre.api.report_form import ReportContact
 from command_centre.api.reports import of_tracking, staff
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
+from command_centre.api.shapes.reports import Reports
 
 router = APIRouter(prefix="/api/reports", tags=["reports"])
 of_incidents = APIRouter(prefix="/api/incidents", tags=["reports"])
@@ -45,7 +46,7 @@ class Erasure(BaseModel):
     reason: str = Field(min_length=1, max_length=500)
 
 
-@router.get("", summary="Reports", operation_id="list_reports")
+@router.get("", summary="Reports", operation_id="list_reports", responses=gives(Reports))
 async def list_reports(
     request: Request,
     state: Annotated[

@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from city.storage import requests
 from command_centre.api import paging
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.services import async_transaction
 from command_centre.api.session import Known
+from command_centre.api.shapes.incidents import Wishes
 
 router = APIRouter(prefix="/api/requests", tags=["incidents"])
 
@@ -17,7 +18,7 @@ State = Literal["open", "granted", "refused", "withdrawn", "all"]
 Ask = Literal["return", "transfer", "extend", "suspend", "dispute"]
 
 
-@router.get("", summary="Requests of units", operation_id="list_requests")
+@router.get("", summary="Requests of units", operation_id="list_requests", responses=gives(Wishes))
 async def list_requests(
     request: Request,
     known: Known,

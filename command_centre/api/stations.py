@@ -25,9 +25,10 @@ from city.stations import (
 from city.storage import forecasts, series
 from city.storage import stations as stored
 from city.storage.forecasts import Verification
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.services import services, transaction
+from command_centre.api.shapes.stations import Hydrograph, Stations
 from command_centre.flood import events as past
 from command_centre.flood import stations as desk
 from command_centre.flood.marks import Mark, marks
@@ -44,7 +45,9 @@ _LEVEL_KEYS = ("zero_m", "warning_m", "guaranteed_m", "highest_m", "bank_m", "de
 Pair = tuple[datetime, float]
 
 
-@router.get("", summary="Stations with their newest levels", operation_id="list_stations")
+@router.get(
+    "", summary="Stations with their newest levels", operation_id="list_stations", responses=gives(Stations)
+)
 def list_stations(
     request: Request,
     sort: Annotated[
@@ -110,7 +113,12 @@ def _skill(scores: Sequence[Verification]) -> dict[str, dict[str, object]]:
 # ── hydrograph ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.get("/{code}/hydrograph", summary="Levels of a station over time", operation_id="hydrograph")
+@router.get(
+    "/{code}/hydrograph",
+    summary="Levels of a station over time",
+    operation_id="hydrograph",
+    responses=gives(Hydrograph),
+)
 def hydrograph(  # each is one parameter of the query
     request: Request,
     code: str,

@@ -1,0 +1,75 @@
+"""Every answer that any integration test gets is held against what the API says its route answers."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import TypeAdapter
+from starlette.routing import compile_path
+
+from command_centre.api.app import routes
+
+
+@cache
+def _described() -> list[tuple[str, Any, dict[int, TypeAdapter[Any]]]]:
+    """Method, pattern and shapes by status, in the order in which the router looks."""
+    found = []
+    for context in iter_route_contexts(routes().routes):
+        route = context.route
+        if not isinstance(route, APIRoute):
+            continue
+        shapes = {
+            status: TypeAdapter(said["model"])
+            for status, said in route.responses.items()
+            if isinstance(status, int) and "model" in said
+        }
+        pattern = compile_path(str(context.path))[0]
+        found += [(method, pattern, shapes) for method in route.methods]
+    return found
+
+
+def departures(answer: httpx.Response) -> str:
+    """Where the answer is not what its route says; empty when it is, or when nothing is said."""
+    request = answer.request
+    for method, pattern, shapes in _described():
+        if request.method == method and pattern.match(request.url.path):
+            shape = shapes.get(answer.status_code)
+            if shape is None:
+                return ""
+            body = answer.json()
+            return _difference(body, shape.dump_python(shape.validate_python(body), mode="json"), "")
+    return ""
+
+
+def _difference(given: Any, described: Any, at: str) -> str:
+    """The first field that the shape does not know."""
+    if isinstance(given, dict) and isinstance(described, dict):
+        for name, value in given.items():
+            if name not in described:
+                return f"{at}.{name} is answered but not described"
+            if found := _difference(value, described[name], f"{at}.{name}"):
+                return found
+    if isinstance(given, list) and isinstance(described, list):
+        for one, other in zip(given, described, strict=True):
+            if found := _difference(one, other, f"{at}[]"):
+                return found
+    return ""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _answers_are_as_described() -> Iterator[None]:
+    send = httpx.Client.send
+
+    def checked(self: httpx.Client, request: httpx.Request, **how: Any) -> httpx.Response:
+        answer = send(self, request, **how)
+        if answer.headers.get("content-type", "").startswith("application/json"):
+            answer.read()
+            assert departures(answer) == "", f"{request.method} {request.url.path}"
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.Client, "send", checked)
+        yield
