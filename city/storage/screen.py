@@ -61,7 +61,7 @@ async def changes(connection: Connection, high: int, gaps: Sequence[int]) -> lis
 
 _INCIDENT = """
     SELECT i.id, i.number, i.state, i.class, i.category, i.reason, i.reason_en, i.opened_at, i.due_at,
-           i.acknowledged_at, i.last_alarm_at, i.exercise, i.closed_at,
+           i.acknowledged_at, i.last_alarm_at, i.exercise, i.closed_at, i.version,
            coalesce(g.name, i.category) AS category_name,
            coalesce(nullif(g.name_en, ''), i.category) AS category_name_en,
            c.code AS cell, coalesce(c.name, '') AS cell_name,

@@ -146,7 +146,7 @@ def logged_in(
 
 
 def opened(page: Page) -> Page:
-    page.locator("[data-row='8'] button").click()
+    page.locator("[data-row='8']").click()
     expect(page.locator(".page h2")).to_contain_text("烟感报警")
     return page
 
@@ -209,8 +209,9 @@ def test_the_incident_page_says_who_when_why(desk: MockCentre, open_page: OpenPa
 def test_keys_alone_acknowledge(desk: MockCentre, open_page: OpenPage) -> None:
     page = logged_in(desk, open_page)
     page.keyboard.press("?")
-    expect(page.locator("dl")).to_contain_text("下一件")
+    expect(page.get_by_role("dialog")).to_contain_text("下一行")
     page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     for _ in range(3):
         page.keyboard.press("j")
     page.keyboard.press("k")

@@ -185,7 +185,7 @@ def test_a_handler_sees_the_own_units_work_in_large_buttons(desk: MockCentre, op
     desk.user = {"name": "zhao", "display_name": "赵工", "role": "handler", "unit": "U2"}
     page = open_page(f"{desk.url}/desk", 390, 844)
     expect(page.locator("[data-row]")).to_have_count(1)
-    page.locator("[data-row='8'] button").click()
+    page.locator("[data-row='8']").click()
     expect(page.locator(".large button")).to_have_text(["签收", "到场", "处置完毕", "申请回退", "备注"])
     height: Any = page.locator(".large button").first.evaluate(
         "(button) => button.getBoundingClientRect().height"

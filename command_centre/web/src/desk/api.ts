@@ -1,6 +1,8 @@
 /** What the desk asks of the centre over HTTP. */
+import type { Shapes } from "../api/shapes";
 import { call, freshKey, seg } from "../http";
 import type { IncidentClass } from "../screen/topics";
+import type { DeskAlarm } from "./listing";
 
 export type Role =
   | "viewer"
@@ -291,6 +293,18 @@ export const api = {
   callsDue: (cursor: string | null) => call<Page<CallDue>>("GET", `/api/callbacks?limit=30${after(cursor)}`),
   calledBack: (tracking: string, body: Record<string, unknown>) =>
     call<unknown>("POST", `/api/reports/${seg(tracking)}/callback`, body),
+
+  /** One action on many rows; each has an outcome of its own. */
+  bulk: (noun: "alarms" | "incidents", body: Record<string, unknown>, key: string) =>
+    call<Shapes["BulkAnswer"]>("POST", `/api/${noun}/bulk`, body, { key }),
+  links: (id: string | number) =>
+    call<Page<{ id: number; number: string; relation: "merged" | "root" | "parent" | "child" }>>(
+      "GET",
+      `/api/incidents/${seg(id)}/links`,
+    ),
+  silenced: (cursor: string | null) =>
+    call<Page<DeskAlarm>>("GET", `/api/alarms?state=SHLVD,DSUPR,OOSRV&limit=500${after(cursor)}`),
+  alarm: (id: string | number) => call<DeskAlarm>("GET", `/api/alarms/${seg(id)}`),
 
   units: () => call<Page<Unit>>("GET", "/api/units"),
   acknowledgeAlarm: (id: string | number) => call<unknown>("POST", `/api/alarms/${seg(id)}/acknowledge`, {}),

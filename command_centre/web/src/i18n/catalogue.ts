@@ -5,6 +5,7 @@
  * loads. The types know them all, so a key that exists nowhere does not compile.
  */
 import type { boardWords } from "./board.catalogue";
+import type { deskWords } from "./desk.catalogue";
 import type { fieldWords } from "./field.catalogue";
 import type { floodWords } from "./flood.catalogue";
 import type { incidentWords } from "./incident.catalogue";
@@ -125,6 +126,7 @@ export const coreWords = {
 export type Key =
   | keyof typeof coreWords
   | keyof typeof boardWords
+  | keyof typeof deskWords
   | keyof typeof fieldWords
   | keyof typeof floodWords
   | keyof typeof incidentWords

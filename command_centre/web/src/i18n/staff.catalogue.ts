@@ -32,13 +32,6 @@ export const staffWords = {
   "sort.deadline": ["时限", "Deadline"],
   "sort.age": ["时长", "Age"],
   "desk.pick": ["从列表中选择一件事件", "Choose an incident from the list"],
-  "desk.help": ["键盘", "Keys"],
-  "help.jk": ["下一件 / 上一件", "next / previous incident"],
-  "help.enter": ["打开事件", "open the incident"],
-  "help.a": ["签收", "acknowledge"],
-  "help.d": ["派遣", "dispatch"],
-  "help.help": ["显示或关闭本帮助", "show or close this help"],
-  "help.escape": ["关闭表单或返回列表", "close the form or go back to the list"],
 
   "keys.title": ["键盘", "Keys"],
   "keys.close": ["关闭", "Close"],

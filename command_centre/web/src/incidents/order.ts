@@ -28,9 +28,22 @@ export function deadline(incident: { state: string; due_at: string | null }): st
   return incident.state === "suspended" ? null : incident.due_at;
 }
 
-function due(incident: Incident): number {
-  const at = deadline(incident);
-  return at === null ? Number.POSITIVE_INFINITY : Date.parse(at);
+interface Times {
+  due: number;
+  opened: number;
+}
+
+// A row is replaced when it changes, so its dates are parsed once and not for every comparison of a long list.
+const parsed = new WeakMap<Incident, Times>();
+
+function times(incident: Incident): Times {
+  let found = parsed.get(incident);
+  if (!found) {
+    const at = deadline(incident);
+    found = { due: at === null ? Number.POSITIVE_INFINITY : Date.parse(at), opened: Date.parse(incident.opened_at) };
+    parsed.set(incident, found);
+  }
+  return found;
 }
 
 function rank(incident: Incident): number {
@@ -39,12 +52,12 @@ function rank(incident: Incident): number {
 
 type Order = (a: Incident, b: Incident) => number;
 const difference = (a: number, b: number): number => (a === b ? 0 : a < b ? -1 : 1);
-const byDeadline: Order = (a, b) => difference(due(a), due(b));
-const byAge: Order = (a, b) => difference(Date.parse(a.opened_at), Date.parse(b.opened_at));
+const byDeadline: Order = (a, b) => difference(times(a).due, times(b).due);
+const byAge: Order = (a, b) => difference(times(a).opened, times(b).opened);
 const byAcknowledged: Order = (a, b) =>
   Number(a.acknowledged_at !== null) - Number(b.acknowledged_at !== null);
 const byClass: Order = (a, b) => rank(a) - rank(b);
-const byNumber: Order = (a, b) => a.number.localeCompare(b.number);
+const byNumber: Order = (a, b) => (a.number === b.number ? 0 : a.number < b.number ? -1 : 1);
 
 const ORDERS: Record<Sort, readonly Order[]> = {
   class: [byClass, byAcknowledged, byDeadline, byAge, byNumber],

@@ -38,6 +38,8 @@ export interface Incident {
   unit_name_en: string | null;
   /** Codes of the units that handle beside it. */
   co_units?: string[];
+  /** For If-Match: what a person decides rests on what was on the screen. */
+  version?: number;
   reason: string;
   reason_en?: string;
   opened_at: string;

@@ -2,7 +2,18 @@
 import type { Role } from "../desk/api";
 
 export type Needs = "worker" | "hotline" | "dispatcher" | "supervisor" | "administrator";
-export type Tab = "mine" | "open" | "unassigned" | "requests" | "intake" | "devices" | "quarantine" | "board" | "handover" | "performance";
+export type Tab =
+  | "mine"
+  | "open"
+  | "unassigned"
+  | "alarms"
+  | "requests"
+  | "intake"
+  | "devices"
+  | "quarantine"
+  | "board"
+  | "handover"
+  | "performance";
 
 const MEETS: Record<Needs, readonly Role[]> = {
   worker: ["handler", "grid_worker", "hotline", "dispatcher", "supervisor", "administrator"],
@@ -16,14 +27,26 @@ export function meets(role: Role, needs: Needs): boolean {
   return MEETS[needs].includes(role);
 }
 
+const CENTRE: readonly Tab[] = [
+  "open",
+  "unassigned",
+  "alarms",
+  "board",
+  "requests",
+  "intake",
+  "handover",
+  "performance",
+  "devices",
+  "quarantine",
+];
 const TABS: Record<Role, readonly Tab[]> = {
-  viewer: ["open", "unassigned", "devices"],
+  viewer: ["open", "unassigned", "alarms", "devices"],
   handler: ["mine", "requests", "open"],
   grid_worker: ["intake", "open", "unassigned"],
   hotline: ["intake", "open", "unassigned"],
-  dispatcher: ["open", "unassigned", "board", "requests", "intake", "handover", "performance", "devices", "quarantine"],
-  supervisor: ["open", "unassigned", "board", "requests", "intake", "handover", "performance", "devices", "quarantine"],
-  administrator: ["open", "unassigned", "board", "requests", "intake", "handover", "performance", "devices", "quarantine"],
+  dispatcher: CENTRE,
+  supervisor: CENTRE,
+  administrator: CENTRE,
 };
 
 /** In the order they are shown; the first one is where the day begins. */

@@ -6,18 +6,23 @@ import { meets, type Needs } from "./roles";
 class Session {
   user = $state.raw<User | null>(null);
   known = $state(false);
+  /** The log-in has ended while somebody was at work: their page stays as it is, and asks for the log-in first. */
+  ended = $state(false);
 
   async find(): Promise<void> {
     try {
       this.user = (await api.session()).user;
-    } catch {
-      this.user = null;
+      this.ended = false;
+    } catch (error) {
+      if (this.user === null || !(error instanceof Problem)) this.user = null;
+      else if (error.status === 401) this.ended = true;
     }
     this.known = true;
   }
 
   async logIn(name: string, password: string): Promise<void> {
     this.user = (await api.logIn(name, password)).user;
+    this.ended = false;
   }
 
   async changePassword(current: string, fresh: string): Promise<void> {
@@ -35,15 +40,15 @@ class Session {
 
   async logOut(): Promise<void> {
     await api.logOut();
-    this.user = null;
+    [this.user, this.ended] = [null, false];
   }
 
   /** What to show for a failure; an ended session also brings the log-in form back. */
   explain(error: unknown): string {
     if (!(error instanceof Problem)) return String(error);
     if (error.status === 0) return t("error.network");
-    if (error.status === 401 && this.user) {
-      this.user = null;
+    if (error.status === 401 && this.user && !this.ended) {
+      this.ended = true;
       return t("login.expired");
     }
     const words = named(error.zh, error.en) || t("error.status", { status: error.status });

@@ -94,8 +94,8 @@ export class KeyBook {
 
   press(event: KeyboardEvent): void {
     if (event.defaultPrevented || event.isComposing) return;
-    // What lies under a dialog is out of reach for the keyboard as it is for the mouse.
-    if (document.querySelector("dialog:modal")) return;
+    // What lies under a dialog, or waits for a log-in, is out of reach for the keyboard as it is for the mouse.
+    if (document.querySelector("dialog:modal, main[inert]")) return;
     const name = nameOf(event);
     if (isItsOwn(event.target, name)) return;
     const binding = this.find(name, isTyping(event.target));
