@@ -81,7 +81,9 @@ class Told:
         return row.get("name") or code, row.get("name_en") or code
 
     def local(self, said: object) -> str:
-        """An instant in the district's own time, to the second."""
+        """An instant in the district's own time, to the second; nothing for none."""
+        if said is None:
+            return ""
         try:
             at = said if isinstance(said, datetime) else datetime.fromisoformat(str(said))
         except ValueError:

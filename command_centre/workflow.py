@@ -305,13 +305,14 @@ def allowed(
     acknowledged: bool = False,
     mine: bool = True,
     beside: bool = False,
+    part: bool = False,
     waiting: Collection[Waiting] = (),
     steps: int = 5,
 ) -> tuple[Action, ...]:
     """The actions this person may take now, in the order they are usually taken.
 
     ``mine`` and ``beside`` say for a handler whether their unit (``unit_id``) has it or handles beside who has;
-    ``waiting`` are its open requests.
+    ``part``: it belongs to a larger event. ``waiting`` are its open requests.
     """
     asked = {one.ask for one in waiting}
     return tuple(
@@ -328,6 +329,7 @@ def allowed(
             or any(_answers(entry.action, one, role, actor, unit_id) for one in waiting)
         )
         and not (entry.action == "split" and state != "merged")
+        and not (entry.action == "unlink" and not part)
         and not (entry.action == "feedback" and state == "handled" and steps == 6)
     )
 
@@ -427,6 +429,7 @@ def choices_of(incident: Incident, act: Act, facts: Facts) -> tuple[Action, ...]
         acknowledged=incident.acknowledged_at is not None,
         mine=act.unit_id is not None and act.unit_id == incident.unit_id,
         beside=act.unit_id is not None and act.unit_id in facts.co_units,
+        part=incident.parent_id is not None,
         waiting=[
             Waiting(ask=one.ask, asked_by=one.asked_by, unit_id=one.unit_id, to_unit_id=one.to_unit_id)
             for one in facts.waiting()

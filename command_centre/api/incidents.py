@@ -237,6 +237,7 @@ def _shown(row: dict[str, Any], known: Caller) -> dict[str, Any]:
         acknowledged=row["acknowledged_at"] is not None,
         mine=known.unit_id is not None and known.unit_id == unit_id,
         beside=known.unit_id is not None and known.unit_id in beside,
+        part=row["parent"] is not None,
         waiting=waiting,
         steps=row["steps"],
     )

@@ -76,7 +76,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def recorder() -> Iterator[Recorder]:
+def camera_host() -> Iterator[Recorder]:
     server = Recorder()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -87,9 +87,11 @@ def recorder() -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="module")
-def centre(recorder: Recorder, postgres_server: PostgresServer, postgres_template: str) -> Iterator[Centre]:
+def centre(
+    camera_host: Recorder, postgres_server: PostgresServer, postgres_template: str
+) -> Iterator[Centre]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CITY_MEDIA_HOSTS", recorder.base.removeprefix("http://") + ",nobody.invalid")
+        patch.setenv("CITY_MEDIA_HOSTS", camera_host.base.removeprefix("http://") + ",nobody.invalid")
         with on_fresh_ground(postgres_server, postgres_template) as made:
             yield made
 
@@ -115,8 +117,8 @@ def refusal(answer: httpx.Response, status: int) -> str:
     return str(body["detail"])
 
 
-def test_a_picture_is_fetched_once_and_served_as_what_it_is(centre: Centre, recorder: Recorder) -> None:
-    path = alarm_showing(centre, f"{recorder.base}/event.jpg")
+def test_a_picture_is_fetched_once_and_served_as_what_it_is(centre: Centre, camera_host: Recorder) -> None:
+    path = alarm_showing(centre, f"{camera_host.base}/event.jpg")
     (item,) = centre.client.get(path).json()["items"]
     assert (item["n"], item["host"], item["file"], item["refused"]) == (0, "127.0.0.1", "event.jpg", None)
     for _ in range(3):
@@ -124,14 +126,14 @@ def test_a_picture_is_fetched_once_and_served_as_what_it_is(centre: Centre, reco
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "image/jpeg"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.content == recorder.plain["/event.jpg"]
-    assert recorder.asked["/event.jpg"] == 1
+        assert answer.content == camera_host.plain["/event.jpg"]
+    assert camera_host.asked["/event.jpg"] == 1
     assert centre.client.get(f"{path}/1").status_code == 404
     assert centre.stranger.get(f"{path}/0").status_code == 401
 
 
-def test_a_clip_comes_in_ranges(centre: Centre, recorder: Recorder) -> None:
-    path = alarm_showing(centre, f"{recorder.base}/clip.mp4")
+def test_a_clip_comes_in_ranges(centre: Centre, camera_host: Recorder) -> None:
+    path = alarm_showing(centre, f"{camera_host.base}/clip.mp4")
     answer = centre.client.get(f"{path}/0", headers={"Range": "bytes=100-299"})
     assert answer.status_code == 206
     assert answer.headers["content-type"] == "video/mp4"
@@ -139,31 +141,31 @@ def test_a_clip_comes_in_ranges(centre: Centre, recorder: Recorder) -> None:
     assert answer.content == CLIP[100:300]
 
 
-def test_a_redirect_leads_to_a_configured_host_or_nowhere(centre: Centre, recorder: Recorder) -> None:
+def test_a_redirect_leads_to_a_configured_host_or_nowhere(centre: Centre, camera_host: Recorder) -> None:
     names = ("moved.jpg", "away.jpg", "round.jpg")
-    path = alarm_showing(centre, *(f"{recorder.base}/{name}" for name in names))
-    assert centre.client.get(f"{path}/0").content == recorder.plain["/event.jpg"]
+    path = alarm_showing(centre, *(f"{camera_host.base}/{name}" for name in names))
+    assert centre.client.get(f"{path}/0").content == camera_host.plain["/event.jpg"]
     assert "CITY_MEDIA_HOSTS" in refusal(centre.client.get(f"{path}/1"), 403)
     assert "without end" in refusal(centre.client.get(f"{path}/2"), 502)
 
 
 def test_what_is_no_picture_is_not_passed_on(
-    centre: Centre, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    centre: Centre, camera_host: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = alarm_showing(centre, f"{recorder.base}/page.jpg", f"{recorder.base}/gone.jpg")
+    path = alarm_showing(centre, f"{camera_host.base}/page.jpg", f"{camera_host.base}/gone.jpg")
     assert "no JPEG" in refusal(centre.client.get(f"{path}/0"), 502)
     assert "404" in refusal(centre.client.get(f"{path}/1"), 502)
     monkeypatch.setattr(media, "LARGEST", 1000)
-    large = alarm_showing(centre, f"{recorder.base}/clip.mp4?large")
-    recorder.plain["/clip.mp4?large"] = CLIP
+    large = alarm_showing(centre, f"{camera_host.base}/clip.mp4?large")
+    camera_host.plain["/clip.mp4?large"] = CLIP
     assert "larger" in refusal(centre.client.get(f"{large}/0"), 502)
 
 
 def test_a_host_that_is_down_or_never_ends_is_said_to_be(
-    centre: Centre, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    centre: Centre, camera_host: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media, "LONGEST_S", 0.5)
-    path = alarm_showing(centre, f"{recorder.base}/endless.mp4", "http://nobody.invalid/x.jpg")
+    path = alarm_showing(centre, f"{camera_host.base}/endless.mp4", "http://nobody.invalid/x.jpg")
     assert "within" in refusal(centre.client.get(f"{path}/0"), 504)
     assert "looked up" in refusal(centre.client.get(f"{path}/1"), 502)
     kept = list((Path(centre.folder.name) / "media").glob(".*"))

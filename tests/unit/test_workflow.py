@@ -421,6 +421,8 @@ def test_buttons_hide_what_makes_no_sense() -> None:
     assert "rule" in allowed("dispatched", "supervisor", waiting=[waits("dispute")])
     assert "rule" not in allowed("dispatched", "supervisor", actor="user:5", waiting=[waits("dispute")])
     assert "handle" not in allowed("dispatched", "handler", mine=False)
+    assert "unlink" not in allowed("dispatched", "dispatcher")
+    assert "unlink" in allowed("dispatched", "dispatcher", part=True)
     assert allowed("voided", "administrator") == ("comment",)
 
 

@@ -1,4 +1,5 @@
 /** What is usually done next, and by which key each action is reached. */
+import type { Clock } from "../desk/api";
 import type { Case } from "./api";
 
 const NEXT: Record<string, readonly string[]> = {
@@ -34,6 +35,21 @@ export function offered(incident: Case, parts: number, dispatcher: boolean): str
   const rest = allowed.filter((one) => one !== next);
   const apart = dispatcher && parts > 1 && !UNMERGED.has(incident.state) && !allowed.includes("split");
   return [...(next ? [next] : []), ...rest, ...(apart ? ["split"] : [])];
+}
+
+const DONE = new Set(["handled", "verified", "fed_back"]);
+
+/**
+ * The deadline that everybody asks for: while a unit is at work that of handling, afterwards that of the step which
+ * is waited for. Null when nothing runs.
+ */
+export function pressing(incident: Case, clocks: readonly Clock[]): { at: string; stage: string | null } | null {
+  if (["archived", "voided", "merged", "suspended"].includes(incident.state)) return null;
+  if (!DONE.has(incident.state)) return incident.due_at === null ? null : { at: incident.due_at, stage: null };
+  const [next] = clocks
+    .filter((one) => one.ended_at === null && !one.paused)
+    .sort((a, b) => Date.parse(a.due_at) - Date.parse(b.due_at));
+  return next ? { at: next.due_at, stage: next.stage } : null;
 }
 
 /** Letters that the lists use for other things (j, k, h, u, x) stay theirs. */
