@@ -47,7 +47,8 @@ describe("when a level is reached", () => {
   it("is unknown without a forecast, with an old one, and of a gauge nobody believes", () => {
     const known = { time_to_level: { warning: reach(70, 40) } };
     expect(arrival(station("A", { ...known, forecast_at: null }), "warning", NOW).is).toBe("unknown");
-    expect(arrival(station("A", { ...known, forecast_at: at(-31) }), "warning", NOW).is).toBe("unknown");
+    const old = arrival(station("A", { ...known, forecast_at: at(-31) }), "warning", NOW);
+    expect(old).toEqual({ is: "old", issued: NOW - 31 * 60_000 });
     expect(arrival(station("A", { ...known, suspect: "step" }), "warning", NOW).is).toBe("unknown");
     expect(arrival(station("A", { ...known, state: "silent" }), "warning", NOW).is).toBe("unknown");
   });

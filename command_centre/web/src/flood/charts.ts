@@ -56,14 +56,13 @@ export function axis(values: uPlot.Axis.Values, size: number, space: number): uP
 export class HydrographCharts {
   private charts: uPlot[] = [];
   private shown: { curves: Curves; levels: ShownLevels; shifted: boolean } | null = null;
-  private moving = false;
   private at: number | null = null;
   private readonly resized: ResizeObserver;
 
   constructor(
     private readonly hosts: Hosts,
     private readonly words: ChartWords,
-    private readonly onmove: (at: number | null) => void,
+    private readonly onmove: (at: number) => void,
   ) {
     this.resized = new ResizeObserver(() => {
       this.build();
@@ -79,11 +78,11 @@ export class HydrographCharts {
   /** Draws the line that names the moment read out; null takes it away. */
   point(at: number | null): void {
     this.at = at;
-    this.moving = true;
-    for (const chart of this.charts) {
-      chart.setCursor(at === null ? { left: -10, top: -10 } : { left: chart.valToPos(at, "x"), top: 0 });
-    }
-    this.moving = false;
+    for (const chart of this.charts) this.place(chart);
+  }
+
+  private place(chart: uPlot): void {
+    chart.setCursor(this.at === null ? { left: -10, top: -10 } : { left: chart.valToPos(this.at, "x"), top: 0 });
   }
 
   destroy(): void {
@@ -103,7 +102,6 @@ export class HydrographCharts {
     if (curves.rain.length > 0) this.charts.push(this.rain(curves));
     this.charts.push(this.main(curves, levels));
     if (curves.upstream.length > 0) this.charts.push(this.upstream(curves, shifted));
-    this.point(this.at);
   }
 
   private options(host: HTMLElement, curves: Curves): Pick<uPlot.Options, "width" | "height"> & Partial<uPlot.Options> {
@@ -111,15 +109,18 @@ export class HydrographCharts {
       width: host.clientWidth,
       height: Math.max(host.clientHeight, 1),
       legend: { show: false },
-      padding: [rem() * 0.5, rem() * 8, 0, 0],
+      padding: [rem() * 0.5, gutter(this.shown?.levels ?? {}, this.words), 0, 0],
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), this.words.timeZone),
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       hooks: {
-        setCursor: [
+        ready: [
           (chart) => {
-            if (this.moving) return;
-            const left = chart.cursor.left ?? -1;
-            this.onmove(left < 0 ? null : closest(curves.moments, chart.posToVal(left, "x")));
+            this.place(chart);
+            // uPlot's own hook also fires for cursors that were set by code, and late; a person's pointer is meant.
+            chart.over.addEventListener("pointermove", (event) => {
+              const at = closest(curves.moments, chart.posToVal(event.offsetX, "x"));
+              if (at !== null) this.onmove(at);
+            });
           },
         ],
       },
@@ -221,6 +222,17 @@ function closest(moments: readonly number[], at: number): number | null {
   let best: number | null = null;
   for (const moment of moments) if (best === null || Math.abs(moment - at) < Math.abs(best - at)) best = moment;
   return best;
+}
+
+/** Room at the right for the levels' names, where no curve runs; a digit at a curve's end fits as well. */
+export function gutter(levels: ShownLevels, words: ChartWords): number {
+  const measuring = document.createElement("canvas").getContext("2d");
+  if (measuring === null) return 0;
+  measuring.font = font(rem() * TEXT_REM);
+  const widths = Object.entries(levels)
+    .filter(([, level]) => typeof level === "number")
+    .map(([name, level]) => measuring.measureText(`${words.levels[name as LevelName]} ${metres(level ?? 0)}↑`).width);
+  return Math.ceil(Math.max(rem() * 1.5, ...widths) + rem());
 }
 
 interface Line {

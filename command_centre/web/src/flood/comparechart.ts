@@ -2,7 +2,7 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { alignedHours, type Overlay } from "./compare";
-import { axis, DASHES, drawDigits, drawLevels, rem, token, type ChartWords } from "./charts";
+import { axis, DASHES, gutter, drawDigits, drawLevels, rem, token, type ChartWords } from "./charts";
 import { scaleOf } from "./curves";
 
 export function drawComparison(
@@ -22,7 +22,7 @@ export function drawComparison(
         height: Math.max(host.clientHeight, 1),
         legend: { show: false },
         cursor: { show: false },
-        padding: [rem() * 0.5, rem() * 8, 0, 0],
+        padding: [rem() * 0.5, gutter(levels, words), 0, 0],
         scales: {
           x: { time: false },
           y: { range: (_, low, high) => scaleOf(low ?? 0, high ?? 1, [limit]) },

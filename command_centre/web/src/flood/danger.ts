@@ -12,6 +12,7 @@ export type Arrival =
   | { is: "unset" }
   | { is: "over"; by: number }
   | { is: "unknown" }
+  | { is: "old"; issued: number }
   | { is: "not" }
   | { is: "at"; at: number; earliest: number | null }
   | { is: "chance"; earliest: number };
@@ -36,7 +37,8 @@ export function arrival(station: StationRow, level: NamedLevel, now: number | nu
   const margin = marginTo(station, level);
   if (margin !== null && margin <= 0) return { is: "over", by: -margin };
   if (margin === null || !station.forecast_at || station.suspect || now === null) return { is: "unknown" };
-  if (now - Date.parse(station.forecast_at) > FORECAST_HOLDS_MS) return { is: "unknown" };
+  const issued = Date.parse(station.forecast_at);
+  if (now - issued > FORECAST_HOLDS_MS) return { is: "old", issued };
   return reached(station.time_to_level[level] ?? null);
 }
 

@@ -48,6 +48,8 @@ export function arrivalWords(when: Arrival, now: number | null): string {
     }
     case "chance":
       return t("stations.chance", { at: near(when.earliest, now) });
+    case "old":
+      return t("stations.old_forecast", { at: near(when.issued, now) });
     default:
       return t(`stations.arrival.${when.is}` as const);
   }

@@ -49,6 +49,7 @@ export const floodWords = {
   "stations.chance": ["一成可能，最早 {at}", "10 % chance, {at} at the earliest"],
   "stations.arrival.unset": ["未设", "not set"],
   "stations.arrival.unknown": ["无预报", "no forecast"],
+  "stations.old_forecast": ["无新预报（上次 {at}）", "no forecast since {at}"],
   "stations.arrival.not": ["6 小时内不达", "not within 6 h"],
   "stations.ahead": ["何河何时达何水位", "Which river reaches which level when"],
   "stations.nothing_ahead": ["6 小时内预计没有测站达到其水位", "No station is expected to reach a level within 6 h"],
@@ -62,6 +63,7 @@ export const floodWords = {
   "rain.gauge": ["雨量站", "Rain gauge"],
   "rain.none": ["无雨量站", "There are no rain gauges"],
   "rain.silent": ["24 小时无数据", "nothing for 24 h"],
+  "rain.silent_n": ["{n} 站 24 小时无数据", "{n} gauges silent for 24 h"],
   "rain.all": ["全部 {n} 站", "All {n} gauges"],
   "rain.fewer": ["收起", "Fewer"],
 
@@ -333,7 +335,7 @@ export const floodWords = {
   "duty.signed_on": ["接班人签名", "Taken over by"],
 
   "pick.seek": ["输入名称或编码", "Type a name or code"],
-  "pick.drop": ["移除", "drop"],
+  "pick.drop": ["移除{name}", "Drop {name}"],
   "pick.more": ["另有 {n} 个，请再输入几个字", "{n} more: type some more"],
   "pick.nothing": ["没有找到", "Nothing found"],
 } satisfies Record<string, Entry>;
