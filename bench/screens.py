@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import quantiles
+from typing import Protocol
 
 import httpx
 import psycopg
@@ -27,7 +28,7 @@ from tests.servers.city_process import start_city
 from tests.servers.processes import ServerProcess, free_port
 
 CHANGES_HZ = 5
-SETTLE_S = 3.0
+SETTLE_S = 1.0
 MOST_WAIT_S = 60.0
 _GROUND = (
     "INSERT INTO district (code, name, name_en, timezone) VALUES ('900001', '压测区', 'Bench', 'Asia/Shanghai')",
@@ -129,6 +130,16 @@ class Writer:
                 self._stop.wait(max(0.0, due - time.monotonic()))
 
 
+class House(Protocol):
+    """Centres behind one port."""
+
+    port: int
+
+    def end_one_and_start_it_again(self) -> None: ...
+    def cpu_seconds(self) -> float: ...
+    def rss_mb(self) -> float: ...
+
+
 class Centres:
     """So many centre processes behind one port."""
 
@@ -145,7 +156,7 @@ class Centres:
         process.wait_ready(lambda: b"screens are ready" in process.log.read_bytes(), 60)
         return process
 
-    def kill_one_and_start_it_again(self) -> None:
+    def end_one_and_start_it_again(self) -> None:
         self.processes[0].kill()
         self.processes[0] = self._start()
 
@@ -155,15 +166,16 @@ class Centres:
     def rss_mb(self) -> float:
         return sum(rss_mb(process.pid) for process in self.processes)
 
-    def let_go(self) -> int:
-        """By whichever process answers."""
-        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=10).text
-        lines = [line for line in text.splitlines() if line.startswith('city_screens_total{what="let_go"}')]
-        return int(float(lines[0].split()[1])) if lines else 0
-
     def close(self) -> None:
         for process in self.processes:
             process.stop()
+
+
+def let_go(port: int) -> int:
+    """Screens that were sent away, by whichever centre answers."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    lines = [line for line in text.splitlines() if line.startswith('city_screens_total{what="let_go"}')]
+    return int(float(lines[0].split()[1])) if lines else 0
 
 
 def lay_ground(url: str, *, devices: int, cells: int) -> None:
@@ -175,27 +187,22 @@ def lay_ground(url: str, *, devices: int, cells: int) -> None:
 
 
 def measure(
+    house: House,
     url: str,
     *,
     screens: int,
+    flapping: int,
     seconds: float,
-    centres: int = 1,
-    devices: int = 10_000,
-    cells: int = 1000,
-    kill: bool = False,
+    devices: int,
+    end_one: bool = False,
 ) -> Outcome:
-    """On a migrated, empty database."""
-    lay_ground(url, devices=devices, cells=cells)
-    with ExitStack() as stack:
-        house = Centres(url, centres)
-        stack.callback(house.close)
-        writer = Writer(url, devices)
-        flapping = screens // 2 if centres > 1 else max(1, screens // 20)
-        return asyncio.run(_measured(house, writer, url, screens, flapping, seconds, kill=kill))
+    """On a database whose ground is laid; so many of the screens come and go, one is slow and one is dead."""
+    writer = Writer(url, devices)
+    return asyncio.run(_measured(house, writer, url, screens, flapping, seconds, end_one=end_one))
 
 
 async def _measured(
-    house: Centres, writer: Writer, url: str, count: int, flapping: int, seconds: float, *, kill: bool
+    house: House, writer: Writer, url: str, count: int, flapping: int, seconds: float, *, end_one: bool
 ) -> Outcome:
     address = f"ws://127.0.0.1:{house.port}/ws/screen"
     steady = [Follower(address) for _ in range(count - flapping - 2)]
@@ -208,12 +215,12 @@ async def _measured(
     writer.start()
     await asyncio.sleep(SETTLE_S)
     began, used = time.monotonic(), house.cpu_seconds()
-    if kill:
+    if end_one:
         await asyncio.sleep(seconds / 2)
-        await asyncio.to_thread(house.kill_one_and_start_it_again)
+        await asyncio.to_thread(house.end_one_and_start_it_again)
         used = house.cpu_seconds()  # those of the one that is gone cannot be asked any more
         began = time.monotonic()
-    await asyncio.sleep(seconds / 2 if kill else seconds)
+    await asyncio.sleep(seconds / 2 if end_one else seconds)
     cpu = 100 * (house.cpu_seconds() - used) / (time.monotonic() - began)
     await asyncio.to_thread(writer.stop)
     last = max(writer.said)
@@ -264,7 +271,7 @@ def _counted(
         worst_ms=round(delays[-1], 1),
         cpu_percent=round(cpu, 1),
         rss_mb=round(house.rss_mb()),
-        let_go=house.let_go(),
+        let_go=let_go(house.port),
     )
 
 
@@ -277,16 +284,20 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--kill", action="store_true")
     asked = parser.parse_args()
-    with started_server(plain=True) as server:
+    with started_server(plain=True) as server, ExitStack() as stack:
         url = server.url(server.create_database())
         migrate.apply(url)
+        lay_ground(url, devices=asked.devices, cells=1000)
+        house = Centres(url, asked.centres)
+        stack.callback(house.close)
         outcome = measure(
+            house,
             url,
             screens=asked.screens,
+            flapping=asked.screens // 2 if asked.centres > 1 else max(1, asked.screens // 20),
             seconds=asked.seconds,
-            centres=asked.centres,
             devices=asked.devices,
-            kill=asked.kill,
+            end_one=asked.kill,
         )
     print(json.dumps({name: getattr(outcome, name) for name in outcome.__slots__}, indent=1))
 
