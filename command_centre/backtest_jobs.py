@@ -1,18 +1,28 @@
-"""Back-tests that people asked the centre for: one at a time for each, a process each, ended when nobody waits."""
+"""Back-tests that people asked the centre for: one at a time for each, a process each, ended when nobody waits.
+
+Each runs under one centre; how it stands is written down for the others that share its address.
+"""
 
 import asyncio
 import secrets
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
+import psycopg
 import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import PoolTimeout
 
 import command_centre
 from city.errors import CityError
+from city.storage import backtests as stored
 from command_centre.backtest_worker import Order
 
 AT_ONCE = 2  # of all people together: a core each
@@ -23,6 +33,7 @@ _MOST_BYTES = 256 * 1024 * 1024  # of one answer
 _PACKAGES = Path(command_centre.__file__).resolve().parent.parent
 
 State = Literal["running", "done", "failed", "cancelled"]
+Connect = Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]]
 log = structlog.get_logger(__name__)
 
 
@@ -65,42 +76,99 @@ class Told(msgspec.Struct):
 
 
 class Jobs:
-    """All of one centre; lives on its event loop."""
+    """All of one centre; lives on its event loop. ``connect`` gives a connection in autocommit mode."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
         self._jobs: dict[str, Job] = {}
 
-    def find(self, key: str) -> Job | None:
-        """None = never was, or is too long ago."""
+    async def look(self, key: str) -> Job | None:
+        """How it stands, wherever it runs, and that somebody waits for it; None = never was, or is too long ago."""
         self._forget()
-        return self._jobs.get(key)
+        async with self._connect() as connection:
+            elsewhere = await stored.look(connection, key, datetime.now(UTC))
+        job = self._jobs.get(key)
+        if job is not None:
+            job.looked()
+            if job.state != "running":
+                await job.ended.wait()  # until the other centres know it too: the next may be asked for at once
+            return job
+        if elsewhere is None:
+            return None
+        lost = elsewhere.state == "failed" and elsewhere.error is None
+        return Job(
+            key=key,
+            owner=elsewhere.owner,
+            state=cast(State, elsewhere.state),
+            done=elsewhere.done,
+            expected=elsewhere.expected,
+            report=elsewhere.report,
+            error="the centre that ran it is gone; ask again" if lost else elsewhere.error,
+        )
 
-    def start(self, owner: str, order: Order) -> Job:
+    async def start(self, owner: str, order: Order) -> Job:
         """Raises BusyError."""
         self._forget()
-        running = [job for job in self._jobs.values() if job.state == "running"]
-        own = next((job.key for job in running if job.owner == owner), None)
-        if own is not None:
-            raise BusyError("you have a back-test running; wait for it, or cancel it", own)
-        if len(running) >= AT_ONCE:
-            raise BusyError(f"{AT_ONCE} back-tests are running; try again in a minute", None)
         job = Job(key=secrets.token_urlsafe(12), owner=owner)
+        async with self._connect() as connection:
+            busy = await stored.begin(
+                connection, job.key, owner, datetime.now(UTC), AT_ONCE, timedelta(seconds=KEPT_S)
+            )
+        if busy is not None and busy.own is not None:
+            raise BusyError("you have a back-test running; wait for it, or cancel it", busy.own)
+        if busy is not None:
+            raise BusyError(f"{AT_ONCE} back-tests are running; try again in a minute", None)
         self._jobs[job.key] = job
-        job.task = asyncio.create_task(_follow(job, order))
+        job.task = asyncio.create_task(self._run(job, order))
         return job
 
-    def cancel(self, job: Job) -> None:
-        """End it; nothing happens to one that has ended."""
-        if job.state == "running":
-            job.state = "cancelled"
-            _kill(job)
+    async def cancel(self, job: Job) -> None:
+        """End it, wherever it runs; nothing happens to one that has ended."""
+        if job.state != "running":
+            return
+        job.state = "cancelled"
+        _kill(job)
+        async with self._connect() as connection:
+            await stored.end(connection, job.key, "cancelled", None, None)
+        job.ended.set()
+
+    async def _run(self, job: Job, order: Order) -> None:
+        """Until it has ended, and said so to the other centres."""
+        watch = asyncio.create_task(self._watch(job))
+        try:
+            await _follow(job, order)
+        finally:
+            watch.cancel()
+            with suppress(psycopg.Error, PoolTimeout):  # the other centres see that it no longer says it runs
+                async with self._connect() as connection:
+                    await stored.end(connection, job.key, job.state, job.report, job.error)
             job.ended.set()
+
+    async def _watch(self, job: Job) -> None:
+        """Tell how far it is; end it when it was cancelled at another centre, or nobody asks any more."""
+        while True:
+            await asyncio.sleep(1)
+            looked_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - job.looked_at)
+            with suppress(psycopg.Error, PoolTimeout):  # looked after again in a second
+                async with self._connect() as connection:
+                    told = await stored.progress(
+                        connection, job.key, job.done, job.expected, datetime.now(UTC)
+                    )
+                if told is not None:
+                    looked_at = max(looked_at, told[1])
+                    if told[0] == "cancelled":
+                        looked_at = datetime.min.replace(tzinfo=UTC)
+            if job.state == "running" and datetime.now(UTC) - looked_at > timedelta(seconds=ABANDONED_S):
+                job.state = "cancelled"
+                _kill(job)
 
     async def close(self) -> None:
         """End what runs; with the centre."""
         tasks = []
         for job in self._jobs.values():
-            self.cancel(job)
+            if job.state == "running":
+                job.state = "cancelled"
+                _kill(job)
             if job.task is not None:
                 tasks.append(job.task)
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -116,7 +184,6 @@ class Jobs:
 
 async def _follow(job: Job, order: Order) -> None:
     """Start the process and read what it says until it ends."""
-    watch = asyncio.create_task(_watch(job))
     try:
         job.process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -136,10 +203,8 @@ async def _follow(job: Job, order: Order) -> None:
         log.error("a back-test failed", error=str(error))
         _kill(job)
     finally:
-        watch.cancel()
         if job.state == "running":
             job.state, job.error = "failed", job.error or "the back-test ended without an answer; see the log"
-        job.ended.set()
 
 
 async def _listen(job: Job, process: asyncio.subprocess.Process, order: Order) -> None:
@@ -157,15 +222,6 @@ async def _listen(job: Job, process: asyncio.subprocess.Process, order: Order) -
             job.state, job.error = "failed", told.error
         else:
             job.done, job.expected = told.done, told.expected
-
-
-async def _watch(job: Job) -> None:
-    """End it when nobody asks any more."""
-    while True:
-        await asyncio.sleep(1)
-        if job.state == "running" and time.monotonic() - job.looked_at > ABANDONED_S:
-            job.state = "cancelled"
-            _kill(job)
 
 
 def _kill(job: Job) -> None:

@@ -31,6 +31,7 @@ from command_centre.api.app import create
 from command_centre.api.screen.hub import Hub
 from command_centre.api.screen.sender import ScreenProtocol
 from command_centre.api.services import Services
+from command_centre.backtest_jobs import Jobs
 from command_centre.flood import desk_loop, forecasting
 from command_centre.flood.desk import known_defaults
 from command_centre.supervision import Supervision
@@ -123,6 +124,7 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
             restarts=lambda: supervision.restarts,
             failing=lambda: supervision.failing,
             missing_migrations=lambda: migrate.missing(url),
+            backtests=Jobs(async_pool.connection),
         )
         for name, work in (
             ("screens tick", hub.tick),

@@ -70,34 +70,35 @@ async def backtest(request: Request, question: Question, known: Known) -> Respon
     order = await run_in_threadpool(_order, request, question)
     jobs = _jobs(request)
     try:
-        job = jobs.start(known.actor, order)
+        job = await jobs.start(known.actor, order)
     except BusyError as busy:
         raise _busy(busy) from busy
     waited = 0.0
     while job.state == "running" and waited < ANSWER_WITHIN_S:
         if await request.is_disconnected():
-            jobs.cancel(job)
+            await jobs.cancel(job)
             break
         try:
             await asyncio.wait_for(job.ended.wait(), _LOOK_EVERY_S)
         except TimeoutError:
             waited += _LOOK_EVERY_S
+    if job.state != "running":
+        await job.ended.wait()
     return _said(job, fresh=True)
 
 
 @router.get("/{key}", summary="How a back-test stands", operation_id="backtest_state")
 async def look(request: Request, key: str, known: Known) -> Response:
     """Progress, or the report. Who asked for it has to keep asking: after 30 s it counts as abandoned."""
-    job = _own(request, key, known.actor, known.role)
-    job.looked()
+    job = await _own(request, key, known.actor, known.role)
     return _said(job)
 
 
 @router.delete("/{key}", summary="Cancel a back-test", operation_id="cancel_backtest")
 async def cancel(request: Request, key: str, known: Known) -> Response:
     """One that has ended stays as it is."""
-    job = _own(request, key, known.actor, known.role)
-    _jobs(request).cancel(job)
+    job = await _own(request, key, known.actor, known.role)
+    await _jobs(request).cancel(job)
     return _said(job)
 
 
@@ -105,8 +106,8 @@ def _jobs(request: Request) -> Jobs:
     return services(request).backtests
 
 
-def _own(request: Request, key: str, actor: str, role: str) -> Job:
-    job = _jobs(request).find(key)
+async def _own(request: Request, key: str, actor: str, role: str) -> Job:
+    job = await _jobs(request).look(key)
     if job is None or (job.owner != actor and role != "administrator"):
         raise not_found("back-test", "回测", key)
     return job

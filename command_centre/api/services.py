@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection, Connection
@@ -34,7 +34,7 @@ class Services:
     restarts: Callable[[], Mapping[str, int]]
     failing: Callable[[], Mapping[str, str]]
     missing_migrations: Callable[[], list[str]]
-    backtests: Jobs = field(default_factory=Jobs)
+    backtests: Jobs
 
 
 def services(request: Request) -> Services:

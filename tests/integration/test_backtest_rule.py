@@ -245,6 +245,26 @@ def test_one_at_a_time_for_each_person_and_it_can_be_cancelled(
     centre.client.delete(third.headers["Location"])
 
 
+def test_another_centre_of_the_same_address_knows_it_and_may_cancel_it(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "ANSWER_WITHIN_S", 0.0)
+    with running(centre.url) as other:
+        place = centre.client.post("/api/rules/backtest", json=question()).headers["Location"]
+        assert other.client.post("/api/rules/backtest", json=question()).status_code == 429
+        while (said := other.client.get(place).json())["state"] == "running":
+            time.sleep(0.05)
+        assert said["state"] == "done", said
+        assert said["report"] == centre.client.get(place).json()["report"]
+        long = question(rule_ids=["smoke-high", "device-silent"], tick_s=1, listening="always")
+        del long["toml"]
+        place = centre.client.post("/api/rules/backtest", json=long).headers["Location"]
+        assert other.client.delete(place).json()["state"] == "cancelled"
+        while centre.client.get(place).json()["state"] == "running":
+            time.sleep(0.05)
+        assert centre.client.get(place).json()["state"] == "cancelled"
+
+
 def test_who_goes_away_is_not_worked_for(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "ANSWER_WITHIN_S", 60.0)
     body = question(rule_ids=["smoke-high", "device-silent"], tick_s=1, listening="always")
