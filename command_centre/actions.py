@@ -18,7 +18,8 @@ from city.settings import Settings
 from city.storage import alarms, directory, flood_tasks, incidents, photos, requests, responsibilities
 from city.storage.responsibilities import ResponsibilityError
 from city.units import Unit
-from command_centre import acting, dispatch, reporting, workflow
+from command_centre import acting, dispatch, evidence, reporting, workflow
+from command_centre.evidence import Evidence
 from command_centre.recording import store
 from command_centre.responsibility import ranked
 from command_centre.workflow import Act, Facts
@@ -83,8 +84,9 @@ async def act(
     """Do it, in a transaction of its own (or inside the caller's), and return the incident as stored.
 
     ``actor`` is user:<id>: the chained timeline names no person, readers look the name up. ``fields`` may hold
-    unit (code), co_units (codes), comment, class, limit (30m, 4wh, 3wd), request (id), amend and photos (digests in
-    hex, of photos that were sent before). Raises ActionError.
+    unit (code), co_units (codes), comment, class, limit (30m, 4wh, 3wd), request (id), amend, photos (digests in
+    hex, of photos that were sent before), and when and where a telephone says it was done (see ``evidence``).
+    Raises ActionError.
     What concerns two incidents (merge, split, link, unlink) is done by ``merging``.
     """
     given = fields or {}
@@ -104,12 +106,30 @@ async def act(
         decided = acting.apply(incident, wish, facts, now)
         if isinstance(decided, workflow.Refused):
             raise refused(incident, decided)
+        told = _evidence(incident, given, now)
+        decided = evidence.added(decided, told, await _place(connection, incident, told), now)
         (stored,) = await store(connection, known, [decided], now, mail=bool(settings.smtp_url))
         if wish.photos:
             await photos.use(connection, "incident", incident_id, [bytes.fromhex(one) for one in wish.photos])
         if amended and wish.unit is not None:
             await _amend(connection, stored, area, wish, now)
         return stored
+
+
+def _evidence(incident: Incident, given: Mapping[str, object], now: datetime) -> Evidence:
+    told = evidence.read(given, now)
+    if isinstance(told, workflow.Refused):
+        raise refused(incident, told)
+    return told
+
+
+async def _place(connection: Connection, incident: Incident, told: Evidence) -> tuple[float, float] | None:
+    """Where the incident is; looked up only for somebody who says where they stand."""
+    if told.position is None:
+        return None
+    if incident.longitude is not None and incident.latitude is not None:
+        return incident.longitude, incident.latitude
+    return (await incidents.coordinates(connection, [incident.id])).get(incident.id)
 
 
 async def _amend(
@@ -142,6 +162,7 @@ async def facts_of(connection: Connection, incident: Incident) -> Facts:
         unmoved=await flood_tasks.remaining_of_incident(connection, incident.id),
         open_children=await incidents.open_children(connection, incident.id),
         co_units=frozenset(await incidents.co_units(connection, incident.id)),
+        had_it=frozenset(await incidents.units_that_had(connection, incident.id)),
         requests=await requests.of_incident(connection, incident.id),
     )
 

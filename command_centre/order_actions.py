@@ -16,11 +16,13 @@ from city.settings import Settings
 from city.storage import directory, incidents, orders_below
 from city.storage.orders_below import SentUnit, SiteOrder
 from city.units import Unit
+from command_centre import evidence
 from command_centre import orders_below as rules
 from command_centre.actions import ActionError
 from command_centre.order_giving import Person, invalid, sayable
 from command_centre.orders_below import How, Sent
 from command_centre.recording import store
+from command_centre.workflow import Refused
 
 Connection = AsyncConnection[Any]
 ACTIONS = ("acknowledge", "decline", "arrive", "release", "end")
@@ -28,13 +30,17 @@ ACTIONS = ("acknowledge", "decline", "arrive", "release", "end")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Said:
-    """What goes with an action: for which unit, where somebody stands, which code was shown, and words."""
+    """What goes with an action: for which unit, where somebody stands, which code was shown, and words.
+
+    ``done_at`` is when it was done by a telephone that sends late.
+    """
 
     unit: str = ""
     longitude: float | None = None
     latitude: float | None = None
     code_right: bool = False
     words: str = ""
+    done_at: datetime | None = None
 
 
 # ── acted upon ────────────────────────────────────────────────────────────────────────────────────────
@@ -80,7 +86,7 @@ async def act(
         happening = Happening(
             kind=rules.KINDS[action],
             actor=person.actor,
-            detail={"order": order.id, "unit": unit.code, **detail},
+            detail={"order": order.id, "unit": unit.code, **detail, **_told(said, now)},
             text=words,
         )
     happenings = [happening]
@@ -94,6 +100,14 @@ async def act(
         incident=replace(incident, version=incident.version + 1), happenings=tuple(happenings), tells=tells
     )
     await store(connection, known, [change], now, mail=bool(settings.smtp_url))
+
+
+def _told(said: Said, now: datetime) -> dict[str, object]:
+    """When it was done, for the timeline; raises ActionError for a time that cannot be."""
+    told = evidence.read({"done_at": said.done_at}, now)
+    if isinstance(told, Refused):
+        raise ActionError(told.code, told.reason, told.reason_en, told.field)
+    return evidence.times(told, now)
 
 
 async def try_code(

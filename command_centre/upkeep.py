@@ -35,7 +35,7 @@ KEPT: Mapping[str, timedelta] = {
     "changes": timedelta(days=1),
     "recent_sequences": timedelta(days=1),
     "quarantine": timedelta(days=90),
-    "idempotency_keys": timedelta(days=2),
+    "idempotency_keys": timedelta(days=8),  # a telephone that lost the answer may ask again after a week
     "ingest_sessions": timedelta(days=30),
     "sessions": timedelta(0),  # by their own end
     "forecast_runs": timedelta(days=14),  # what they were worth stays in forecast_scores

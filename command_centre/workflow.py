@@ -252,6 +252,7 @@ class Facts:
     unmoved: int = 0  # people that its evacuation task still has to move
     open_children: int = 0
     co_units: frozenset[int] = frozenset()
+    had_it: frozenset[int] = frozenset()  # units it was given to once: they may tell late what they did
     requests: tuple[Request, ...] = ()
 
     def waiting(self, ask: Ask | None = None) -> tuple[Request, ...]:
@@ -382,7 +383,7 @@ def _of_other_unit(incident: Incident, act: Act, facts: Facts) -> Refused | None
     """A handler acts on what their unit has; on another's only where that unit asked them."""
     if act.role != "handler" or (act.unit_id is not None and act.unit_id == incident.unit_id):
         return None
-    if act.action == "comment" and act.unit_id in facts.co_units:
+    if act.action == "comment" and act.unit_id in facts.co_units | facts.had_it:
         return None
     if act.action in ("take", "refuse", "dispute") and any(
         one.to_unit_id == act.unit_id for one in facts.waiting("transfer")
@@ -428,7 +429,7 @@ def choices_of(incident: Incident, act: Act, facts: Facts) -> tuple[Action, ...]
         incident_class=incident.incident_class,
         acknowledged=incident.acknowledged_at is not None,
         mine=act.unit_id is not None and act.unit_id == incident.unit_id,
-        beside=act.unit_id is not None and act.unit_id in facts.co_units,
+        beside=act.unit_id is not None and act.unit_id in facts.co_units | facts.had_it,
         part=incident.parent_id is not None,
         waiting=[
             Waiting(ask=one.ask, asked_by=one.asked_by, unit_id=one.unit_id, to_unit_id=one.to_unit_id)

@@ -100,6 +100,20 @@ async def incident_of(connection: Connection, task_id: int) -> int | None:
     return int(row[0]) if row else None
 
 
+async def units_of(connection: Connection, task_id: int) -> list[int]:
+    """Who has its incident: the lead unit and those beside it; none while nobody has it."""
+    cursor = await connection.execute(
+        """
+        SELECT i.unit_id FROM flood_tasks t JOIN incidents i ON i.id = t.incident_id
+        WHERE t.id = %(task)s AND i.unit_id IS NOT NULL
+        UNION SELECT c.unit_id FROM flood_tasks t JOIN incident_co_units c ON c.incident_id = t.incident_id
+        WHERE t.id = %(task)s
+        """,
+        {"task": task_id},
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def lock(connection: Connection, task_id: int) -> Task | None:
     """The task under its row lock with its newest counts; None when there is none."""
     async with connection.cursor(row_factory=class_row(Task)) as cursor:

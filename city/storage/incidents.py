@@ -115,6 +115,18 @@ async def co_units(connection: Connection, incident_id: int) -> list[int]:
     return [row[0] for row in await cursor.fetchall()]
 
 
+async def units_that_had(connection: Connection, incident_id: int) -> list[int]:
+    """Units that it was ever dispatched to, by what its timeline says."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT u.id FROM incident_events e JOIN units u ON u.code = e.detail ->> 'unit'
+        WHERE e.incident_id = %s AND e.kind IN ('dispatched', 'redispatched', 'transferred', 'ruled')
+        """,
+        (incident_id,),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def open_children(connection: Connection, incident_id: int) -> int:
     """How many incidents under it are not over."""
     cursor = await connection.execute(
@@ -355,6 +367,13 @@ async def get(connection: Connection, incident_id: int) -> Row | None:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_VIEW + " WHERE i.id = %s", (incident_id,))
         return await cursor.fetchone()
+
+
+async def these(connection: Connection, incident_ids: Sequence[int]) -> list[Row]:
+    """Incidents as ``get`` gives them, by id; those that there are none of are left out."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_VIEW + " WHERE i.id = ANY(%s) ORDER BY i.id", (list(incident_ids),))
+        return await cursor.fetchall()
 
 
 async def page(

@@ -58,6 +58,9 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/flood"): "public",
     ("GET", "/flood/{place:path}"): "public",
     ("GET", "/field"): "public",
+    ("GET", "/field/sw.js"): "public",
+    ("GET", "/field/manifest.webmanifest"): "public",
+    ("GET", "/field/icons/{name}"): "public",
     ("GET", "/field/{place:path}"): "public",
     ("GET", "/settings"): "public",
     ("GET", "/settings/{place:path}"): "public",
@@ -136,6 +139,8 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/incidents/{incident_id}/nearby"): "dispatcher",
     ("POST", "/api/incidents/{incident_id}/{action}"): "worker",  # which of them: workflow.TABLE
     ("GET", "/api/requests"): "worker",
+    ("GET", "/api/field"): "worker",
+    ("POST", "/api/field/incidents/{incident_id}/caller"): "worker",  # of a unit that has it; on the record
     ("GET", "/api/incidents/{incident_id}/reports"): "worker",
     ("GET", "/api/report-categories"): "public",
     ("POST", "/api/candidates"): "hotline",
@@ -236,7 +241,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/flood/tasks"): "viewer",
     ("POST", "/api/flood/tasks"): "dispatcher",
     ("GET", "/api/flood/tasks/{task_id}"): "viewer",
-    ("POST", "/api/flood/tasks/{task_id}/progress"): "dispatcher",
+    ("POST", "/api/flood/tasks/{task_id}/progress"): "worker",  # the centre, or of the unit that moves people
     ("GET", "/api/flood/headcounts"): "viewer",
     ("PUT", "/api/flood/headcounts"): "dispatcher",
     ("GET", "/api/flood/duty-log"): "viewer",

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from city.flood import TaskKind
 from city.storage import changes, flood_tasks
+from command_centre.api.access import ROLES, Caller
 from command_centre.api.answers import answer
 from command_centre.api.once import Key, once, tag, version
 from command_centre.api.problem import Problem, field_problem, not_found
@@ -149,7 +150,10 @@ async def progress(  # path, body, caller and two headers
     key: Key = None,
     if_match: Annotated[str | None, Header(max_length=64)] = None,
 ) -> Response:
-    """Appended to the task and to its incident's timeline. When nobody remains, `suggestion` says to handle it."""
+    """Appended to the task and to its incident's timeline. When nobody remains, `suggestion` says to handle it.
+
+    By the centre, or by whoever acts for the unit that has the incident, or for one that handles beside it.
+    """
     given = Report(
         moved=body.moved,
         absent=body.absent,
@@ -162,6 +166,7 @@ async def progress(  # path, body, caller and two headers
 
         async def work() -> dict[str, Any]:
             settings = services(request).settings
+            await _only_those_who_move(connection, task_id, known)
             desk = await desks.read(connection, settings)
             try:
                 await refusable(
@@ -183,6 +188,15 @@ async def progress(  # path, body, caller and two headers
 
         route = f"POST /api/flood/tasks/{task_id}/progress"
         return await once(connection, known.actor, route, key, body, work, etag=_tag)
+
+
+async def _only_those_who_move(connection: Connection, task_id: int, known: Caller) -> None:
+    """Raises Problem 403 for people of a unit that has nothing to do with the task."""
+    if known.role in ROLES["dispatcher"]:
+        return
+    units = await flood_tasks.units_of(connection, task_id)
+    if known.unit_id is None or known.unit_id not in units:
+        raise Problem(403, "this task is not with your unit", "此任务不在本单位")
 
 
 async def _task(connection: Connection, task_id: int) -> dict[str, Any]:

@@ -16,6 +16,8 @@ POLICY = "; ".join(
         "media-src 'self'",
         "style-src 'self'",
         "script-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from fastapi import APIRouter, Header, Query, Request
 from psycopg import AsyncConnection
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from city.clocks import Clock
@@ -75,6 +75,11 @@ class Act(BaseModel):
     )
     alarms: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
     reports: list[int] | None = Field(None, max_length=1000, description="split: only these leave")
+    done_at: AwareDatetime | None = Field(
+        None, description="when it was done, by a phone that sends late; kept beside the centre's time"
+    )
+    longitude: float | None = Field(None, ge=-180, le=180, description="where somebody stood, WGS 84")
+    latitude: float | None = Field(None, ge=-90, le=90)
 
 
 @router.get("", summary="Incidents", operation_id="list_incidents", responses=gives(Incidents))

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from city.storage import orders_below
+from city.storage import idempotency, orders_below
 from command_centre import order_actions, order_giving
 from command_centre import orders_below as rules
 from command_centre.api import once, paging
@@ -48,6 +48,9 @@ class Act(BaseModel):
     latitude: float | None = Field(None, ge=-90, le=90)
     code: str = Field("", max_length=20, description="to check in by the six digits shown at the place")
     reason: str = Field("", max_length=1000, description="needed to decline, to release and to end")
+    done_at: AwareDatetime | None = Field(
+        None, description="when it was done, by a phone that sends late; kept beside the centre's time"
+    )
 
 
 @router.post("", status_code=201, summary="Order units to a place", operation_id="give_site_order")
@@ -140,12 +143,17 @@ async def act(
     known: Known,
     body: Act | None = None,
     if_match: Annotated[str | None, Header(max_length=64)] = None,
+    key: once.Key = None,
 ) -> Response:
-    """acknowledge, decline, arrive (by position, code, or the word of whoever ordered), release, end."""
+    """acknowledge, decline, arrive (by position, code, or the word of whoever ordered), release, end.
+
+    The same `Idempotency-Key` again answers the same again.
+    """
     given = body or Act()
     now = datetime.now(UTC)
+    route = f"POST /api/orders/{order_id}/{action}"
     right = False
-    if action == "arrive" and given.code:
+    if action == "arrive" and given.code and not await _answered(request, known, route, key):
         right = await _try_code(request, order_id, given, known, now)
     said = order_actions.Said(
         unit=given.unit,
@@ -153,22 +161,34 @@ async def act(
         latitude=given.latitude,
         code_right=right,
         words=given.reason,
+        done_at=given.done_at,
     )
     async with async_transaction(request) as connection:
-        await refusable(
-            order_actions.act(
-                connection,
-                services(request).settings,
-                order_id,
-                action,
-                said,
-                _person(known),
-                now=now,
-                expected=once.version(if_match),
+
+        async def work() -> dict[str, Any]:
+            await refusable(
+                order_actions.act(
+                    connection,
+                    services(request).settings,
+                    order_id,
+                    action,
+                    said,
+                    _person(known),
+                    now=now,
+                    expected=once.version(if_match),
+                )
             )
-        )
-        shown = await _one(connection, order_id, known)
-    return answer(shown, headers={"ETag": _tag(shown)})
+            return await _one(connection, order_id, known)
+
+        return await once.once(connection, known.actor, route, key, given, work, etag=_tag)
+
+
+async def _answered(request: Request, known: Caller, route: str, key: str | None) -> bool:
+    """Whether this key was answered before: what is asked again is not counted as another try of a code."""
+    if not key:
+        return False
+    async with async_transaction(request) as connection:
+        return await idempotency.earlier(connection, known.actor, route, key) is not None
 
 
 async def _try_code(request: Request, order_id: int, given: Act, known: Caller, now: datetime) -> bool:

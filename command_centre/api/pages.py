@@ -22,6 +22,39 @@ then reload this page.</p>
 _YEAR = "public, max-age=31536000, immutable"
 
 
+# What makes a telephone install /field, built beside the assets under names that must not change.
+_WORKER = "sw.js"
+_MANIFEST = "manifest.webmanifest"
+
+
+@router.get("/field/sw.js")
+def field_worker() -> Response:
+    """Keeps the field's page for places without signal; it may stand over /field itself, and over nothing else."""
+    return _shell(_WORKER, "text/javascript", {"Service-Worker-Allowed": "/field"})
+
+
+@router.get("/field/manifest.webmanifest")
+def field_manifest() -> Response:
+    """Name, icons and start of the installed page."""
+    return _shell(_MANIFEST, "application/manifest+json", {})
+
+
+@router.get("/field/icons/{name}")
+def field_icon(name: str) -> Response:
+    """A drawn icon of the installed page."""
+    if name not in {one.name for one in (BUILT / "field" / "icons").glob("*")}:
+        raise not_found("file", "文件", name)
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return _shell(f"icons/{name}", kind, {})
+
+
+def _shell(name: str, kind: str, headers: dict[str, str]) -> Response:
+    file = BUILT / "field" / name
+    if not file.is_file():
+        raise not_found("file", "文件", name)
+    return FileResponse(file, media_type=kind, headers={"Cache-Control": "no-cache", **headers})
+
+
 @router.get("/")
 @router.get("/wall")
 @router.get("/wall/{view}")

@@ -14,7 +14,8 @@ from tests.servers.postgres import PostgresServer
 
 PUBLIC_PAGES = {
     "/", "/wall", "/wall/{view}", "/desk", "/desk/{place:path}", "/flood", "/flood/{place:path}",
-    "/field", "/field/{place:path}", "/settings", "/settings/{place:path}", "/login",
+    "/field", "/field/{place:path}", "/field/sw.js", "/field/manifest.webmanifest", "/field/icons/{name}",
+    "/settings", "/settings/{place:path}", "/login",
     "/report", "/track", "/track/{tracking}", "/assets/{path:path}",
 }  # fmt: skip
 

@@ -10,7 +10,8 @@ from command_centre.api.problem import Problem
 PUBLIC = {
     ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"),
     ("GET", "/wall/{view}"), ("GET", "/desk/{place:path}"), ("GET", "/flood"), ("GET", "/flood/{place:path}"),
-    ("GET", "/field"), ("GET", "/field/{place:path}"), ("GET", "/settings"),
+    ("GET", "/field"), ("GET", "/field/{place:path}"), ("GET", "/settings"), ("GET", "/field/sw.js"),
+    ("GET", "/field/manifest.webmanifest"), ("GET", "/field/icons/{name}"),
     ("GET", "/settings/{place:path}"), ("GET", "/login"),
     ("GET", "/report"), ("GET", "/track"), ("GET", "/track/{tracking}"), ("GET", "/api/report-categories"),
     ("GET", "/assets/{path:path}"),

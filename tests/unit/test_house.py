@@ -21,6 +21,7 @@ PURE = (
     "command_centre/dispatch.py",
     "command_centre/acting.py",
     "command_centre/choosing.py",
+    "command_centre/evidence.py",
     "command_centre/clocks.py",
     "command_centre/limits.py",
     "command_centre/matching.py",
