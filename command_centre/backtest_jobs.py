@@ -91,7 +91,9 @@ class Jobs:
         if job is not None:
             job.looked()
             if job.state != "running":
-                await job.ended.wait()  # until the other centres know it too: the next may be asked for at once
+                await (
+                    job.ended.wait()
+                )  # until the other centres know it too: the next may be asked for at once
             return job
         if elsewhere is None:
             return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 
@@ -74,6 +75,15 @@ async def by_token(connection: Connection, digest: bytes) -> PairedScreen | None
     """The screen that holds this cookie, also one whose access is over."""
     found = await _paired(connection, _PAIRED + " WHERE s.token_digest = %s", (digest,))
     return found[0] if found else None
+
+
+def may_look(connection: psycopg.Connection[Any], digest: bytes, now: datetime) -> bool:
+    """Whether a paired screen holds this cookie and may still look; for the gate, which asks in a thread."""
+    row = connection.execute(
+        "SELECT 1 FROM screens WHERE token_digest = %s AND revoked_at IS NULL AND expires_at > %s",
+        (digest, now),
+    ).fetchone()
+    return row is not None
 
 
 async def seen(connection: Connection, ids: Sequence[int], now: datetime) -> dict[int, PairedScreen]:

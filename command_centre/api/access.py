@@ -19,6 +19,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from city import incidents
+from city.storage import screens
 from command_centre import accounts
 from command_centre.api.problem import Problem, unavailable
 from command_centre.api.services import Pool
@@ -26,6 +27,7 @@ from command_centre.api.services import Pool
 Needs = Literal[
     "public",
     "anyone",
+    "wall",
     "loopback",
     "session",
     "viewer",
@@ -45,8 +47,10 @@ ROLES: Mapping[Needs, frozenset[str]] = {
     "administrator": frozenset({"administrator"}),
 }
 COOKIE = "city_session"
+SCREEN_COOKIE = "city_screen"  # of a paired wall
 _SAFE = {"GET", "HEAD"}
 
+# "wall" is public where the wall is open to the room, else for paired screens and people who have logged in.
 # "session" is any log-in, also one that may only change its password. "anyone" is public too, but who has logged in
 # is known there: citizens and staff report by one way.
 TABLE: Mapping[tuple[str, str], Needs] = {
@@ -70,9 +74,9 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/track/{tracking}"): "public",
     ("GET", "/assets/{path:path}"): "public",
     ("GET", "/api/wall/map"): "public",
-    ("GET", "/api/wall/sensing"): "public",
-    ("GET", "/api/wall/incidents/{incident_id}"): "public",
-    ("GET", "/api/wall/flood"): "public",
+    ("GET", "/api/wall/sensing"): "wall",
+    ("GET", "/api/wall/incidents/{incident_id}"): "wall",
+    ("GET", "/api/wall/flood"): "wall",
     ("GET", "/api/stations"): "public",
     ("GET", "/api/stations/{code}/hydrograph"): "public",
     ("GET", "/api/stations/{code}/events"): "viewer",
@@ -338,11 +342,14 @@ class Gate:
     The caller stands in ``request.state.caller`` afterwards, None on public routes and for strangers.
     """
 
-    def __init__(self, app: ASGIApp, *, pool: Pool, token: str | None, public_url: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, pool: Pool, token: str | None, public_url: str, paired_walls: bool
+    ) -> None:
         self._app = app
         self._pool = pool
         self._token = token.encode() if token else None
         self._public_host = urlsplit(public_url).netloc
+        self._paired_walls = paired_walls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -366,6 +373,8 @@ class Gate:
             self._same_site(request)
         if needs == "public" or (needs == "loopback" and _from_loopback(request)):
             return None
+        if needs == "wall" and (not self._paired_walls or await self._of_paired_screen(request)):
+            return None
         caller = await self._caller(request)
         if needs == "anyone" and "authorization" not in request.headers:
             return caller if caller is not None and not caller.must_change else None
@@ -385,7 +394,8 @@ class Gate:
                 "这是一次性密码，请先修改密码再继续",
                 must_change=True,
             )
-        wanted = "administrator" if needs == "loopback" else needs
+        instead: dict[str, Needs] = {"loopback": "administrator", "wall": "viewer"}
+        wanted = instead.get(needs, needs)
         if caller.role not in ROLES[wanted]:
             named = [role for role in get_args(accounts.Role) if role in ROLES[wanted]]
             raise Problem(
@@ -404,6 +414,14 @@ class Gate:
             return None
         cookie = request.cookies.get(COOKIE)
         return await run_in_threadpool(self._holder, cookie) if cookie else None
+
+    async def _of_paired_screen(self, request: Request) -> bool:
+        token = request.cookies.get(SCREEN_COOKIE)
+        return await run_in_threadpool(self._may_look, token) if token else False
+
+    def _may_look(self, token: str) -> bool:
+        with self._pool.connection() as connection:
+            return screens.may_look(connection, accounts.digest(token), datetime.now(UTC))
 
     def _holder(self, cookie: str) -> Caller | None:
         with self._pool.connection() as connection:

@@ -166,5 +166,11 @@ def create(services: Services) -> ASGIApp:
     app.state.wall = wall.Kept()
     app.state.media = Media(services.settings.media_folder, read_hosts(services.settings.media_hosts))
     app.state.directory = KnownDirectory(services.settings.zone, services.settings.urge_after)
-    gate = Gate(app, pool=services.pool, token=services.token, public_url=services.settings.public_url)
+    gate = Gate(
+        app,
+        pool=services.pool,
+        token=services.token,
+        public_url=services.settings.public_url,
+        paired_walls=services.settings.wall_access == "paired",
+    )
     return Headers(GZipMiddleware(gate, minimum_size=2048))

@@ -14,9 +14,9 @@ from typing_extensions import TypedDict
 from city.storage import screens as stored
 from command_centre import accounts
 from command_centre.api import once, paging
+from command_centre.api.access import SCREEN_COOKIE
 from command_centre.api.answers import answer, gives
 from command_centre.api.problem import Problem, field_problem, not_found
-from command_centre.api.screen.admission import SCREEN_COOKIE
 from command_centre.api.screen.guests import EXPIRED, Dismissed, still_holds
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known

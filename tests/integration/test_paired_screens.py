@@ -78,6 +78,17 @@ def test_without_pairing_nothing_is_shown_but_the_page(centre: Centre) -> None:
     assert centre.stranger.get("/wall").status_code in (200, 503)  # 503: not built here
 
 
+def test_what_the_wall_asks_over_http_is_for_paired_screens_and_people(centre: Centre) -> None:
+    machine, row = paired(centre, "右厅")
+    for path in ("/api/wall/sensing", "/api/wall/flood"):
+        assert centre.stranger.get(path).status_code == 401
+        assert machine.http.get(path).status_code == 200
+        assert centre.client.get(path).status_code == 200
+    centre.client.post(f"/api/screens/{row['id']}/revoke").raise_for_status()
+    assert machine.http.get("/api/wall/sensing").status_code == 401
+    assert centre.stranger.get("/api/wall/map").status_code == 200
+
+
 def test_a_pairing_address_works_once_and_the_cookie_is_no_scripts(centre: Centre) -> None:
     made = admitted(centre, "大厅")
     assert made["screen"]["state"] == "waiting"

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from city.storage import screens as stored
 from command_centre import accounts
-from command_centre.api.access import COOKIE
+from command_centre.api.access import COOKIE, SCREEN_COOKIE
 from command_centre.api.screen.guests import (
     AUTOMATION,
     FAULTY,
@@ -26,8 +26,6 @@ from command_centre.api.screen.guests import (
 )
 from command_centre.api.screen.sight import ON_REQUEST, Sight, wanted_topics
 from command_centre.api.services import Services
-
-SCREEN_COOKIE = "city_screen"
 
 
 async def admit(websocket: WebSocket, here: Services) -> Guest:
