@@ -201,3 +201,23 @@ def test_a_hand_over_is_prepared_and_a_slip_is_corrected_by_a_further_entry(
     page.get_by_role("button", name="写入").click()
     expect(page.get_by_role("textbox", name="记一条")).to_have_value("")
     assert flood.asked == [("POST", "/api/flood/duty-log", {"text": "应为 3.12 m", "refers_to": 4})]
+
+
+def test_a_warning_for_a_station_is_for_its_cell_and_not_for_the_whole_district(
+    flood: MockCentre, open_page: OpenPage
+) -> None:
+    page = open_page(f"{flood.url}/flood/warnings/new?station=W002&colour=orange")
+    areas = page.get_by_role("group", name="影响区域")
+    expect(areas.get_by_role("button")).to_have_text("C002000 ×")
+    flood.answers["/api/flood/warnings"] = flood_scene.warning(8, "draft")
+    page.get_by_label("标题（英文）").fill("Qing rises")
+    page.get_by_role("button", name="保存草稿并预览").click()
+    expect(page.get_by_role("region", name="预览：发布后读者所见")).to_be_visible()
+    ((method, path, body),) = flood.asked
+    assert (method, path, body["areas"], body["stations"]) == (
+        "POST",
+        "/api/flood/warnings",
+        ["C002000"],
+        ["W002"],
+    )
+    assert (body["colour"], body["headline_en"], body["exercise"]) == ("orange", "Qing rises", False)

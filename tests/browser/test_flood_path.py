@@ -25,7 +25,8 @@ WORDS = {
     "zh": {
         "name": "用户名", "password": "密码", "in": "登录", "proposal": "系统建议", "confirm": "确认建议", "ok": "确定",
         "in_force": "当前响应级别", "level": "{}级应急响应", "go": "起草预警", "areas": "影响区域",
-        "preview": "保存草稿并预览", "issue": "发布", "reason": "发布理由", "cancel": "解除预警", "over": "解除理由", "is_in_force": "生效中",
+        "preview": "保存草稿并预览", "issue": "发布",
+        "reason": "发布理由", "cancel": "解除预警", "over": "解除理由", "is_in_force": "生效中",
         "is_over": "已解除", "xml": "XML 原文",
     },
     "en": {
@@ -83,7 +84,7 @@ def entered(open_page: OpenPage, centre: Centre, who: str, path: str, language: 
 def sent(centre: Centre) -> list[str]:
     """Titles of the public feed, newest first."""
     tree = etree.fromstring(centre.stranger.get("/cap/feed.atom").content)
-    return [entry.findtext("a:title", namespaces=ATOM) for entry in tree.findall("a:entry", namespaces=ATOM)]
+    return [entry.findtext("a:title", "", ATOM) for entry in tree.findall("a:entry", namespaces=ATOM)]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ export function arrivalWords(when: Arrival, now: number | null): string {
     case "at": {
       const left = now === null ? 0 : when.at - now;
       const words = t("stations.reaches", { time: about(left), at: near(when.at, now) });
-      return when.earliest === null ? words : `${words} ${t("stations.earliest", { at: near(when.earliest, now) })}`;
+      return when.earliest === null ? words : `${words}${t("stations.earliest", { at: near(when.earliest, now) })}`;
     }
     case "chance":
       return t("stations.chance", { at: near(when.earliest, now) });
