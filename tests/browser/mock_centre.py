@@ -42,6 +42,7 @@ class Hub:
         self.screens: set[WebSocket] = set()
         self.acknowledged: list[int] = []
         self.connections: list[dict[str, str]] = []
+        self.refuse_with: int | None = None  # the code that every connection is closed with
         self.muted = False  # says nothing, not even heartbeats, over sockets that stay open
 
     def change(self, values: Values, events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -184,6 +185,9 @@ class MockCentre:
 
     async def _screen(self, socket: WebSocket) -> None:
         await socket.accept()
+        if self.hub.refuse_with is not None:
+            await socket.close(code=self.hub.refuse_with)
+            return
         query = socket.query_params
         self.hub.connections.append(dict(query))
         for frame in self.hub.greeting(query.get("epoch"), query.get("since")):
