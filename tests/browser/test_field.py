@@ -1,15 +1,23 @@
 """A handler's telephone on a real centre: orders and steps, everything without signal, each thing sent once."""
 
+import hashlib
 import io
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from city.storage import users
+from command_centre.api import pages
+from command_centre.api.access import COOKIE
 from tests.browser import geometry
 from tests.integration.running_centre import Centre, lay_ground, running
 from tests.servers.postgres import PostgresServer
@@ -17,6 +25,7 @@ from tests.servers.postgres import PostgresServer
 PHONE = {"width": 390, "height": 844}
 SMALL = {"width": 320, "height": 640}
 PASSWORD = "long enough for a phone"
+Phone = Callable[..., BrowserContext]
 SPOT = {"latitude": 0.2, "longitude": 1.9}
 AXE = Path(__file__).parents[2] / "command_centre" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 FAULTS = """
@@ -50,17 +59,37 @@ def town(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Ce
         postgres_server.drop_database(name)
 
 
-@pytest.fixture(scope="module")
-def phone(browser: Browser) -> Iterator[BrowserContext]:
-    """One telephone for the file, as in a pocket: what one test leaves on it the next one finds."""
-    with browser.new_context(
-        viewport=PHONE,  # type: ignore[arg-type]  # a dictionary of two sizes
-        permissions=["geolocation"],
-        geolocation=SPOT,  # type: ignore[arg-type]  # as above
-        has_touch=True,
-    ) as context:
+@pytest.fixture
+def phone(browser: Browser, town: Centre) -> Iterator[Callable[..., BrowserContext]]:
+    """A function (person or nobody) -> a telephone of their own, logged in, nothing on it yet."""
+    made: list[BrowserContext] = []
+
+    def taken(name: str = "", size: dict[str, int] = PHONE) -> BrowserContext:
+        context = browser.new_context(
+            viewport=size,  # type: ignore[arg-type]  # a dictionary of two sizes
+            permissions=["geolocation"],
+            geolocation=SPOT,  # type: ignore[arg-type]  # as above
+            has_touch=True,
+        )
+        made.append(context)
         context.set_default_timeout(15_000)
-        yield context
+        if name:
+            context.add_cookies([{"name": COOKIE, "value": session_of(town, name), "url": town.base}])
+        return context
+
+    yield taken
+    for context in made:
+        context.close()
+
+
+def session_of(centre: Centre, name: str) -> str:
+    """A session without a password: hashing one takes longer than most tests."""
+    token = secrets.token_urlsafe(16)
+    with psycopg.connect(centre.url) as connection:
+        user = users.get(connection, name)
+        assert user is not None
+        users.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
+    return token
 
 
 def enrol(centre: Centre, name: str, role: str, unit: str) -> None:
@@ -102,20 +131,11 @@ def log_in(page: Page, name: str) -> None:
     expect(page.get_by_text("的数据")).to_be_visible()
 
 
-def at(phone: BrowserContext, town: Centre, address: str, name: str = "zhao") -> Page:
-    """A page of the field, by this person, with its worker in place."""
+def at(phone: BrowserContext, town: Centre, address: str) -> Page:
+    """A page of the field with its data, the worker in place."""
     page = phone.new_page()
-    page.goto(f"{town.base}{address}{'&' if '?' in address else '?'}lang=zh")
-    known = page.locator("header .me")
-    known.or_(page.get_by_label("用户名")).first.wait_for()
-    if known.is_visible() and name not in known.inner_text():
-        page.goto(f"{town.base}/field/me")
-        page.get_by_role("button", name="退出").click()
-        page.get_by_label("用户名").wait_for()
-        page.goto(f"{town.base}{address}")
-    if page.get_by_label("用户名").is_visible():
-        log_in(page, name)
-    expect(page.get_by_text("的数据")).to_be_visible()
+    page.goto(f"{town.base}{address}?lang=zh")
+    expect(page.get_by_text("的数据")).to_be_visible(timeout=15_000)
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     return page
 
@@ -132,12 +152,16 @@ def sound(page: Page) -> None:
 
 
 def test_without_signal_steps_and_photo_are_kept_through_a_kill_and_sent_once(
-    town: Centre, phone: BrowserContext
+    town: Centre, phone: Phone
 ) -> None:
     incident = ordered(town)
-    page = at(phone, town, "/field")
+    own = phone()
+    page = own.new_page()
+    page.goto(f"{town.base}/field?lang=zh")
+    log_in(page, "zhao")
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     page.locator(f"a[href='/field/orders/{incident['id']}']").click()
-    phone.set_offline(True)
+    own.set_offline(True)
     page.get_by_role("button", name="签收").click()
     page.get_by_role("button", name="我已到场").click()
     page.get_by_role("button", name="处置完毕…").click()
@@ -151,11 +175,11 @@ def test_without_signal_steps_and_photo_are_kept_through_a_kill_and_sent_once(
     assert kinds(town, incident["id"]).count("acknowledged") == 0
     page.close()
 
-    again = phone.new_page()
+    again = own.new_page()
     again.goto(f"{town.base}/field/outbox")  # from the worker: there is no signal
     expect(again.get_by_text("照片 1 张")).to_be_visible()
     expect(again.get_by_text("无信号")).to_be_visible()
-    phone.set_offline(False)
+    own.set_offline(False)
     expect(again.get_by_text("没有待发送的内容")).to_be_visible()
     happened = kinds(town, incident["id"])
     assert [happened.count(one) for one in ("acknowledged", "arrived", "handled")] == [1, 1, 1]
@@ -166,4 +190,227 @@ def test_without_signal_steps_and_photo_are_kept_through_a_kill_and_sent_once(
     (digest,) = details["handled"]["photos"]  # type: ignore[index]  # as above
     kept = Image.open(io.BytesIO(town.client.get(f"/api/photos/{digest}").content))
     assert (kept.size, dict(kept.getexif())) == ((1600, 1200), {})
-    again.close()
+
+
+def test_an_order_given_to_others_meanwhile_is_one_conflict_that_can_be_kept_as_a_comment(
+    town: Centre, phone: Phone
+) -> None:
+    incident = ordered(town, "C3")
+    own = phone("zhao")
+    page = at(own, town, f"/field/orders/{incident['id']}")
+    own.set_offline(True)
+    page.get_by_role("button", name="签收").click()
+    page.get_by_role("button", name="我已到场").click()
+    expect(page.get_by_text("待发送：签收 · 到场")).to_be_visible()
+    moved = {"unit": "U2", "reason": "二队更近"}
+    assert town.client.post(f"/api/incidents/{incident['id']}/dispatch", json=moved).status_code == 200
+    own.set_offline(False)
+    page.get_by_role("link", name="1 项需要您处理").click()
+    conflict = page.get_by_role("group", name="未能执行")
+    expect(conflict).to_have_count(1)
+    expect(conflict).to_contain_text("期间已改派给二队")
+    expect(conflict.get_by_role("link", name="打电话")).to_have_attribute("href", "tel:110-3")
+    expect(conflict.locator("li")).to_have_count(2)
+    sound(page)
+    conflict.get_by_role("button", name="作为备注保留").click()
+    expect(page.get_by_text("没有待发送的内容")).to_be_visible()
+    timeline = town.client.get(f"/api/incidents/{incident['id']}/timeline").json()["items"]
+    (said,) = [one for one in timeline if one["kind"] == "commented" or one["kind"] == "comment"]
+    assert "离线操作" in said["reason"]
+    assert "签收" in said["reason"]
+    assert {"acknowledged", "arrived"}.isdisjoint(one["kind"] for one in timeline)
+    page.close()
+
+
+def test_a_session_that_ended_keeps_the_queue_for_its_owner_alone(town: Centre, phone: Phone) -> None:
+    incident = ordered(town, "C4")
+    own = phone("zhao")
+    page = at(own, town, f"/field/orders/{incident['id']}")
+    own.set_offline(True)
+    page.get_by_role("button", name="签收").click()
+    expect(page.get_by_text("待发送：签收")).to_be_visible()
+    town.execute("DELETE FROM sessions")
+    own.set_offline(False)
+    expect(page.get_by_text("zhao 还有 1 项待发送")).to_be_visible()
+    expect(page.get_by_text(incident["number"])).to_have_count(0)
+    log_in(page, "wang")
+    page.get_by_role("link", name="待发").click()
+    expect(page.get_by_text("没有待发送的内容")).to_be_visible()
+    expect(page.get_by_text(incident["number"])).to_have_count(0)
+    assert "acknowledged" not in kinds(town, incident["id"])
+    page.locator("header .me").click()
+    page.get_by_role("button", name="退出").click()
+    log_in(page, "zhao")
+    page.get_by_role("link", name="待发").click()
+    expect(page.get_by_text("最近已发送")).to_be_visible()
+    expect(page.get_by_text(incident["number"]).first).to_be_visible()
+    assert kinds(town, incident["id"]).count("acknowledged") == 1
+    page.close()
+
+
+def route_of(town: Centre) -> None:
+    points = [
+        {"code": f"P{n}", "name": name, "cell": "C1", "building": "三号楼", "longitude": 1.9, "latitude": 0.2}
+        for n, name in enumerate(("东侧消防通道", "地下车库出口"), 1)
+    ]
+    body = {
+        "name": "东街日巡",
+        "name_en": "East Street daily",
+        "assigned_to": "wang",
+        "points": [{**point, "checklist": "fire_exits", "cadence": "daily"} for point in points],
+    }
+    assert town.client.put("/api/patrol/routes/R1", json=body).status_code in (200, 201)
+
+
+def test_a_patrol_and_a_report_without_signal_arrive_once(town: Centre, phone: Phone) -> None:
+    route_of(town)
+    own = phone("wang")
+    page = at(own, town, "/field/patrol")
+    expect(page.get_by_text("东侧消防通道")).to_be_visible()
+    own.set_offline(True)
+    page.get_by_text("东侧消防通道").click()
+    page.get_by_role("button", name="完成此点").click()
+    expect(page.get_by_role("alert")).to_contain_text("还有 5 项未答")
+    lane = page.get_by_role("group", name="消防车通道无占用")
+    lane.get_by_label("有问题").check()
+    lane.get_by_label("问题说明").fill("两辆货车占道")
+    lane.locator("input[type=file]").first.set_input_files([picture()])
+    expect(lane.get_by_role("img")).to_be_visible()
+    page.get_by_role("button", name="其余均正常").click()
+    page.get_by_role("button", name="完成此点").click()
+    expect(page.get_by_text("待发送：巡查")).to_be_visible()
+
+    page.get_by_role("link", name="上报").click()
+    page.get_by_label("情况说明").fill("井盖松动，已放警示锥")
+    page.get_by_role("button", name="上报").click()
+    expect(page.get_by_text("已保存，有信号时自动发送")).to_be_visible()
+    page.get_by_role("link", name="待发 2").click()
+    sound(page)
+    own.set_offline(False)
+    expect(page.get_by_text("没有待发送的内容")).to_be_visible()
+    (check,) = town.client.get("/api/patrol/checks").json()["items"]
+    (found,) = [one for one in check["answers"] if one["answer"] == "problem"]
+    assert (found["note"], len(found["photos"]), check["distance_m"]) == ("两辆货车占道", 1, 0)
+    (report,) = town.client.get("/api/reports", params={"q": "井盖松动"}).json()["items"]
+    assert (report["channel"], "操作" in report["text"]) == ("patrol", True)
+    page.close()
+
+
+def test_a_call_is_checked_in_by_position_and_people_moved_are_counted(town: Centre, phone: Phone) -> None:
+    call = {
+        "what": "清理一号楼消防通道",
+        "units": ["U1"],
+        "by": "2036-01-01T00:00:00Z",
+        "category": "public.person",
+    }
+    soon = town.execute("SELECT (now() + interval '1 hour')::text")[0][0]
+    place = {
+        "by": str(soon).replace(" ", "T") + ":00",
+        "place": "一号楼",
+        "longitude": 1.9001,
+        "latitude": 0.2,
+    }
+    answer = town.client.post("/api/orders", json={**call, **place})
+    assert answer.status_code == 201, answer.text
+    town.execute(
+        "INSERT INTO categories (code, name, name_en, class, limit_minutes) VALUES"
+        " ('flood.evacuation', '转移', 'Evacuation', 'A', 60) ON CONFLICT DO NOTHING"
+    )
+    ordered_move = {"kind": "evacuate", "cells": [{"cell": "C2", "to_move": 12}], "reason": "水位上涨"}
+    (task,) = town.client.post("/api/flood/tasks", json=ordered_move).json()["items"]
+    dispatched = {"unit": "U1", "reason": "转移"}
+    town.client.post(f"/api/incidents/{task['incident']}/dispatch", json=dispatched)
+
+    page = at(phone("zhao"), town, "/field")
+    page.get_by_text("清理一号楼消防通道").click()
+    page.get_by_role("button", name="我们会到").click()
+    page.get_by_role("button", name="签到").click()
+    expect(page.get_by_text("已签到")).to_be_visible()
+    sound(page)
+    page.goto(f"{town.base}/field/orders/{task['incident']}")
+    page.get_by_role("button", name="上报进度").click()
+    page.get_by_label("已转移").fill("5")
+    sound(page)
+    page.get_by_role("button", name="确定").click()
+    expect(page.get_by_text("应转移 12 人，还剩 7 人")).to_be_visible()
+    arrived = "SELECT arrived_how FROM site_order_units WHERE order_id = %s"
+    assert town.execute(arrived, answer.json()["id"]) == [("position",)]
+    page.close()
+
+
+@pytest.mark.parametrize("size", [PHONE, SMALL], ids=["390", "320"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_view_fits_is_named_and_reads_in_sunlight(
+    town: Centre, phone: Phone, language: str, size: dict[str, int]
+) -> None:
+    route_of(town)
+    long = "一个名字很长的地方" * 8
+    incident = ordered(town, "C2", text=long)
+    for name, addresses in (
+        (
+            "zhao",
+            ("/field", f"/field/orders/{incident['id']}", "/field/report", "/field/outbox", "/field/me"),
+        ),
+        ("wang", ("/field/patrol", "/field/patrol/R1/P2")),
+    ):
+        page = at(phone(name, size), town, "/field")
+        for address in addresses:
+            page.goto(f"{town.base}{address}?lang={language}")
+            expect(page.locator("main h1")).to_be_visible()
+            expect(page.get_by_text("as of" if language == "en" else "的数据")).to_be_visible()
+            sound(page)
+
+
+def test_a_new_version_waits_until_somebody_says_so_and_the_queue_survives(
+    town: Centre, phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = ordered(town, "C1")
+    own = phone("zhao")
+    page = at(own, town, f"/field/orders/{incident['id']}")
+    own.set_offline(True)
+    page.get_by_role("button", name="备注").click()
+    page.get_by_role("textbox", name="备注").fill("更新前写的")
+    page.get_by_role("button", name="确定").click()
+    expect(page.get_by_text("待发送：备注")).to_be_visible()
+    newer = tmp_path / "dist"
+    shutil.copytree(pages.BUILT, newer)
+    (newer / "field" / "sw.js").open("a").write("// newer\n")
+    monkeypatch.setattr(pages, "BUILT", newer)
+    town.execute("DELETE FROM sessions")
+    own.set_offline(False)
+    page.evaluate("navigator.serviceWorker.getRegistration('/field').then((one) => one.update())")
+    log_in(page, "zhao")
+    expect(page.get_by_text("有新版本")).to_be_visible()
+    with page.expect_navigation():
+        page.get_by_role("button", name="重新加载").click()
+    page.goto(f"{town.base}/field/outbox")
+    expect(page.get_by_text("没有待发送的内容")).to_be_visible()
+    found = "SELECT count(*) FROM incident_texts WHERE text = '更新前写的'"
+    assert town.execute(found) == [(1,)]
+    page.close()
+
+
+def test_storage_that_is_nearly_full_is_said(town: Centre, phone: Phone) -> None:
+    page = phone("zhao").new_page()
+    page.add_init_script("navigator.storage.estimate = async () => ({ usage: 95, quota: 100 })")
+    page.goto(f"{town.base}/field?lang=zh")
+    expect(page.get_by_role("alert").first).to_contain_text("存储空间快满")
+    page.close()
+
+
+def test_the_worker_may_stand_over_the_field_and_nothing_else(town: Centre) -> None:
+    answer = town.stranger.get("/field/sw.js")
+    assert answer.headers["service-worker-allowed"] == "/field"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert "worker-src 'self'; manifest-src 'self'" in answer.headers["content-security-policy"]
+    manifest = town.stranger.get("/field/manifest.webmanifest").json()
+    assert (manifest["start_url"], manifest["scope"], manifest["display"]) == (
+        "/field",
+        "/field",
+        "standalone",
+    )
+    for icon in manifest["icons"]:
+        found = town.stranger.get(icon["src"])
+        assert (found.status_code, found.headers["content-type"]) == (200, icon["type"])
+    assert town.stranger.get("/field/icons/other.png").status_code == 404
