@@ -129,6 +129,7 @@ class DeviceState:
     registered_at: datetime
     link: Link | None
     last_heard_at: datetime | None
+    version: int
     open_alarms: int
 
     def online(self, now: datetime) -> bool:

@@ -86,7 +86,7 @@ def _zipped(name: str, content: bytes) -> list[tuple[str, bytes]]:
             if len(entries) > _MOST_FILES or any(one.file_size > LARGEST_ZIP for one in entries):
                 raise PreviewError("压缩包过大", f"{name} unpacks to more than is taken")
             return [(one.filename, archive.read(one)) for one in entries]
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
         raise PreviewError(
             f"“{name}”不是可读的 zip 文件", f"{name} is no zip file that can be read"
         ) from error

@@ -348,7 +348,7 @@ _STATE: LiteralString = """
         d.owner_unit, d.maintainer_unit, d.gateway, d.address,
         coalesce(d.expected_interval_s, k.expected_interval_s) AS expected_interval_s,
         d.registration, d.service_state, d.service_until, d.service_reason, d.service_by, d.clock_ahead_at,
-        d.registered_at, p.link, p.last_heard_at,
+        d.registered_at, p.link, p.last_heard_at, d.version,
         (SELECT count(*) FROM alarms WHERE device_id = d.id AND cleared_at IS NULL) AS open_alarms
     FROM devices d
     JOIN device_kinds k ON k.code = d.kind

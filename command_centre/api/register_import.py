@@ -4,7 +4,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -67,7 +67,7 @@ class ImportRow(TypedDict):
     row: int | None
     key: str
     name: str
-    fate: str
+    fate: Literal["new", "changed", "same", "gone", "refused"]
     changes: list[ImportFieldChange]
     faults: list[ImportFault]
 

@@ -1,6 +1,6 @@
 """What the register's routes answer, as OpenAPI and the screens' types know it."""
 
-from typing import Any
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -22,8 +22,8 @@ class DeviceDetail(TypedDict):
     expected_interval_s: int | None
     usual_interval_s: int | None
     tags: list[str]
-    registration: str
-    origin: str
+    registration: Literal["registered", "unclaimed", "retired"]
+    origin: Literal["import", "topic", "person"]
     version: int
     edited_at: str | None
     edited_by: str | None
@@ -52,7 +52,7 @@ class DeviceProposal(TypedDict):
     value: str | int
     votes: int
     of: int
-    because: str
+    because: Literal["cell", "prefix", "kind", "heard"]
 
 
 class DeviceProposals(TypedDict):
@@ -92,7 +92,7 @@ class UnitDetail(TypedDict):
     email: str
     lead_email: str
     webhook_url: str
-    tier: str
+    tier: Literal["district", "street", "community"]
     capacity: int | None
     fallback: str | None
     hours: str
@@ -118,7 +118,7 @@ class AreaDetail(TypedDict):
     parent_layer: str | None
     geometry: dict[str, Any] | None
     square_metres: int
-    origin: str
+    origin: Literal["import", "topic", "person"]
     version: int
     drawn_at: str
     edited_at: str | None
@@ -169,7 +169,7 @@ class AreaFate(TypedDict):
     code: str
     name: str
     name_en: str
-    fate: str
+    fate: Literal["new", "changed", "same", "ended"]
     square_metres: int
     square_metres_before: int
     findings: list[OutlineFinding]

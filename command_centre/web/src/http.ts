@@ -77,6 +77,11 @@ export async function sendText<T>(method: string, path: string, text: string, ty
   return (await (await send(method, path, text, type, extra)).json()) as T;
 }
 
+/** Sends a form with files; the browser itself writes how its parts are divided. */
+export async function sendForm<T>(path: string, form: FormData, extra: Extra = {}): Promise<T> {
+  return (await (await send("POST", path, form, "", extra)).json()) as T;
+}
+
 /** Reads a thing with the ETag that its change wants in If-Match. */
 export async function tagged<T>(path: string): Promise<{ value: T; tag: string }> {
   const answer = await send("GET", path, undefined, "");
@@ -86,7 +91,7 @@ export async function tagged<T>(path: string): Promise<{ value: T; tag: string }
 async function send(
   method: string,
   path: string,
-  body: string | undefined,
+  body: string | FormData | undefined,
   type: string,
   { version, tag, key }: Extra = {},
 ): Promise<Response> {
@@ -96,7 +101,7 @@ async function send(
     answer = await fetch(path, {
       method,
       headers: {
-        ...(body === undefined ? {} : { "Content-Type": type }),
+        ...(typeof body === "string" ? { "Content-Type": type } : {}),
         ...(match === undefined ? {} : { "If-Match": match }),
         ...(key === undefined ? {} : { "Idempotency-Key": key }),
       },
