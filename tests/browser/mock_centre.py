@@ -94,6 +94,7 @@ class MockCentre:
         self.asked: list[tuple[str, str, Any]] = []  # method, path, body of what changes something
         self.refuse: dict[str, tuple[int, dict[str, Any]]] = {}  # path -> status, problem
         self.versions: list[str | None] = []  # If-Match of each of them
+        self.keys: list[str | None] = []  # Idempotency-Key of each of them
         self.user: dict[str, Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         config = uvicorn.Config(
@@ -207,6 +208,7 @@ class MockCentre:
             return await self._session(request)
         if request.method != "GET":
             self.versions.append(request.headers.get("If-Match"))
+            self.keys.append(request.headers.get("Idempotency-Key"))
             form = request.headers.get("content-type", "").startswith("multipart/")
             body = dict(await request.form()) if form else json.loads(await request.body() or b"null")
             self.asked.append((request.method, where, body))
