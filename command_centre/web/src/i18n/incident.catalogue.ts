@@ -14,6 +14,7 @@ export const incidentWords = {
   "changed.title": ["填写期间他人已处理", "Meanwhile others have done this"],
   "changed.seen": ["知道了", "Seen"],
 
+  "detail.cell": ["网格", "cell"],
   "place.map": ["{place} 周边地图", "Map around {place}"],
   "place.none": ["位置待核实，无法显示地图", "The place is still to be found: no map"],
   "place.no_point": ["无精确坐标", "no exact position"],

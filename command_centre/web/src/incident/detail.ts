@@ -14,6 +14,8 @@ const BOOKKEEPING = new Set([
   "from_unit_id",
   "request",
   "score",
+  "url", // shown as a picture, see Media.svelte
+  "deadband", // stands between the two limits
 ]);
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
 

@@ -52,7 +52,7 @@ export function pressing(incident: Case, clocks: readonly Clock[]): { at: string
   return next ? { at: next.due_at, stage: next.stage } : null;
 }
 
-/** Letters that the lists use for other things (j, k, h, u, x) stay theirs. */
+/** Where a list has the same letter for the same thing, it leads here; its other letters (j, k, h, t, u, x) stay its own. */
 export const ACTION_KEYS: Record<string, string> = {
   accept: "i",
   acknowledge: "a",
@@ -67,7 +67,7 @@ export const ACTION_KEYS: Record<string, string> = {
   escalate: "e",
   supervise: "y",
   return: "b",
-  transfer: "t",
+  transfer: "T",
   extend: "+",
   suspend: "p",
   dispute: "q",

@@ -25,8 +25,8 @@ export function episodes(alarms: readonly Alarm[]): Episode[] {
 
 /** From before the first episode, so that one sees it coming, to after the last; a week at most. */
 export function span(found: readonly Episode[], now: number): [from: number, to: number] {
-  const first = Math.min(now, ...found.map((one) => one.from));
-  const last = Math.max(first, ...found.map((one) => one.to ?? now));
+  const first = found.length > 0 ? Math.min(...found.map((one) => one.from)) : now;
+  const last = Math.max(first, ...found.map((one) => one.to ?? Math.max(now, one.from)));
   const length = last - first;
   const from = first - Math.min(Math.max(length / 2, LEAST_BEFORE), MOST_BEFORE);
   const to = Math.min(last + Math.min(Math.max(length / 4, LEAST_BEFORE), MOST_AFTER), Math.max(now, last));
