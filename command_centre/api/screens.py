@@ -2,14 +2,12 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Header, Request
 from psycopg import AsyncConnection
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
-from typing_extensions import TypedDict
 
 from city.storage import screens as stored
 from command_centre import accounts
@@ -18,6 +16,16 @@ from command_centre.api.access import SCREEN_COOKIE
 from command_centre.api.answers import answer, gives
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.screen.guests import EXPIRED, Dismissed, still_holds
+from command_centre.api.screen_shapes import (
+    NewScreen,
+    Pairing,
+    PairingAddress,
+    ScreenChange,
+    ScreenMade,
+    ScreenPage,
+    ScreenPaired,
+    ScreenRow,
+)
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
 
@@ -27,77 +35,6 @@ PAIRING_LASTS = timedelta(minutes=30)  # somebody walks to the machine and types
 LASTS = timedelta(days=30)  # of a screen that renews itself: so long it may be switched off
 COOKIE_LASTS = timedelta(days=400)  # the longest that browsers keep; the server's own date decides
 MOST = timedelta(days=3660)
-_Name = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-class NewScreen(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: _Name
-    scope: str | None = Field(
-        None, max_length=100, description="code of a street, community or cell; null = all"
-    )
-    expires_at: AwareDatetime | None = Field(
-        None, description="a fixed end; left out, the screen renews itself while it is in use"
-    )
-
-
-class ScreenChange(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: _Name | None = None
-    scope: str | None = Field(None, max_length=100, description="null = the district")
-    expires_at: AwareDatetime | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> "ScreenChange":
-        if not self.model_fields_set:
-            raise ValueError("give name, scope or expires_at")
-        return self
-
-
-class Pairing(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    secret: str = Field(min_length=20, max_length=100, description="what stands behind #pair= in the address")
-
-
-class ScreenRow(TypedDict):
-    id: int
-    name: str
-    scope: str | None
-    scope_name: str | None
-    renews: bool
-    expires_at: datetime
-    state: Literal["waiting", "active", "expired", "revoked"]
-    created_by: str
-    created_at: datetime
-    paired_at: datetime | None
-    last_seen_at: datetime | None
-    revoked_at: datetime | None
-    revoked_by: str | None
-    version: int
-
-
-class PairingAddress(TypedDict):
-    address: str
-    until: datetime
-
-
-class ScreenMade(TypedDict):
-    screen: ScreenRow
-    pairing: PairingAddress | None
-
-
-class ScreenPage(TypedDict):
-    items: list[ScreenRow]
-    next: str | None
-
-
-class ScreenPaired(TypedDict):
-    name: str
-    scope: str | None
-    expires_at: datetime
 
 
 @router.get("", summary="Paired screens", operation_id="list_screens", responses=gives(ScreenPage))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -88,3 +89,9 @@ class Screen:
 
     def count(self, kind: str) -> int:
         return sum(number for (one, _), number in self.events.items() if one == kind)
+
+
+async def until(screen: Screen, socket_: ClientConnection, seen: Callable[[], object]) -> None:
+    """Take frames until what is waited for is there."""
+    while not seen():
+        await screen.take(socket_)

@@ -3,6 +3,7 @@
 import time
 
 from bench import screens
+from bench.screen_ground import lay_ground
 from tests.integration.running_centre import Centre
 
 
@@ -36,7 +37,7 @@ class House:
 
 
 def test_twenty_screens_on_two_centres_of_which_one_ends_lose_and_double_nothing(migrated_url: str) -> None:
-    screens.lay_ground(migrated_url, devices=600, cells=60)
+    lay_ground(migrated_url, devices=600, cells=60)
     house = House(migrated_url)
     try:
         outcome = screens.measure(

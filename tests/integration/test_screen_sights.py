@@ -1,4 +1,4 @@
-"""Who sees what on the screens: scopes, units, strangers, topics; and two centres that follow one database."""
+"""Who sees what on the screens: scopes, units, strangers, topics."""
 
 import asyncio
 import json
@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from command_centre import accounts
 from command_centre.api.screen import hub as hubs
-from tests.integration.following_screen import Screen
+from tests.integration.following_screen import Screen, until
 from tests.integration.running_centre import Centre, on_fresh_ground, raise_alarm, running
 from tests.servers.postgres import PostgresServer
 
@@ -58,11 +57,6 @@ def session(centre: Centre, role: str, unit: str | None = None) -> str:
         f"{role}.{unit or 'none'}",
     )
     return f"city_session={token}"
-
-
-async def until(screen: Screen, socket_: ClientConnection, seen: Any) -> None:
-    while not seen():
-        await screen.take(socket_)
 
 
 async def closed(screen: Screen) -> tuple[int, str]:
@@ -285,53 +279,6 @@ def test_alarms_are_not_listed_for_strangers_and_handlers(centre: Centre, cookie
     who = session(centre, cookie, "U1") if cookie else ""
     screen = asyncio.run(Screen(centre, who, topics="counts,alarm").look())
     assert set(screen.topics) == {"counts"}
-
-
-def test_a_screen_that_lands_on_another_centre_loses_and_doubles_nothing(centre: Centre) -> None:
-    async def look(other: Centre) -> tuple[Screen, set[int]]:
-        screen = await Screen(centre).look()
-        raised = []
-        for turn in range(6):
-            screen.address = (other if turn % 2 else centre).screens
-            raised.append(await asyncio.to_thread(raise_alarm, centre, f"D{6 + turn}"))
-            async with screen.connect() as socket_:
-                await until(screen, socket_, lambda: ("alarm.raised", raised[-1]) in screen.events)
-                raised.append(await asyncio.to_thread(raise_alarm, centre, f"D{12 + turn}"))
-        await screen.look()
-        return screen, set(raised)
-
-    with running(centre.url) as other:
-        screen, raised = asyncio.run(look(other))
-    shown = {number: n for (kind, number), n in screen.events.items() if kind == "alarm.raised"}
-    assert raised <= set(shown)
-    assert set(shown.values()) == {1}
-    assert screen.snapshots > 5
-
-
-def test_the_numbers_of_another_database_are_not_believed(centre: Centre) -> None:
-    async def look() -> dict[str, Any]:
-        screen = Screen(centre)
-        screen.change = 10**12
-        async with screen.connect() as socket_:
-            await screen.take(socket_)
-            return await screen.take(socket_)
-
-    snapshot = asyncio.run(look())
-    assert (snapshot["t"], snapshot["reset"], snapshot["ev"]) == ("snap", True, [])
-    assert snapshot["change"] < 10**12
-
-
-def test_two_centres_share_one_port(centre: Centre) -> None:
-    async def look(first: Centre) -> set[str]:
-        epochs: set[str] = set()
-        while len(epochs) < 2:  # the kernel decides
-            screen = await Screen(first).look()
-            epochs.add(screen.epoch.split("-")[0])
-        return epochs
-
-    with running(centre.url, centres=2) as first, running(centre.url, centres=2, beside=first) as second:
-        assert first.base == second.base
-        assert len(asyncio.run(look(first))) == 2
 
 
 def test_one_process_encodes_once_for_all_screens_of_one_sight(centre: Centre) -> None:
