@@ -74,6 +74,7 @@ def test_two_hundred_stations_by_margin_and_by_time(flood: MockCentre, open_page
     }.items():
         expect(page.locator(f"[data-station={code}]")).to_contain_text(words)
     expect(page.get_by_role("region", name="何河何时达何水位")).to_contain_text("一成可能早至")
+    expect(page.get_by_text("无法预计的测站：5 站")).to_be_visible()
     expect(page.get_by_role("region", name="降雨量")).to_contain_text("24 小时无数据")
     page.get_by_role("button", name="距警戒").click()
     far = {**flood_scene.stations()["W150"], "level_m": 9.0, "state": "record", "margin_m": -6.0}

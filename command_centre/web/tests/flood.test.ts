@@ -4,7 +4,7 @@ import type { FloodWarning, HydrographBody, StationRow, Task } from "../src/floo
 import { stepsOf } from "../src/flood/asked";
 import { alignedHours, overlay, present, windowOf, zeroOf } from "../src/flood/compare";
 import { curvesOf, extended, momentAt, scaleOf, stepOf, thinned } from "../src/flood/curves";
-import { arrival, coming, marginTo, merged, ordered, sums } from "../src/flood/danger";
+import { arrival, coming, marginTo, merged, ordered, sums, unforeseen } from "../src/flood/danger";
 import { bodyOf, draftOf, emptyDraft, prefilled } from "../src/flood/warningform";
 
 const NOW = Date.parse("2026-11-22T08:00:00Z");
@@ -83,6 +83,11 @@ describe("the order of danger", () => {
     expect(coming(all, NOW).map(({ station: one, level }) => `${one.code} ${level}`)).toEqual([
       "soon warning", "maybe warning",
     ]);
+  });
+
+  it("counts those of which nobody can say when, so that silence is not taken for safety", () => {
+    expect(unforeseen(all, NOW)).toBe(1);
+    expect(unforeseen(all.map((one) => ({ ...one, forecast_at: null })), NOW)).toBe(5);
   });
 
   it("counts without slopes, which have no water", () => {

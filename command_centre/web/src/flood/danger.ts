@@ -103,6 +103,11 @@ export function coming(stations: readonly StationRow[], now: number | null): Com
   );
 }
 
+/** Stations with a warning level of which nobody knows when they reach it: no forecast, an old one, no belief. */
+export function unforeseen(stations: readonly StationRow[], now: number | null): number {
+  return stations.filter((station) => ["unknown", "old"].includes(arrival(station, "warning", now).is)).length;
+}
+
 export interface Sums {
   all: number;
   above: number;

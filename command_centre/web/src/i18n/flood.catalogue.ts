@@ -53,6 +53,8 @@ export const floodWords = {
   "stations.arrival.not": ["6 小时内不达", "not within 6 h"],
   "stations.ahead": ["何河何时达何水位", "Which river reaches which level when"],
   "stations.nothing_ahead": ["6 小时内预计没有测站达到其水位", "No station is expected to reach a level within 6 h"],
+  "stations.none_known_ahead": ["有预报的测站 6 小时内预计都不会达到其水位", "No station that has a forecast is expected to reach a level within 6 h"],
+  "stations.unforeseen": ["无法预计的测站：{n} 站（无预报、预报过期或读数不可信）", "Not known of {n} stations: no forecast, an old one, or a reading nobody believes"],
   "stations.more_ahead": ["另有 {n} 处", "{n} more"],
   "stations.hours": ["{n} 小时", "{n} h"],
   "stations.map": ["测站分布", "Map of stations"],
