@@ -72,6 +72,11 @@ def every(connection: Any_Connection) -> list[User]:
     return _users(connection, "SELECT * FROM users ORDER BY name LIMIT 1000", ())
 
 
+def by_actor(connection: Any_Connection) -> dict[str, str]:
+    """How people are called, by what they are named in histories (``user:7``)."""
+    return {f"user:{user.id}": user.display_name or user.name for user in every(connection)}
+
+
 def get(connection: Any_Connection, name: str) -> User | None:
     """The user of that name."""
     found = _users(connection, "SELECT * FROM users WHERE name = %s", (name,))

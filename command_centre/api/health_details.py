@@ -1,10 +1,10 @@
-"""The page of the truth about ourselves: every check with what to do, the worst first; and who may do what."""
+"""The page of the truth about ourselves: every check with what to do, the worst first."""
 
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, get_args
+from typing import Any
 
 from fastapi import APIRouter, Request
 from psycopg import OperationalError
@@ -15,8 +15,6 @@ from typing_extensions import TypedDict
 
 from city.storage import health
 from city.storage.database import DatabaseError
-from command_centre import accounts
-from command_centre.api.access import ROLES, TABLE
 from command_centre.api.answers import answer, gives
 from command_centre.api.services import Services, async_transaction, services
 from command_centre.health_checks import Figures, findings
@@ -55,22 +53,6 @@ class HealthDetails(TypedDict):
     items: list[HealthFinding]
     loops: list[LoopRestarts]
     messages: list[MessagesCounted]
-
-
-class RoutePermission(TypedDict):
-    """``tag`` is the noun it belongs to; ``roles`` is empty for what needs no log-in."""
-
-    tag: str
-    method: str
-    path: str
-    summary: str
-    needs: str
-    roles: list[str]
-
-
-class Permissions(TypedDict):
-    roles: list[str]
-    items: list[RoutePermission]
 
 
 @router.get(
@@ -150,30 +132,3 @@ def _version() -> str:
         return version("city-command-centre")
     except PackageNotFoundError:
         return ""
-
-
-@router.get(
-    "/access", summary="What each role may do", operation_id="access_table", responses=gives(Permissions)
-)
-def access_table(request: Request) -> Response:
-    """The gate's own table with the words of each route. What a role may do to an incident in which state is the
-    workflow's; a unit's handlers are held to their own unit besides."""
-    described = request.app.openapi()["paths"]
-    items = []
-    for (method, path), needs in TABLE.items():
-        route = described.get(path.replace(":int}", "}").replace(":path}", "}"), {}).get(method.lower(), {})
-        if not path.startswith("/api/") or not route:
-            continue
-        items.append(
-            {
-                "tag": route["tags"][0],
-                "method": method,
-                "path": path,
-                "summary": route["summary"],
-                "needs": needs,
-                "roles": [
-                    role for role in get_args(accounts.Role) if needs in ROLES and role in ROLES[needs]
-                ],
-            }
-        )
-    return answer({"roles": list(get_args(accounts.Role)), "items": items, "next": None})

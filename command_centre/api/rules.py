@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from city.storage import rules
+from city.storage import rules, users
 from city.storage.rules import RuleVersion
 from command_centre import rule_changes
 from command_centre.api import paging
@@ -129,9 +129,11 @@ def get_rule(request: Request, rule_id: str) -> Response:
     """The version in force, else the newest; its ETag is what `PUT` wants in `If-Match`."""
     with transaction(request) as connection:
         current = _current(connection, rule_id)
+        names = users.by_actor(connection)
+        moves = rules.history(connection, rule_id)
         shown = _shown(current) | {
             "open_alarms": rules.open_alarms(connection, rule_id),
-            "history": rules.history(connection, rule_id),
+            "history": [{**move, "by": names.get(move["actor"], move["actor"])} for move in moves],
         }
     return answer(shown, headers={"ETag": _tag(current)})
 
@@ -141,9 +143,11 @@ def rule_versions(request: Request, rule_id: str) -> Response:
     """Newest first, each with author, reason and what it was edited from."""
     with transaction(request) as connection:
         found = rules.versions(connection, rule_id)
+        names = users.by_actor(connection)
     if not found:
         raise not_found("rule", "规则", rule_id)
-    return answer({"items": [_shown(version) for version in found], "next": None})
+    items = [{**_shown(version), "by": names.get(version.author, version.author)} for version in found]
+    return answer({"items": items, "next": None})
 
 
 @router.get("/rules/{rule_id}/diff", summary="What differs between two versions", operation_id="diff_rule")

@@ -35,9 +35,12 @@ def served(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
         answer = centre.client.post("/api/rules/smoke-high/activate", json=active)
         assert answer.status_code == 200, answer.text
         centre.execute(
-            "INSERT INTO quarantine (received_at, topic, payload, size, reason, detail)"
-            " SELECT now(), 'city/440399/smoke/D' || (n %% 2), convert_to('{\"value\": ' || chr(1), 'UTF8'), 11, 'not_json', 'not JSON'"
-            " FROM generate_series(1, 5) AS n"
+            """
+            INSERT INTO quarantine (received_at, topic, payload, size, reason, detail)
+            SELECT now(), 'city/440399/smoke/D' || (n %% 2), %s, 11, 'not_json', 'not JSON'
+            FROM generate_series(1, 5) AS n
+            """,
+            b'{"value": \x01',
         )
         centre.execute("INSERT INTO quarantine_counts VALUES (date_trunc('hour', now()), 'not_json', 5)")
         yield centre

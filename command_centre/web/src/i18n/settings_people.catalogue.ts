@@ -56,6 +56,7 @@ export const settingsPeopleWords = {
   "noun.open311": ["开放接口", "Open311"],
   "noun.patrol": ["巡查", "Patrol"],
   "noun.quarantine": ["隔离消息", "Quarantine"],
+  "noun.register": ["登记", "Register"],
   "noun.reports": ["上报", "Reports"],
   "noun.responsibilities": ["职责清单", "Responsibilities"],
   "noun.rules": ["报警规则", "Rules"],
@@ -126,7 +127,7 @@ export const settingsPeopleWords = {
 
   "isolated.by_reason": ["按原因", "By reason"],
   "isolated.groups": ["按原因和主题", "By reason and topic"],
-  "isolated.reason": ["拒收原因", "Refused since"],
+  "isolated.reason": ["拒收原因", "Refused for"],
   "isolated.every_reason": ["全部原因", "Every reason"],
   "isolated.last_hour": ["近一小时", "Last hour"],
   "isolated.kept": ["保留", "Kept"],

@@ -12,7 +12,8 @@ export interface RuleRow {
   definition: Definition;
   state: "draft" | "active" | "retired";
   source: string;
-  author: string;
+  /** Name of who wrote it; of one version only. */
+  by?: string;
   reason: string;
   created_at: string;
   type: string;
@@ -28,7 +29,7 @@ export interface RuleRow {
 }
 export interface Move {
   at: string;
-  actor: string;
+  by: string;
   action: string;
   reason: string;
   from_version: number | null;

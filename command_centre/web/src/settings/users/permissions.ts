@@ -30,8 +30,8 @@ export function nouns(routes: readonly Route[], roles: readonly string[]): Noun[
   const byTag = new Map<string, Route[]>();
   for (const route of routes) byTag.set(route.tag, [...(byTag.get(route.tag) ?? []), route]);
   return [...byTag].map(([tag, own]) => {
-    const reads = own.filter((route) => route.method === "GET");
-    const writes = own.filter((route) => route.method !== "GET");
+    const reads = own.filter((route) => !route.changes);
+    const writes = own.filter((route) => route.changes);
     const cells = Object.fromEntries(
       roles.map((role) => [role, { look: extent(reads, role), change: extent(writes, role) }]),
     );

@@ -1,0 +1,69 @@
+"""Who may do what: the gate's own table, in words."""
+
+from typing import get_args
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from command_centre import accounts
+from command_centre.api.access import ROLES, TABLE
+from command_centre.api.answers import answer, gives
+
+router = APIRouter(prefix="/api", tags=["users"])
+
+# Sent with a body, and yet nothing is written.
+_ONLY_LOOK = frozenset(
+    {
+        "/api/rules/{rule_id}/validate",
+        "/api/rules/backtest",
+        "/api/rules/backtest/{key}",
+        "/api/calendar/preview",
+        "/api/candidates",
+    }
+)
+
+
+class RoutePermission(TypedDict):
+    """``tag`` is the noun it belongs to; ``roles`` is empty for what needs no log-in; ``changes``: it writes."""
+
+    tag: str
+    method: str
+    path: str
+    summary: str
+    needs: str
+    changes: bool
+    roles: list[str]
+
+
+class Permissions(TypedDict):
+    roles: list[str]
+    items: list[RoutePermission]
+
+
+@router.get(
+    "/access", summary="What each role may do", operation_id="access_table", responses=gives(Permissions)
+)
+def access_table(request: Request) -> Response:
+    """The gate's own table with the words of each route. What a role may do to an incident in which state is the
+    workflow's; a unit's handlers are held to their own unit besides."""
+    described = request.app.openapi()["paths"]
+    items = []
+    for (method, path), needs in TABLE.items():
+        route = described.get(path.replace(":int}", "}").replace(":path}", "}"), {}).get(method.lower(), {})
+        if not path.startswith("/api/") or not route:
+            continue
+        items.append(
+            {
+                "tag": route["tags"][0],
+                "method": method,
+                "path": path,
+                "summary": route["summary"],
+                "needs": needs,
+                "changes": method != "GET" and path not in _ONLY_LOOK,
+                "roles": [
+                    role for role in get_args(accounts.Role) if needs in ROLES and role in ROLES[needs]
+                ],
+            }
+        )
+    return answer({"roles": list(get_args(accounts.Role)), "items": items, "next": None})
