@@ -39,6 +39,16 @@ def at(page: Page, centre: Centre, place: str, language: str = "zh") -> None:
     expect(page.get_by_text("正在载入…" if language == "zh" else "Loading…")).to_have_count(0)
 
 
+def step(page: Page, place: str, language: str) -> None:
+    """To another part without loading the page anew, as its own links do."""
+    page.evaluate(
+        "(to) => { history.pushState(null, '', to); dispatchEvent(new PopStateEvent('popstate')); }",
+        f"/settings/{place}?lang={language}",
+    )
+    expect(page.locator(".settings-part")).to_be_visible()
+    expect(page.get_by_text("正在载入…" if language == "zh" else "Loading…")).to_have_count(0)
+
+
 def reason(page: Page, words: str, button: str) -> None:
     form = page.locator("form", has=page.locator("textarea[required]")).last
     form.locator("textarea").fill(words)
@@ -265,10 +275,13 @@ PLACES = (
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_every_part_fits_and_is_for_everybody(desk: Page, centre: Centre, language: str) -> None:
     desk.set_viewport_size({"width": 1280, "height": 720})
+    found: dict[str, list[str]] = {}
+    at(desk, centre, PLACES[0], language)
     for place in PLACES:
-        at(desk, centre, place, language)
-        assert axe.violations(desk) == [], place
-        assert geometry.cut_texts(desk) == [], place
+        step(desk, place, language)
+        found[place] = [*geometry.cut_texts(desk), *geometry.overlapping_texts(desk)]
+        if language == "zh":  # the other language has other words, not other elements
+            found[place] += axe.violations(desk)
         assert desk.evaluate("() => document.documentElement.scrollWidth") <= 1280, place
         shown = desk.locator("main").inner_text()
         assert not re.search(r"\bnull\b|NaN|undefined|rulekey\.|noun\.", shown), place
@@ -276,3 +289,4 @@ def test_every_part_fits_and_is_for_everybody(desk: Page, centre: Centre, langua
             nouns = desk.locator("th[scope=row] button").all_inner_texts()
             chinese = [bool(re.search(r"[\u4e00-\u9fff]", noun)) for noun in nouns]
             assert set(chinese) == {language == "zh"}, nouns
+    assert {place: wrong for place, wrong in found.items() if wrong} == {}
