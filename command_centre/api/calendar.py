@@ -61,6 +61,7 @@ class MovedDeadline(TypedDict):
     stage: str
     old: str
     new: str
+    calendar: int
 
 
 class CalendarPreview(TypedDict):

@@ -53,6 +53,7 @@ class HealthDetails(TypedDict):
     items: list[HealthFinding]
     loops: list[LoopRestarts]
     messages: list[MessagesCounted]
+    next: str | None
 
 
 @router.get(

@@ -39,6 +39,7 @@ class RoutePermission(TypedDict):
 class Permissions(TypedDict):
     roles: list[str]
     items: list[RoutePermission]
+    next: str | None
 
 
 @router.get(

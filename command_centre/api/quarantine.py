@@ -38,6 +38,7 @@ class QuarantineGroup(TypedDict):
 class QuarantineGroups(TypedDict):
     items: list[QuarantineGroup]
     counts: list[QuarantineCount]
+    next: str | None
 
 
 class Replay(BaseModel):

@@ -55,6 +55,7 @@ class RuleKinds(TypedDict):
     items: list[RuleKindOutline]
     metrics: list[MetricWords]
     device_kinds: list[DeviceKindWords]
+    next: str | None
 
 
 class RuleFired(TypedDict):
@@ -65,6 +66,7 @@ class RuleFired(TypedDict):
 
 class RulesFired(TypedDict):
     items: list[RuleFired]
+    next: str | None
 
 
 @router.get(
