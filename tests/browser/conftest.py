@@ -21,16 +21,34 @@ CHROMIUM_ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Canvas text has no box that could be asked, so what is drawn is written down.
+# Canvas text has no box that could be asked, so what is drawn is written down until its canvas is cleared.
 RECORD_CANVAS_TEXT = """
 window.drawn = [];
+const numbers = new WeakMap();
+let canvases = 0;
+const numberOf = (canvas) => {
+  if (!numbers.has(canvas)) numbers.set(canvas, ++canvases);
+  return numbers.get(canvas);
+};
+const clearRect = CanvasRenderingContext2D.prototype.clearRect;
+CanvasRenderingContext2D.prototype.clearRect = function (x, y, width, height) {
+  if (width >= this.canvas.width && height >= this.canvas.height) {
+    const number = numberOf(this.canvas);
+    window.drawn = window.drawn.filter((item) => item.canvas !== number);
+  }
+  return clearRect.apply(this, arguments);
+};
+window.drawnNow = () => {
+  const there = new Set([...document.querySelectorAll("canvas")].map(numberOf));
+  return window.drawn.filter((item) => there.has(item.canvas));
+};
 const fillText = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
   const width = this.measureText(text).width;
   const before = { left: 0, start: 0, right: width, end: width, center: width / 2 }[this.textAlign];
   const at = this.getTransform().transformPoint({ x: x - before, y });
   window.drawn.push({ text, size: parseFloat(this.font.match(/([\\d.]+)px/)[1]), left: at.x, y: at.y,
-    right: at.x + width, width: this.canvas.width, height: this.canvas.height });
+    right: at.x + width, canvas: numberOf(this.canvas), width: this.canvas.width, height: this.canvas.height });
   return fillText.apply(this, arguments);
 };
 """

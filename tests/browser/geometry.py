@@ -50,10 +50,48 @@ _TEXTS = """
 }
 """
 _PANELS = """
-() => [...document.querySelectorAll(".wall > header, .wall main > div")].map((panel) => {
+() => [...document.querySelectorAll(
+  ".wall > header, .wall main .panels > div, .wall main > div:not(.panels)")].map((panel) => {
   const box = panel.getBoundingClientRect();
   return { name: panel.className, box: [box.left, box.top, box.right, box.bottom] };
 })
+"""
+
+# WCAG 2.2: 4.5 to 1; 3 to 1 for letters of 24 px, or of 18.66 px and bold, at 1920 x 1080.
+_LOW_CONTRASTS = """
+(rem) => {
+  const parsed = (text) => text.match(/[\\d.]+/g)?.map(Number) ?? [0, 0, 0, 0];
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ratio = (a, b) => { const [hi, lo] = [light(a), light(b)].sort((x, y) => y - x);
+    return (hi + 0.05) / (lo + 0.05); };
+  const behind = (element) => {
+    if (element instanceof SVGElement) {
+      const shape = element.closest("svg").querySelector("polygon");
+      if (shape && getComputedStyle(shape).fill !== "none") return parsed(getComputedStyle(shape).fill);
+    }
+    for (let up = element; up; up = up.parentElement) {
+      const colour = parsed(getComputedStyle(up).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const low = [];
+  const walker = document.createTreeWalker(document.querySelector(".wall, .staff, .public, .field"),
+    NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const style = getComputedStyle(element);
+    if (!walker.currentNode.textContent.trim() || style.visibility === "hidden") continue;
+    const size = parseFloat(style.fontSize) / rem * 16;
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const found = ratio(parsed(element instanceof SVGElement ? style.fill : style.color), behind(element));
+    const sign = /^[▲◆■●✕ ]+$/.test(walker.currentNode.textContent.trim()); // a graphic, which words repeat
+    if (found < (large || sign ? 3 : 4.5)) low.push(`${walker.currentNode.textContent.trim()} ${found.toFixed(2)}`);
+  }
+  return [...new Set(low)];
+}
 """
 
 Box = list[float]
@@ -77,9 +115,16 @@ def small_texts(page: Page, least_px: float) -> list[str]:
     ]
 
 
+def low_contrasts(page: Page) -> list[str]:
+    """Texts that stand out too little from what is behind them, with their contrast."""
+    rem = page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)")
+    found: list[str] = page.evaluate(_LOW_CONTRASTS, rem)
+    return found
+
+
 def drawn(page: Page) -> list[dict[str, Any]]:
     """Texts on canvases: text, size, left, right, y, and the canvas's width and height, in its pixels."""
-    found: list[dict[str, Any]] = page.evaluate("() => window.drawn")
+    found: list[dict[str, Any]] = page.evaluate("() => window.drawnNow()")
     return found
 
 

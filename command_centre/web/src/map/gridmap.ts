@@ -14,7 +14,6 @@ const GROUND_LINE = "#141a20";
 const STREET_LINE = "#5b6874";
 const UNSET = "#0e1216";
 const HATCH = "#8a96a2";
-const CLOSE_UP_SIZE = 1.8; // of a sign, where there are few of them
 const ALL_AT_ONCE = 0.3; // share of changed cells above which one full repaint is cheaper
 
 /** Where to look closely: the cell that matters, and the box around what is to be seen of it. */
@@ -229,7 +228,7 @@ export class GridMap {
     const taken = symbols.map(({ x, y }) => around(x, y, this.rem * 2.6, this.rem * 2.4));
     const streets = placed.streets.map(({ ground, shape }) => ({ name: this.named(ground), shape, quiet: false }));
     pen.names([...streets, ...this.cellNames(placed)], taken);
-    for (const symbol of symbols) pen.symbol(symbol, this.closeUp ? CLOSE_UP_SIZE : 1);
+    for (const symbol of symbols) pen.symbol(symbol, this.closeUp !== null);
   }
 
   /** From near, cells are large enough to carry their names, the one that matters first. */

@@ -6,6 +6,7 @@ import { touches, type Placed, type Rect, type Shape } from "./shapes";
 const HALO = "#0a0d11";
 const NAME = "#c3ccd5";
 const NAME_QUIET = "#8a96a2";
+const CLOSE_UP = 1.8; // of a sign, where there are few of them
 const MARK = { normal: "#a3aeb9", near: "#f7f097", far: "#ec7f13" } as const;
 
 export interface Symbol {
@@ -66,11 +67,15 @@ export class Pen {
     context.lineJoin = "round";
   }
 
-  symbol({ class: of, count, x, y, exercise }: Symbol, size = 1): void {
+  /** `near`: a close-up, with larger signs, in which those beyond the edge are left out; else all are kept inside. */
+  symbol({ class: of, count, exercise, ...at }: Symbol, near: boolean): void {
     const { context } = this;
-    const rem = this.rem * size;
+    const rem = this.rem * (near ? CLOSE_UP : 1);
     const sign = SIGNS[of];
     const radius = rem * 0.95;
+    const inside = (value: number, most: number) => Math.min(Math.max(value, radius), most - radius);
+    const [x, y] = [inside(at.x, context.canvas.width), inside(at.y, context.canvas.height)];
+    if (near && (x !== at.x || y !== at.y)) return;
     context.beginPath();
     sign.shape.forEach(([dx, dy], i) => {
       if (i === 0) context.moveTo(x + dx * radius, y + dy * radius);

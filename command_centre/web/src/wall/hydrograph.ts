@@ -22,6 +22,8 @@ export interface Words {
   timeZone: string;
   warning: string;
   guaranteed: string;
+  /** The centre's time, epoch ms; without it the screen's own, which may be wrong. */
+  now?: () => number;
 }
 export interface HydrographChart {
   draw(series: Series, levels: Levels): void;
@@ -104,7 +106,8 @@ export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart
       ],
     },
   });
-  let data = framed(aligned(NOTHING), Date.now() / 1000);
+  const now = words.now ?? Date.now;
+  let data = framed(aligned(NOTHING), now() / 1000);
   let chart = new uPlot(options(), data, host);
   const rebuild = (): void => {
     chart.destroy();
@@ -115,9 +118,9 @@ export function drawHydrograph(host: HTMLElement, words: Words): HydrographChart
   const resized = new ResizeObserver(rebuild);
   resized.observe(host);
   return {
-    draw(series, now) {
-      levels = now;
-      data = framed(aligned(series), Date.now() / 1000);
+    draw(series, given) {
+      levels = given;
+      data = framed(aligned(series), now() / 1000);
       if (gutterWidth(levels, words) === gutter) chart.setData(data);
       else rebuild();
     },

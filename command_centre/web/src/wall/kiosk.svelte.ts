@@ -26,6 +26,7 @@ class Kiosk {
 
   /** Called as the centre's seconds pass; one clock for the whole wall, so no timers pile up. */
   pass({ rotate, everyS }: WallOptions): void {
+    if (rotate.length === 0) return;
     const [now, urgent] = [performance.now(), this.urgent];
     untrack(() => {
       const next = turned(this.turn, now, everyS, rotate.length, urgent);

@@ -30,23 +30,28 @@ class Scope {
     return this.cells === null ? null : ground.around(this.cells, 0.05);
   }
 
-  has(cell: string): boolean {
-    return this.code === null || (this.cells?.has(cell) ?? false);
-  }
+  /** Whether a cell belongs to it; another function when the answers change, so that who reads it looks again. */
+  readonly within = $derived.by((): ((cell: string) => boolean) => {
+    const [code, cells] = [this.code, this.cells];
+    return (cell) => code === null || (cells?.has(cell) ?? false);
+  });
 
   get incidents(): Incident[] {
-    return [...live.topic("incident").values()].filter((one) => this.has(one.cell));
+    const within = this.within;
+    return [...live.topic("incident").values()].filter((one) => within(one.cell));
   }
 
   /** What stands in water: a landslide spot has none. */
   get stations(): Station[] {
+    const within = this.within;
     return [...live.topic("station").values()].filter(
-      (one) => one.station_kind !== "landslide" && this.has(one.cell),
+      (one) => one.station_kind !== "landslide" && within(one.cell),
     );
   }
 
   get cellStates(): [string, Cell][] {
-    return [...live.topic("cell")].filter(([code]) => this.has(code));
+    const within = this.within;
+    return [...live.topic("cell")].filter(([code]) => within(code));
   }
 
   get counts(): Counts | null {
