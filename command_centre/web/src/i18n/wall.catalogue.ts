@@ -14,8 +14,6 @@ export const wallWords = {
   "wall.old": ["未能更新", "not updated"],
   "wall.unavailable": ["暂无数据", "No data yet"],
 
-  "online.all": ["全部设备", "All devices"],
-
   "smoke.title": ["烟感", "Smoke"],
   "smoke.alarms": ["报警 {n}", "{n} in alarm"],
   "smoke.calm": ["无烟感报警", "No detector in alarm"],
