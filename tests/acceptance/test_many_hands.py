@@ -54,7 +54,7 @@ def account(stand: Stand, name: str, role: str, unit: str | None = None) -> str:
         .raise_for_status()
         .json()
     )
-    with httpx.Client(base_url=stand.url) as client:
+    with httpx.Client(base_url=stand.url, timeout=60) as client:
         secret = made["one_time_secret"]
         client.post("/api/session", json={"name": name, "password": secret}).raise_for_status()
         change = {"current": secret, "new": PASSWORD}
