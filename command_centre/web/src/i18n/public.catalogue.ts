@@ -94,6 +94,13 @@ export const publicWords = {
   "track.received": ["反映时间", "Reported"],
   "track.due": ["办理时限", "Due"],
   "track.photos": ["照片 {n} 张", "{n} photos"],
+  "track.forget": ["删除我的联系方式", "Forget how to reach me"],
+  "track.forget_what": [
+    "姓名、电话和邮箱将被删除，不再收到通知；反映的事项照常办理，仍可用编号查询。",
+    "Name, telephone and mail are deleted and no notices come any more; the matter goes on, and the number still finds it.",
+  ],
+  "track.forget_do": ["删除", "Delete them"],
+  "track.forgotten": ["联系方式已删除", "They are deleted"],
   "track.add": ["补充情况", "Add something"],
   "track.add_text": ["补充说明", "More words"],
   "track.add_send": ["提交补充", "Send it"],
