@@ -100,14 +100,14 @@ def test_a_cell_is_redrawn_with_its_neighbour_and_devices_follow(town: Centre, o
     expect(preview).to_contain_text("网格2 变更")
     expect(page.locator("[data-device=D1]")).to_be_visible()
     sound(page)
-    assert town.execute("SELECT count(*) FROM audit WHERE action LIKE 'area.%'") == [(0,)]
+    assert town.execute("SELECT count(*) FROM audit WHERE starts_with(action, 'area.')") == [(0,)]
     preview.get_by_label("原因").fill("按新门牌划分")
     preview.get_by_role("button", name="保存").click()
     expect(page.get_by_role("status").filter(has_text="已保存")).to_be_visible()
     assert town.execute(
         "SELECT a.code FROM devices d JOIN areas a ON a.id = d.cell_id WHERE d.code = 'D2'"
     ) == [("C2",)]
-    page.get_by_text(re.compile("历次边界")).click()
+    page.get_by_text(re.compile("历次边界（")).click()
     expect(page.get_by_text("按新门牌划分")).to_be_visible()
     page.get_by_role("button", name="在图上显示").first.click()
     expect(page.locator("path.past")).to_have_count(1)

@@ -23,6 +23,7 @@ class Device(TypedDict):
     service_reason: str
     service_by: str
     clock_ahead_at: str | None
+    version: int
     registered_at: str
     link: str | None
     last_heard_at: str | None
