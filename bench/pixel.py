@@ -81,15 +81,18 @@ def measure(chosen: argparse.Namespace) -> dict[str, object]:
         browser.close()
     publisher.loop_stop()
     took.sort()
-    at = lambda share: round(took[min(len(took) - 1, int(len(took) * share))], 0)  # noqa: E731
     return {
         "tries": chosen.tries,
         "number_unchanged": chosen.tries - len(took),
         "devices": chosen.devices if chosen.rate else 0,
         "messages_per_s": chosen.rate,
         "size": f"{chosen.width}x{chosen.height}",
-        **({"p50_ms": at(0.5), "p95_ms": at(0.95), "max_ms": at(1)} if took else {}),
+        **({"p50_ms": _at(took, 0.5), "p95_ms": _at(took, 0.95), "max_ms": _at(took, 1)} if took else {}),
     }
+
+
+def _at(took: list[float], share: float) -> float:
+    return round(took[min(len(took) - 1, int(len(took) * share))])
 
 
 def main() -> None:

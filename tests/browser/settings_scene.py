@@ -62,7 +62,7 @@ def _store(connection: psycopg.Connection[object]) -> None:
     count = DAYS * 144
     end = datetime.now(UTC).replace(second=0, microsecond=0)
     begin_us = int((end - timedelta(days=DAYS) + timedelta(minutes=30)).timestamp()) * 1_000_000
-    (device,) = connection.execute("SELECT id FROM devices WHERE code = 'D1'").fetchone() or (0,)  # type: ignore[misc]
+    (device,) = connection.execute("SELECT id FROM devices WHERE code = 'D1'").fetchone() or (0,)  # type: ignore[misc]  # here and below: a row of one number
     (metric,) = connection.execute("SELECT id FROM metrics WHERE code = 'smoke'").fetchone() or (0,)  # type: ignore[misc]
     value = 15 + 4 * np.sin(np.arange(count) / 40)
     for at, peak in ((200, 65.0), (420, 85.0), (600, 65.0), (820, 65.0)):
