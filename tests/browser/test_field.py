@@ -231,7 +231,9 @@ def test_a_session_that_ended_keeps_the_queue_for_its_owner_alone(town: Centre, 
     expect(page.get_by_text("待发送：签收")).to_be_visible()
     town.execute("DELETE FROM sessions")
     own.set_offline(False)
-    expect(page.get_by_text("zhao 还有 1 项待发送")).to_be_visible()
+    expect(page.get_by_text("zhao 还有 1 项待发送")).to_be_visible(
+        timeout=60_000
+    )  # tried again by a timer too
     expect(page.get_by_text(incident["number"])).to_have_count(0)
     log_in(page, "wang")
     page.get_by_role("link", name="待发").click()

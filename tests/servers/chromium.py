@@ -8,18 +8,23 @@ from pathlib import Path
 from tests.servers.debian_tree import only_one
 from tests.servers.processes import UnavailableError
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Chromium without a window of its own: the same engine for half the processor time, since the other one draws the
+# browser's frame and tabs for every page nobody sees.
+_LIGHT = "chromium-headless-shell"
+_NAMES = (_LIGHT, "chromium", "chromium-browser", "google-chrome")
 _CJK_FONTS = ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",)
 
 
 def chromium_binary() -> Path:
     """The browser's path; raises UnavailableError when it is missing and cannot be installed."""
     with only_one("chromium"):
-        wanted = [] if _installed() else ["chromium"]
+        wanted = [] if shutil.which(_LIGHT) else [_LIGHT]
         if not any(Path(font).exists() for font in _CJK_FONTS):
             wanted.append("fonts-noto-cjk")
         if wanted and os.getuid() == 0 and shutil.which("apt-get"):
             _install(wanted)
+            if _installed() is None:
+                _install(["chromium", *(one for one in wanted if one != _LIGHT)])
     found = _installed()
     if found is None:
         raise UnavailableError("Chromium: not on this machine; apt-get install chromium fonts-noto-cjk")

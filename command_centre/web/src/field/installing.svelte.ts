@@ -8,9 +8,11 @@ class Installing {
 
   follow(): () => void {
     if (!this.possible) return () => undefined;
-    const had = navigator.serviceWorker.controller !== null;
+    // The very first worker takes a page over that it also came with; every later one brings other scripts.
+    let had = navigator.serviceWorker.controller !== null;
     const changed = () => {
       if (had) window.location.reload(); // scripts of one version, never of two
+      had = true;
     };
     navigator.serviceWorker.addEventListener("controllerchange", changed);
     void this.put();
