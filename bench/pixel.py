@@ -11,7 +11,6 @@ opens incidents.
 
 import argparse
 import json
-import shutil
 import sys
 import time
 
@@ -22,6 +21,7 @@ from playwright.sync_api import Error, Page, sync_playwright
 
 from bench.load import Running
 from tests.browser.conftest import CHROMIUM_ARGUMENTS
+from tests.servers.chromium import chromium_binary
 
 PATIENCE_MS = 8_000
 SETTLED_S = 0.4  # between tries
@@ -67,7 +67,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, object]:
     publisher.loop_start()
     took: list[float] = []
     with sync_playwright() as playwright:
-        path = shutil.which("chromium") or playwright.chromium.executable_path
+        path = chromium_binary()
         browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
         page = browser.new_page(viewport={"width": chosen.width, "height": chosen.height})
         page.goto(f"{chosen.url}/wall")

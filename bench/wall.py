@@ -10,7 +10,6 @@ Against the mock centre of the browser tests; bench/pixel.py measures the runnin
 
 import gzip
 import json
-import shutil
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser import scenes
 from tests.browser.conftest import CHROMIUM_ARGUMENTS
 from tests.browser.mock_centre import MockCentre, running
+from tests.servers.chromium import chromium_binary
 
 COLUMNS, ROWS = 100, 50
 AHEAD = 8  # deltas that may be unacknowledged: the hub itself holds at ten
@@ -34,7 +34,7 @@ def main() -> None:
     ticks = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     found = {"frames": frames, "soak": soak, "pixel": pixel, "weight": weight}[what]
     with sync_playwright() as playwright:
-        path = shutil.which("chromium") or playwright.chromium.executable_path
+        path = chromium_binary()
         browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
         for line in found(browser, ticks):
             print(json.dumps({"what": what, **line}), flush=True)
