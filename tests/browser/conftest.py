@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hatch_build import WEB, up_to_date
 from tests.browser import scenes
@@ -21,6 +21,8 @@ CHROMIUM_ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# Three workers share two cores: what takes a moment here takes ten there, and waiting longer costs nothing that passes.
+expect.set_options(timeout=30_000)
 # Canvas text has no box that could be asked, so what is drawn is written down until its canvas is cleared.
 RECORD_CANVAS_TEXT = """
 window.drawn = [];
