@@ -1,8 +1,23 @@
 """What a person would call broken at a glance, asked of a page: cut text, text under text, text too small."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from playwright.sync_api import Page
+
+Fault = TypeVar("Fault")
+
+
+def settled(look: Callable[[Page], list[Fault]], page: Page) -> list[Fault]:
+    """What ``look`` still finds once the page has had time: rows are measured a frame after they are laid out."""
+    found = look(page)
+    for _ in range(20):
+        if not found:
+            break
+        page.wait_for_timeout(250)
+        found = look(page)
+    return found
+
 
 # Every piece of text with its box on the screen, its real size, and the box that its ancestors leave of it.
 _TEXTS = """

@@ -109,9 +109,9 @@ def test_a_view_fits_every_wall(shown: Watched, view: str) -> None:
             assert page.evaluate("document.documentElement.scrollHeight <= innerHeight"), where
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where
         assert geometry.overlapping_panels(page) == [], where
-        assert geometry.cut_texts(page) == [], where
-        assert geometry.overlapping_texts(page) == [], where
-        assert geometry.cut_drawings(page) == [], where
+        assert geometry.settled(geometry.cut_texts, page) == [], where
+        assert geometry.settled(geometry.overlapping_texts, page) == [], where
+        assert geometry.settled(geometry.cut_drawings, page) == [], where
         least = LEAST_PX * (1 if upright else min(width / 1920, height / 1080) * scale)
         assert geometry.small_texts(page, least) == [], where
         assert geometry.low_contrasts(page) == [], where

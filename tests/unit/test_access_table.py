@@ -1,5 +1,7 @@
 """One table says who may call what; every route is in it, and it names no route that is not there."""
 
+from pathlib import Path
+
 import pytest
 from fastapi.routing import iter_route_contexts
 
@@ -7,6 +9,7 @@ from command_centre.api.access import TABLE, needed
 from command_centre.api.app import SILENT, routes
 from command_centre.api.problem import Problem
 
+WORDS = Path(__file__).parents[2] / "command_centre" / "web" / "src" / "i18n"
 PUBLIC = {
     ("GET", "/"), ("GET", "/wall"), ("GET", "/desk"),
     ("GET", "/wall/{view}"), ("GET", "/desk/{place:path}"), ("GET", "/flood"), ("GET", "/flood/{place:path}"),
@@ -83,3 +86,11 @@ def test_head_is_judged_as_get() -> None:
 def test_no_odd_spelling_opens_a_door(path: str) -> None:
     with pytest.raises(Problem):
         needed("DELETE", path)
+
+
+def test_every_noun_of_the_api_has_words_for_the_table_of_roles() -> None:
+    words = (WORDS / "settings_people.catalogue.ts").read_text(encoding="utf-8")
+    tags = {
+        tag for context in iter_route_contexts(routes().routes) for tag in getattr(context.route, "tags", ())
+    }
+    assert {tag for tag in tags if f'"noun.{tag}"' not in words} == set()

@@ -11,6 +11,7 @@ Leveled = TypedDict("Leveled", {"class": Letter | None})
 
 
 class Shelf(TypedDict):
+    shelved_at: str
     until: str
     reason: str
     by: str

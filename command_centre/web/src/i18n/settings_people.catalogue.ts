@@ -48,6 +48,8 @@ export const settingsPeopleWords = {
   "noun.directory": ["单位", "Units"],
   "noun.drills": ["演练", "Drills"],
   "noun.duty": ["值班", "Duty"],
+  "noun.field": ["现场", "Field"],
+  "noun.screens": ["配对大屏", "Paired screens"],
   "noun.flood": ["防汛", "Flood"],
   "noun.ground": ["区域与网格", "Areas and cells"],
   "noun.health": ["系统状况", "Health"],
