@@ -106,17 +106,27 @@ class Field {
     [this.store, this.day, this.patrol, this.waiting, this.sent] = [null, null, null, [], []];
   }
 
+  private asked = false;
+
   /** Sends what waits, then asks what is new. */
   async round(): Promise<void> {
     const store = this.store;
-    if (!store || this.busy) return;
+    if (!store) return;
+    // What is done while a round ends would otherwise wait for the next one by the clock.
+    if (this.busy) {
+      this.asked = true;
+      return;
+    }
     this.busy = true;
     try {
-      const outcome = await alone(() => flush(store));
-      await this.list();
-      await this.ended(outcome ?? "done");
-      if (session.user && this.store === store) await this.hear(store);
-      await this.look();
+      do {
+        this.asked = false;
+        const outcome = await alone(() => flush(store));
+        await this.list();
+        await this.ended(outcome ?? "done");
+        if (session.user && this.store === store) await this.hear(store);
+        await this.look();
+      } while (this.asked && this.store === store);
     } finally {
       this.busy = false;
     }
