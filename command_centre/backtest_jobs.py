@@ -131,7 +131,7 @@ class Jobs:
         job.state = "cancelled"
         _kill(job)
         async with self._connect() as connection:
-            await stored.end(connection, job.key, "cancelled", None, None)
+            job.state = cast(State, await stored.end(connection, job.key, "cancelled", None, None))
         job.ended.set()
 
     async def _run(self, job: Job, order: Order) -> None:
@@ -142,8 +142,9 @@ class Jobs:
         finally:
             watch.cancel()
             with suppress(psycopg.Error, PoolTimeout):  # the other centres see that it no longer says it runs
-                async with self._connect() as connection:
-                    await stored.end(connection, job.key, job.state, job.report, job.error)
+                async with self._connect() as connection:  # cancelled elsewhere a moment ago, it is cancelled
+                    ended = await stored.end(connection, job.key, job.state, job.report, job.error)
+                    job.state = cast(State, ended)
             job.ended.set()
 
     async def _watch(self, job: Job) -> None:

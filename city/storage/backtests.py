@@ -80,9 +80,12 @@ async def progress(
     return (row[0], row[1]) if row else None
 
 
-async def end(connection: Connection, key: str, state: str, report: bytes | None, error: str | None) -> None:
-    """Once: what has ended stays as it ended."""
+async def end(connection: Connection, key: str, state: str, report: bytes | None, error: str | None) -> str:
+    """Once: what has ended stays as it ended. Returns how that is."""
     await connection.execute(
         "UPDATE backtests SET state = %s, report = %s, error = %s WHERE key = %s AND state = 'running'",
         (state, report, error, key),
     )
+    cursor = await connection.execute("SELECT state FROM backtests WHERE key = %s", (key,))
+    row = await cursor.fetchone()
+    return str(row[0]) if row else state

@@ -99,7 +99,7 @@ async def cancel(request: Request, key: str, known: Known) -> Response:
     """One that has ended stays as it is."""
     job = await _own(request, key, known.actor, known.role)
     await _jobs(request).cancel(job)
-    return _said(job)
+    return _said(await _own(request, key, known.actor, known.role))
 
 
 def _jobs(request: Request) -> Jobs:

@@ -103,6 +103,13 @@ class MockCentre:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
+    def heard(self, requests: int) -> list[tuple[str, str, Any]]:
+        """``asked``, once so many requests have come: a click returns before the browser has sent anything."""
+        deadline = time.monotonic() + 30
+        while len(self.asked) < requests and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.asked
+
     @property
     def port(self) -> int:
         return int(self._server.servers[0].sockets[0].getsockname()[1])
