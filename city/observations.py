@@ -51,6 +51,15 @@ class Rejection(StrEnum):
     UNKNOWN_KIND = "unknown_kind"
     KIND_CONFLICT = "kind_conflict"  # a known device under another kind's topic
     REGISTRATION_LIMIT = "registration_limit"
+    NOT_CBOR = "not_cbor"
+    BAD_CHECKSUM = "bad_checksum"
+    BAD_LENGTH = "bad_length"  # a frame that says another length than it has
+    BAD_FRAME = "bad_frame"  # start, end or order of a binary frame
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 - a reason, not a secret
+    UNSUPPORTED = "unsupported"  # well formed, of a version or function that we do not speak
+    NO_CODEC = "no_codec"  # bytes of a device whose profile does not say what they mean
+    UNKNOWN_UNIT = "unknown_unit"  # no way from the unit in the message to the metric's own
+    DECODER_FAILED = "decoder_failed"  # our mistake or a package's; the message is kept
     UNSTORABLE = "unstorable"  # the database refused the row itself
 
 

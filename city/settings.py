@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     mqtt_url: str = ""
     mqtt_port: int = Field(1883, ge=1, le=65535)
     mqtt_topics: str = "city/#"  # comma separated filters; more when other senders share the broker
+    senders: str = "all"  # comma separated families of foreign senders that are listened to; all, or none
     mqtt_client_id: str = "city-ingest"
     http_host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=1, le=65535)

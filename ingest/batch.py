@@ -6,6 +6,7 @@ arrive already resolved to senders.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,10 +21,13 @@ from city.observations import (
     Readings,
     Rejection,
 )
-from ingest.decoders.native import Decoded, Message, Rejected, check, decode_batch, decode_one, observed_us
+from ingest.decoders.native import Decoded, Message, check, decode_batch, decode_one, observed_us
+from ingest.decoders.said import Rejected
 from ingest.register import Sender
+from ingest.senders import Linked, Measured, Resolved, Watched
 
 _TS_LIMIT = 2**50  # milliseconds; beyond it int64 microseconds overflow
+_US_LIMIT = 2**60  # microseconds
 _STATES = frozenset({"new", "update", "end"})
 
 
@@ -130,14 +134,19 @@ def build(
     *,
     metrics: Mapping[str, int],
     retention_us: int,
+    foreign: Mapping[int, Resolved] = MappingProxyType({}),
 ) -> Batch:
-    """Columns of everything that was said, and refusals with their reasons."""
+    """Columns of everything that was said, and refusals with their reasons.
+
+    ``foreign`` is what other senders' messages said, by position; their ``senders`` entry is a refusal nobody sees.
+    """
     rows = _Rows()
     batch = Batch(readings=NO_READINGS, source=np.empty(0, np.intp), detections=[], links={}, refused=[])
     received = messages.received
     for position, (sender, item) in enumerate(zip(senders, decoded, strict=True)):
         if type(sender) is not Sender:
-            batch.refused.append(Refused(position, sender if isinstance(sender, Rejected) else _NOTHING))
+            said = foreign[position] if position in foreign else _refusal(sender)
+            _take_foreign(said, position, received[position], rows, batch, messages)
         elif type(item) is Message:
             ts = item.ts
             if (
@@ -215,6 +224,48 @@ def _take(
             )
         elif value is not None:
             rows.add(sender.device_id, metric, observed, value, seq, position, received)
+
+
+def _take_foreign(
+    said: Sequence[Measured | Watched | Linked | Rejected],
+    position: int,
+    received: int,
+    rows: _Rows,
+    batch: Batch,
+    messages: Messages,
+) -> None:
+    """Everything one message of a foreign sender said."""
+    for one in said:
+        if isinstance(one, Measured):
+            seq = NO_SEQ if one.seq is None or not 0 <= one.seq < 2**63 else one.seq
+            if one.at_us is not None and not -_US_LIMIT < one.at_us < _US_LIMIT:
+                batch.refused.append(Refused(position, Rejected(Rejection.TIME_OUT_OF_RANGE, _TIME_REMEDY)))
+                continue
+            for metric, value in one.values:
+                rows.add(one.device_id, metric, one.at_us, value, seq, position, received)
+        elif isinstance(one, Linked):
+            batch.links[one.device_id] = ("online" if one.online else "offline", received)
+        elif isinstance(one, Rejected):
+            batch.refused.append(Refused(position, one))
+        else:
+            _take_seen(one, position, received, batch, position in messages.retained)
+
+
+def _refusal(sender: Sender | Rejected) -> Resolved:
+    return [sender] if isinstance(sender, Rejected) else []
+
+
+def _take_seen(one: Watched, position: int, received: int, batch: Batch, retained: bool) -> None:
+    seen = one.seen
+    message = Message(
+        event=seen.label, id=seen.key, state=seen.state, score=seen.score, zone=seen.zone, url=seen.url
+    )
+    fault = check(message)
+    if fault is not None:
+        batch.refused.append(Refused(position, fault))
+    else:
+        sender = Sender(one.device_id, 0, False)
+        batch.detections.append(_detection(message, sender, seen.at_us, received, retained))
 
 
 def _detection(

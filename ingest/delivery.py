@@ -1,7 +1,7 @@
 """What a source hands to the pipeline: messages as columns, and how to acknowledge them once they are committed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +21,7 @@ class Delivery:
     retained: frozenset[int] = (
         frozenset()
     )  # positions of messages the broker replayed from its retained store
+    source: int = 0  # which of the worker's sources it came from
     cut: dict[int, int] = field(
         default_factory=dict
     )  # position -> real size in bytes, where the payload was cut
@@ -29,4 +30,31 @@ class Delivery:
         return len(self.topics)
 
 
-Acknowledge = Callable[[int, list[int]], None]  # (generation, packet ids)
+class Source(Protocol):
+    """Where messages come from. It gives every delivery its own number, and reads no more than there is room for."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody could be heard now; a source that listens itself is connected while it listens."""
+        ...
+
+    @property
+    def behind(self) -> bool:
+        """Whether more is waiting than was read."""
+        ...
+
+    def start(self) -> None:
+        """Begin in a thread of its own. Raises CityError when it cannot (a port that is taken)."""
+        ...
+
+    def stop(self) -> None:
+        """End; what was not acknowledged is sent again by whoever sent it."""
+        ...
+
+    def acknowledge(self, generation: int, packet_ids: list[int]) -> None:
+        """What these say is committed."""
+        ...
+
+    def figures(self) -> dict[str, object]:
+        """Counters for health and metrics, named with the source's own prefix."""
+        ...

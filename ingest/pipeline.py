@@ -7,7 +7,8 @@ batch may be tried again, whole, as often as it takes.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +17,19 @@ import structlog
 from numpy.typing import NDArray
 from psycopg import Connection, errors
 
-from city.devices import DeviceRow
+from city.devices import DeviceRow, Register
 from city.observations import NO_SEQ, Detection, Quality, Readings, Rejection, instant
 from city.storage import areas, ingest_sessions, observations, rejected, transitions
 from city.storage.database import nudge
 from city.storage.district import district_zone
 from city.storage.rejected import Quarantined
+from ingest import routing
 from ingest.batch import Batch, Messages, Refused, build, decode, unknown_metrics
-from ingest.decoders.native import Rejected
+from ingest.decoders.said import MAX_PAYLOAD, Arrival, Decoder, Rejected, Said
 from ingest.delivery import Delivery
 from ingest.register import DeviceRegister, Sender
+from ingest.routing import Router
+from ingest.senders import Resolved, Senders
 from rules.definitions import RuleError, from_row
 from rules.engine import Decision, Engine
 from rules.listening import Listening
@@ -60,8 +64,17 @@ class Stored:
 class Pipeline:
     """Owns the register, the rule engine and one connection; lives on one thread."""
 
-    def __init__(self, connection: Connection[Any], *, max_unclaimed: int, retention_days: int) -> None:
+    def __init__(
+        self,
+        connection: Connection[Any],
+        *,
+        max_unclaimed: int,
+        retention_days: int,
+        router: Router | None = None,
+    ) -> None:
         self._connection = connection
+        self._router = router or Router(())
+        self._foreign = Senders(max_unclaimed=max_unclaimed)
         self._retention_us = retention_days * 86_400_000_000
         self._register = DeviceRegister(connection, max_unclaimed=max_unclaimed)
         self._max_unclaimed = max_unclaimed
@@ -78,12 +91,18 @@ class Pipeline:
     def load(self) -> None:
         """Rebuild everything this process remembers from the database: register, rules and their state."""
         with self._connection.transaction():
-            register = self._register.load(self._connection)
+            register = self._load_register()
             active, rules = self._read_rules()
             engine = Engine(rules, self._register.metrics, district_zone(self._connection))
             self._places = areas.load_places(self._connection)
             engine.know(list(facts_of(register, self._places)))
             self._take_over(engine, active)
+
+    def _load_register(self) -> Register:
+        register = self._register.load(self._connection)
+        self._zone = district_zone(self._connection)
+        self._foreign.load(self._connection, kinds=self._register.kinds)
+        return register
 
     def _change_rules(self) -> None:
         """Other rules for the same devices: a register of a hundred thousand takes seconds to read again."""
@@ -152,7 +171,7 @@ class Pipeline:
             log.info("rules changed", rules=len(active))
         if changed and self._register.version != self._register.current_version(self._connection):
             with self._connection.transaction():
-                register = self._register.load(self._connection)
+                register = self._load_register()
                 self._places = areas.load_places(self._connection)
             self._engine.know(list(facts_of(register, self._places)))
 
@@ -171,14 +190,21 @@ class Pipeline:
     def process(self, deliveries: Sequence[Delivery]) -> Stored:
         """Everything from bytes to commit; raises psycopg.Error when the database does not take it (try again)."""
         messages = _merge(deliveries)
-        senders = self._resolve(messages.topics)
+        decoders: dict[int, Decoder] = {}
+        senders = self._resolve(messages.topics, decoders)
+        foreign = self._hear(messages, decoders) if decoders else {}
         decoded = decode(messages, senders)
         missing = unknown_metrics(decoded, self._register.metrics)
         if missing:
             with self._connection.transaction():
                 self._register.metric_ids(self._connection, missing)
         batch = build(
-            messages, senders, decoded, metrics=self._register.metrics, retention_us=self._retention_us
+            messages,
+            senders,
+            decoded,
+            metrics=self._register.metrics,
+            retention_us=self._retention_us,
+            foreign=foreign,
         )
         batch.readings = self._engine.judge(batch.readings)
         quarantined = _quarantined(batch.refused, messages)
@@ -189,9 +215,62 @@ class Pipeline:
         self.counters["received"] += len(messages.topics)
         return stored
 
-    def _resolve(self, topics: Sequence[bytes]) -> list[Sender | Rejected]:
+    def _hear(self, messages: Messages, decoders: Mapping[int, Decoder]) -> dict[int, Resolved]:
+        """What foreign senders said, with our ids, by position; who is new is taken in and committed."""
+        said: dict[int, Sequence[Said]] = {}
+        everything: list[tuple[str, Said]] = []
+        for position, decoder in decoders.items():
+            if position in messages.cut:
+                why = f"payload of {messages.cut[position]} bytes; send at most {MAX_PAYLOAD}"
+                heard: Sequence[Said] = [Rejected(Rejection.OVERSIZE, why)]
+            else:
+                arrival = Arrival(messages.received[position], self._zone)
+                heard = routing.decode(
+                    decoder, messages.topics[position], messages.payloads[position], arrival
+                )
+            said[position] = heard
+            everything += [(decoder.family, one) for one in heard]
+        if self._foreign.has_news(everything):
+            self._take_in(everything)
+        return {
+            position: [
+                resolved
+                for one in heard
+                for resolved in self._foreign.resolve(decoders[position].family, one)
+            ]
+            for position, heard in said.items()
+        }
+
+    def _take_in(self, everything: Sequence[tuple[str, Said]]) -> None:
+        try:
+            with self._connection.transaction():
+                room = max(0, self._max_unclaimed - self._register.unclaimed)
+                rows = self._foreign.introduce(self._connection, everything, room=room)
+                missing = self._foreign.metrics_wanted(everything)
+                if missing:
+                    self._register.metric_ids(self._connection, missing)
+        except BaseException:
+            self._foreign.forget()
+            with suppress(Exception):  # a lost connection: everything is loaded again with the next one
+                self._load_register()
+            raise
+        self._foreign.know_metrics(self._register.metrics)
+        if rows:
+            self._register.adopt(rows)
+            self._engine.know([facts_of_row(row, self._places) for row in rows])
+
+    def _resolve(self, topics: Sequence[bytes], decoders: dict[int, Decoder]) -> list[Sender | Rejected]:
+        """The sender of each native topic; foreign ones are noted in ``decoders`` and stand as a refusal."""
         senders: list[Any] = list(self._register.senders(topics))
-        unknown = [position for position, sender in enumerate(senders) if sender is None]
+        unknown = []
+        for position, sender in enumerate(senders):
+            if sender is None:
+                topic = topics[position]
+                decoder = None if topic.startswith(b"city/") else self._router.find(topic)
+                if decoder is None:
+                    unknown.append(position)
+                else:
+                    decoders[position], senders[position] = decoder, _FOREIGN
         if not unknown:
             return senders
         asked = list(dict.fromkeys(topics[position] for position in unknown))
@@ -376,6 +455,9 @@ class Pipeline:
             with self._connection.transaction():
                 rejected.replayed(self._connection, outcomes)
         return len(outcomes)
+
+
+_FOREIGN = Rejected(Rejection.NO_DECODER, "")  # stands where a decoder of its own takes the message
 
 
 def _needs_more(readings: Readings) -> bool:

@@ -14,7 +14,8 @@ from psycopg import Connection
 from city.devices import DeviceRow, Kind, Register, UnclaimedDevice
 from city.observations import Rejection
 from city.storage import devices as storage
-from ingest.decoders.native import Rejected, Topic, read_topic
+from ingest.decoders.native import Topic, read_topic
+from ingest.decoders.said import Rejected
 
 MAX_METRICS = 2_000  # distinct quantities; a sender that puts values into metric names meets this bound
 _SPARE_TOPICS = (
@@ -96,6 +97,12 @@ class DeviceRegister:
         for topic, parsed in read.items():
             answers[topic] = self._sender(topic, parsed)
         return answers, rows
+
+    def adopt(self, rows: Sequence[DeviceRow]) -> None:
+        """Devices that somebody else took in, within the caller's transaction."""
+        for row in rows:
+            self.unclaimed += row.registration == "unclaimed" and row.code not in self._codes
+            self._codes[row.code] = (row.id, sys.intern(row.kind))
 
     def forget(self, rows: Sequence[DeviceRow]) -> None:
         """Take back devices whose registration was not committed."""

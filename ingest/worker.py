@@ -20,9 +20,11 @@ from city.observations import instant
 from city.settings import Settings
 from city.storage import ingest_sessions, rejected
 from city.storage.database import DatabaseError, connect
-from ingest.delivery import Delivery
+from ingest.delivery import Delivery, Source
 from ingest.inbox import Inbox
+from ingest.listeners import listeners
 from ingest.pipeline import Pipeline, unstorable
+from ingest.routing import Router, chosen, subscriptions
 from ingest.sources.mqtt import BrokerSource
 from rules.listening import Listening
 
@@ -45,14 +47,16 @@ class Worker:
     def __init__(self, settings: Settings, mqtt_url: str) -> None:
         self._settings = settings
         self._inbox = Inbox(limit=settings.pending_limit, batch=settings.batch_size)
+        self._router = Router(chosen(settings.senders))
         self.source = BrokerSource(
             mqtt_url,
             client_id=settings.mqtt_client_id,
-            topics=[topic.strip() for topic in settings.mqtt_topics.split(",") if topic.strip()],
+            topics=subscriptions(settings.mqtt_topics, self._router),
             take=self._inbox.put,
             may_read=self._inbox.has_room,
             stock=settings.stock_paho,
         )
+        self._sources: list[Source] = [self.source, *listeners(settings, self._inbox, first=1)]
         self._opened: tuple[Connection[Any], Pipeline] | None = None
         self._listening = Listening()
         self._session: int | None = None
@@ -65,16 +69,18 @@ class Worker:
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``; what is not committed then comes again from the broker."""
         self._attempt(self._open, stop)
-        self.source.start()
+        for source in self._sources:
+            source.start()
         while not stop.is_set():
             deliveries = self._inbox.take(gather_s=self._settings.batch_interval_ms / 1000, wait_s=0.1)
             if deliveries and self._attempt(partial(self._commit, deliveries), stop):
                 for delivery in deliveries:
-                    self.source.acknowledge(delivery.generation, delivery.packet_ids)
+                    self._sources[delivery.source].acknowledge(delivery.generation, delivery.packet_ids)
                 self._inbox.done(deliveries)
             if time.monotonic() >= self._next_chores:
                 self._attempt(self._chores, stop)
-        self.source.stop()
+        for source in self._sources:
+            source.stop()
         self._close()
 
     @property
@@ -123,6 +129,7 @@ class Worker:
             connection,
             max_unclaimed=self._settings.max_unclaimed_devices,
             retention_days=self._settings.retention_days,
+            router=self._router,
         )
         now_us = time.time_ns() // 1000
         with connection.transaction():
@@ -237,9 +244,6 @@ class Worker:
             **(dict(pipeline.counters) if pipeline else {}),
             "pending": self._inbox.held,
             "lag_ms": self._lag_us // 1000 if self._inbox.held else 0,
-            "broker_connected": self.source.connected,
-            "broker_refusal": self.source.refusal,
-            "broker_dropped": self.source.broker_dropped,
-            "broker_reconnects": self.source.reconnects,
+            **{name: value for source in self._sources for name, value in source.figures().items()},
             "unclaimed": pipeline.unclaimed if pipeline else 0,
         }

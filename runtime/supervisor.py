@@ -25,6 +25,7 @@ from city.settings import Settings
 from city.storage import migrate
 from command_centre import accounts
 from command_centre.rule_changes import check_imported
+from ingest.routing import Router, chosen, subscriptions
 from rules.definitions import to_rows
 from runtime import data_dir, ports
 from runtime.display import Display, address
@@ -136,7 +137,7 @@ class House:
     def _start_broker(self) -> None:
         if self._settings.mqtt_url:
             return
-        filters = self._settings.mqtt_topics.count(",") + 1
+        filters = len(subscriptions(self._settings.mqtt_topics, Router(chosen(self._settings.senders))))
         broker = self._broker = EmbeddedBroker(
             self._folder, port=self._settings.mqtt_port, subscriptions=filters
         )

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from city.observations import Rejection
+from ingest.decoders.said import MAX_PAYLOAD, Rejected
 
-MAX_PAYLOAD = 256 * 1024  # bytes; more is quarantined unread
 MAX_TOPIC = 512  # bytes
 MAX_CODE = 128  # characters of a cell, kind or device code
 MAX_TEXT = 2048  # characters of a url
@@ -40,14 +40,6 @@ class Message(msgspec.Struct, gc=False):
 
 Decoded = Message | list[Message]
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Message | list[Message])
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """Why a payload or topic was not understood: a countable reason and a sentence for a person."""
-
-    reason: Rejection
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

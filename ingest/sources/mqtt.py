@@ -200,6 +200,15 @@ class BrokerSource:
         """Whether the broker still has a backlog for us, as far as full reads tell."""
         return not self.connected or time.monotonic() - self._full_read_at < BEHIND_FOR_S
 
+    def figures(self) -> dict[str, object]:
+        """The broker's part of this process's health."""
+        return {
+            "broker_connected": self.connected,
+            "broker_refusal": self.refusal,
+            "broker_dropped": self.broker_dropped,
+            "broker_reconnects": self.reconnects,
+        }
+
     def acknowledge(self, generation: int, packet_ids: list[int]) -> None:
         """Tell the broker; dropped when the connection changed since, for the ids then mean other messages."""
         wanted = [packet_id for packet_id in packet_ids if packet_id]

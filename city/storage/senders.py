@@ -1,0 +1,139 @@
+"""Foreign senders: under which names devices are heard, and the district's descriptions of their models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+
+class ForeignName(NamedTuple):
+    """A device as its own family names it."""
+
+    family: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedDevice:
+    """Which device a foreign name means. ``profile`` is the one a person chose, or None."""
+
+    device_id: int
+    code: str
+    kind: str
+    registration: str
+    model: str
+    profile: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stranger:
+    """A foreign device nobody knows yet; taken in as unclaimed under ``code``, or another that is free."""
+
+    who: ForeignName
+    code: str
+    kind: str
+    name: str
+    model: str
+    vendor: str
+
+
+def load_names(connection: Connection[TupleRow]) -> dict[ForeignName, NamedDevice]:
+    """Every foreign name with its device."""
+    return _named(connection.execute(_NAMED).fetchall())
+
+
+def profile_files(connection: Connection[TupleRow]) -> list[tuple[str, str]]:
+    """The district's own profiles: file names and texts, by name."""
+    return connection.execute("SELECT name, content FROM profile_files ORDER BY name").fetchall()
+
+
+def take_in(
+    connection: Connection[TupleRow], strangers: Sequence[Stranger]
+) -> dict[ForeignName, NamedDevice]:
+    """Register these as unclaimed and remember their names; who is known by now comes back as he is known.
+
+    Part of the caller's transaction. A device that somebody listed under this code beforehand is that device; a code
+    that another name of the family has already gets a number behind it.
+    """
+    if not strangers:
+        return {}
+    names = [list(one.who) for one in strangers]
+    parameters = {"families": [one[0] for one in names], "names": [one[1] for one in names]}
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('device_names'))")
+    known = _named(connection.execute(_NAMED + _AMONG, parameters).fetchall())
+    for stranger in strangers:
+        if stranger.who in known:
+            continue
+        device = _listed(connection, stranger) or _insert(connection, stranger)
+        connection.execute(
+            "INSERT INTO device_names (family, name, device_id) VALUES (%s, %s, %s)",
+            (*stranger.who, device.device_id),
+        )
+        known[stranger.who] = device
+    return known
+
+
+def describe(connection: Connection[TupleRow], device_id: int, said: Mapping[str, str]) -> None:
+    """Fill what the register does not know: ``name``, ``model``, ``vendor``, and an unclaimed device's ``kind``."""
+    connection.execute(
+        """UPDATE devices SET
+               name = CASE WHEN name = '' THEN %(name)s ELSE name END,
+               model = CASE WHEN model = '' THEN %(model)s ELSE model END,
+               vendor = CASE WHEN vendor = '' THEN %(vendor)s ELSE vendor END,
+               kind = CASE WHEN registration = 'unclaimed' AND %(kind)s <> '' THEN %(kind)s ELSE kind END
+           WHERE id = %(id)s""",
+        {"id": device_id, "name": "", "model": "", "vendor": "", "kind": "", **said},
+    )
+
+
+def _listed(connection: Connection[TupleRow], stranger: Stranger) -> NamedDevice | None:
+    row = connection.execute(
+        """SELECT id, code, kind, registration, model, profile FROM devices d WHERE code = %s AND NOT EXISTS (
+               SELECT FROM device_names n WHERE n.device_id = d.id AND n.family = %s)""",
+        (stranger.code, stranger.who.family),
+    ).fetchone()
+    return None if row is None else _device(*row)
+
+
+def _insert(connection: Connection[TupleRow], stranger: Stranger) -> NamedDevice:
+    row = connection.execute(
+        """INSERT INTO devices (code, kind, name, model, vendor, registration, origin, first_heard_at)
+           SELECT code, %(kind)s, %(name)s, %(model)s, %(vendor)s, 'unclaimed', 'topic', now() FROM (
+               SELECT %(code)s::text AS code, 1 AS place
+               UNION ALL SELECT %(code)s || '.' || n, n FROM generate_series(2, 1000) AS n) AS tried
+           WHERE NOT EXISTS (SELECT FROM devices d WHERE d.code = tried.code) ORDER BY place LIMIT 1
+           RETURNING id, code, kind, registration, model, profile""",
+        {
+            "code": stranger.code,
+            "kind": stranger.kind,
+            "name": stranger.name,
+            "model": stranger.model,
+            "vendor": stranger.vendor,
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101 - INSERT … RETURNING; a thousand devices do not share a name
+    return _device(*row)
+
+
+def _device(
+    device_id: int, code: str, kind: str, registration: str, model: str, profile: str | None
+) -> NamedDevice:
+    return NamedDevice(
+        device_id=device_id, code=code, kind=kind, registration=registration, model=model, profile=profile
+    )
+
+
+_NAMED = """
+    SELECT n.family, n.name, d.id, d.code, d.kind, d.registration, d.model, d.profile
+    FROM device_names n JOIN devices d ON d.id = n.device_id
+"""
+_AMONG = """
+    JOIN unnest(%(families)s::text[], %(names)s::text[]) AS wanted (family, name)
+        ON (wanted.family, wanted.name) = (n.family, n.name)
+"""
+
+
+def _named(rows: Sequence[TupleRow]) -> dict[ForeignName, NamedDevice]:
+    return {ForeignName(row[0], row[1]): _device(*row[2:]) for row in rows}

@@ -1,0 +1,320 @@
+"""Whose a foreign report is and what its keys mean here: names to devices, keys to metrics. A cache of the database.
+
+Strangers are taken in as unclaimed, as on native topics. The profile of a device is chosen again when it reports
+something new: a detector that first sent its battery is known as a detector once it sends smoke.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, NamedTuple
+
+import structlog
+from psycopg import Connection
+
+from city.device_profiles import Mapped, Profile, choose, parse_profiles
+from city.devices import DeviceRow
+from city.district_source import Faults
+from city.measures import SAME, Conversion
+from city.observations import Rejection
+from city.storage import devices as stored_devices
+from city.storage import senders as storage
+from city.storage.senders import ForeignName, NamedDevice, Stranger
+from ingest.decoders.said import MAX_NAME, MAX_VALUES, Announced, Link, Raw, Rejected, Report, Said, Seen
+
+OTHER_KIND = "sensor"  # of what no profile knows; somebody claims it
+
+_NAME = re.compile(rf"[^\x00-\x1f\x7f\u2028\u2029\ufeff]{{1,{MAX_NAME}}}")
+_NOT_IN_CODES = re.compile(r"[\s/+#]")
+_KEY = re.compile(r"[^\x00-\x1f\x7f/+#]{1,128}")
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Sender:
+    """One foreign device and what is remembered of how to read it."""
+
+    device: NamedDevice
+    profile: Profile | None
+    keys: set[str] = field(default_factory=set)  # everything it reported so far
+    places: dict[tuple[str, str], "Place | Rejected"] = field(default_factory=dict)  # by key and stated unit
+
+
+Place = tuple[int, Conversion]  # metric id (0 = left out on purpose), and the way into its unit
+
+
+class Senders:
+    """Every foreign device that was ever heard, by family and name."""
+
+    def __init__(self, *, max_unclaimed: int) -> None:
+        self._max_unclaimed = max_unclaimed
+        self._senders: dict[ForeignName, Sender] = {}
+        self._profiles: list[Profile] = []
+        self._units: dict[str, str] = {}
+        self._metrics: dict[str, int] = {}
+        self._kinds: frozenset[str] = frozenset()
+
+    def load(self, connection: Connection[Any], *, kinds: Iterable[str]) -> None:
+        """Read names and profiles again; what was chosen for a device is chosen anew."""
+        metrics = stored_devices.load_metrics(connection)
+        self._kinds = frozenset(kinds)
+        self._units = {code: metric.unit for code, metric in metrics.items()}
+        self._metrics = {code: metric.id for code, metric in metrics.items()}
+        self._profiles = read_profiles(storage.profile_files(connection), self._units)
+        before = self._senders
+        self._senders = {}
+        for who, device in storage.load_names(connection).items():
+            keys = before[who].keys if who in before else set()
+            self._senders[who] = self._sender(who.family, device, keys)
+
+    def has_news(self, said: Iterable[tuple[str, Said]]) -> bool:
+        """Whether anybody is new, or says something new about himself."""
+        for family, one in said:
+            if isinstance(one, Rejected):
+                continue
+            known = self._senders.get(ForeignName(family, one.device))
+            if known is None or isinstance(one, Announced):
+                return True
+            if isinstance(one, Report) and (
+                not known.keys.issuperset(one.values) or (one.model and not known.device.model)
+            ):
+                return True
+        return False
+
+    def metrics_wanted(self, said: Iterable[tuple[str, Said]]) -> list[str]:
+        """Metrics that these reports need and that have no id yet, in the order they were met."""
+        wanted: dict[str, None] = {}
+        for family, one in said:
+            sender = self._senders.get(ForeignName(family, one.device)) if isinstance(one, Report) else None
+            for key in one.values if isinstance(one, Report) and sender is not None else ():
+                metric = self._mapped(sender, key).metric if sender is not None else ""
+                if metric and metric not in self._metrics and _KEY.fullmatch(metric):
+                    wanted[metric] = None
+        return list(wanted)
+
+    def know_metrics(self, metrics: Mapping[str, int]) -> None:
+        """Ids that were given meanwhile."""
+        self._metrics |= metrics
+
+    def introduce(
+        self, connection: Connection[Any], said: Sequence[tuple[str, Said]], *, room: int
+    ) -> list[DeviceRow]:
+        """Take in who is new, ``room`` at most, and learn what the known ones tell of themselves; commits nothing.
+
+        Returns the rows of devices that are new, or of another kind than before.
+        """
+        strangers: dict[ForeignName, Stranger] = {}
+        changed: list[str] = []
+        for family, one in said:
+            if isinstance(one, Rejected) or not _NAME.fullmatch(one.device):
+                continue
+            who = ForeignName(family, one.device)
+            known = self._senders.get(who)
+            if known is None:
+                merged = _stranger(who, one, strangers.get(who), self._guess(family, one))
+                if who in strangers or len(strangers) < room:
+                    strangers[who] = merged
+            elif self._learn(connection, who, known, one):
+                changed.append(known.device.code)
+        for who, device in storage.take_in(connection, list(strangers.values())).items():
+            keys = {key for family, one in said if (family, _device(one)) == who for key in _keys(one)}
+            self._senders[who] = self._sender(who.family, device, keys)
+            changed.append(device.code)
+        return stored_devices.load_devices(connection, changed) if changed else []
+
+    def forget(self) -> None:
+        """Nothing that was taken in is certain: the commit failed. ``load`` has to follow."""
+        self._senders = {}
+
+    def resolve(self, family: str, one: Said) -> "Resolved":
+        """One thing said, with the database's ids; a refusal says what is missing."""
+        if isinstance(one, Rejected):
+            return [one]
+        sender = self._senders.get(ForeignName(family, one.device))
+        if sender is None:
+            return [self._unknown(one.device)]
+        device_id = sender.device.device_id
+        if isinstance(one, Link):
+            return [Linked(device_id, one.online)]
+        if isinstance(one, Seen):
+            return [Watched(device_id, one)]
+        if isinstance(one, Raw):
+            return [
+                Rejected(
+                    Rejection.NO_CODEC,
+                    f"no profile of {one.model or family!r} says what these bytes mean; add a codec to profiles/",
+                )
+            ]
+        return self._measured(sender, one) if isinstance(one, Report) else []
+
+    def _measured(self, sender: Sender, report: Report) -> "Resolved":
+        if len(report.values) > MAX_VALUES:
+            return [
+                Rejected(
+                    Rejection.WRONG_SHAPE,
+                    f"{len(report.values)} quantities of one device; send at most {MAX_VALUES}",
+                )
+            ]
+        units = report.units or {}
+        answer: Resolved = []
+        values: list[tuple[int, float]] = []
+        for key, value in report.values.items():
+            unit = units.get(key, "")
+            place = sender.places.get((key, unit)) or self._place(sender, key, unit)
+            if isinstance(place, Rejected):
+                answer.append(place)
+            elif place[0]:
+                values.append((place[0], value * place[1].factor + place[1].offset))
+        answer.append(Measured(sender.device.device_id, report.at_us, report.seq, values))
+        return answer
+
+    def _place(self, sender: Sender, key: str, unit: str) -> "Place | Rejected":
+        mapped = self._mapped(sender, key)
+        found: Place | Rejected
+        if not mapped.metric:
+            found = (0, SAME)
+        elif not _KEY.fullmatch(mapped.metric):
+            found = Rejected(Rejection.WRONG_SHAPE, f"{key[:40]!r} cannot be the name of a quantity")
+        elif mapped.metric not in self._metrics:
+            return Rejected(
+                Rejection.WRONG_SHAPE, f"too many different metrics; {mapped.metric[:40]!r} has no place"
+            )
+        else:
+            line = mapped.line(self._units.get(mapped.metric, ""), unit)
+            found = (
+                (self._metrics[mapped.metric], line)
+                if line is not None
+                else Rejected(
+                    Rejection.UNKNOWN_UNIT,
+                    f"{key} comes in {unit!r}, which does not convert into"
+                    f" {self._units.get(mapped.metric, '')!r} of metric {mapped.metric}; correct its profile",
+                )
+            )
+        if len(sender.places) < 2 * MAX_VALUES:
+            sender.places[key, unit] = found
+        return found
+
+    def _mapped(self, sender: Sender, key: str) -> Mapped:
+        known = sender.profile.metrics.get(key) if sender.profile is not None else None
+        return known or Mapped(metric=key)
+
+    def _sender(self, family: str, device: NamedDevice, keys: set[str]) -> Sender:
+        profile = choose(self._profiles, family, device.model, keys, device.profile)
+        return Sender(device=device, profile=profile, keys=keys)
+
+    def _guess(self, family: str, one: Said) -> Profile | None:
+        return choose(self._profiles, family, _model(one), set(_keys(one)))
+
+    def _learn(self, connection: Connection[Any], who: ForeignName, known: Sender, one: Said) -> bool:
+        """What a known device says of itself for the first time; True = its row changed."""
+        new = [key for key in _keys(one) if key not in known.keys]
+        told = _told(one)
+        model = told["model"] if told["model"] and not known.device.model else ""
+        if not new and not model and not isinstance(one, Announced):
+            return False
+        keys = known.keys | set(new[:MAX_VALUES]) if len(known.keys) < 2 * MAX_VALUES else known.keys
+        known.keys = keys
+        device = known.device
+        profile = choose(self._profiles, who.family, model or device.model, keys, device.profile)
+        kind = profile.kind if profile is not None and profile.kind in self._kinds else device.kind
+        moved = device.registration == "unclaimed" and kind != device.kind
+        if profile != known.profile:
+            known.profile, known.places = profile, {}
+        if not moved and not model and not isinstance(one, Announced):
+            return False
+        storage.describe(connection, device.device_id, told | {"kind": kind if moved else ""})
+        known.device = NamedDevice(
+            device_id=device.device_id,
+            code=device.code,
+            kind=kind if moved else device.kind,
+            registration=device.registration,
+            model=device.model or model,
+            profile=device.profile,
+        )
+        return moved
+
+    def _unknown(self, name: str) -> Rejected:
+        if not _NAME.fullmatch(name):
+            return Rejected(
+                Rejection.WRONG_SHAPE,
+                f"device name {name[:40]!r} is empty, longer than {MAX_NAME} or has control characters",
+            )
+        return Rejected(
+            Rejection.REGISTRATION_LIMIT,
+            f"{self._max_unclaimed} unclaimed devices are waiting; claim or retire some,"
+            " or raise CITY_MAX_UNCLAIMED_DEVICES",
+        )
+
+
+class Measured(NamedTuple):
+    """Values of one device at one time by metric id, in the metrics' own units."""
+
+    device_id: int
+    at_us: int | None
+    seq: int | None
+    values: list[tuple[int, float]]
+
+
+class Watched(NamedTuple):
+    """A camera's event."""
+
+    device_id: int
+    seen: Seen
+
+
+class Linked(NamedTuple):
+    """A device came or went."""
+
+    device_id: int
+    online: bool
+
+
+Resolved = list[Measured | Watched | Linked | Rejected]
+
+
+def read_profiles(own: Sequence[tuple[str, str]], units: Mapping[str, str]) -> list[Profile]:
+    """The district's profiles, then the built-in ones; an entry with a fault is said and left out."""
+    folder = resources.files("city") / "defaults" / "profiles"
+    built_in = sorted(
+        (entry.name, entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+    profiles: dict[str, Profile] = {}
+    for name, text in [*own, *built_in]:
+        faults = Faults()
+        for profile in parse_profiles(name, text, units, faults):
+            profiles.setdefault(profile.code, profile)
+        for fault in faults.entries:
+            log.error("profile is faulty", where=fault.where, what=fault.what, remedy=fault.remedy)
+    return list(profiles.values())
+
+
+def _stranger(who: ForeignName, one: Said, before: Stranger | None, guess: Profile | None) -> Stranger:
+    told = _told(one)
+    code = f"{who.family}:{_NOT_IN_CODES.sub('.', who.name)}"
+    kind = guess.kind if guess is not None else OTHER_KIND
+    if before is not None:
+        told = {key: getattr(before, key) or told[key] for key in told}
+        kind = kind if kind != OTHER_KIND else before.kind
+    return Stranger(who=who, code=code, kind=kind, **told)
+
+
+def _told(one: Said) -> dict[str, str]:
+    if isinstance(one, Announced):
+        return {"name": one.name[:200], "model": one.model[:200], "vendor": one.vendor[:200]}
+    return {"name": "", "model": _model(one)[:200], "vendor": ""}
+
+
+def _keys(one: Said) -> Iterable[str]:
+    if isinstance(one, Report):
+        return one.values
+    return one.keys if isinstance(one, Announced) else ()
+
+
+def _model(one: Said) -> str:
+    return one.model if isinstance(one, Report | Raw | Announced) else ""
+
+
+def _device(one: Said) -> str:
+    return "" if isinstance(one, Rejected) else one.device
