@@ -52,6 +52,17 @@ class Settings(BaseSettings):
     batch_interval_ms: int = Field(20, ge=1, le=1000)
     batch_size: int = Field(10_000, ge=1, le=100_000)  # messages in one transaction
     pending_limit: int = Field(60_000, ge=1000)  # unacknowledged messages held; then the socket waits
+    listen_host: str = "127.0.0.1"  # address of this machine at which national protocols are listened for
+    sl651_port: int = Field(0, ge=0, le=65535)  # hydrological stations, SL 651-2014; 0 = not listened for
+    sl651_passwords: SecretStr | None = None  # comma separated, 4 hex digits each; unset = none is asked for
+    listen_connections: int = Field(8192, ge=1, le=100_000)  # of one listener
+    listen_per_address: int = Field(
+        4096, ge=1, le=100_000
+    )  # districts come through one address of an operator
+    listen_idle_s: float = Field(900, gt=0)  # a connection silent for so long is closed
+    listen_frame_s: float = Field(30, gt=0)  # from a frame's first byte to its last
+    listen_bytes_per_s: int = Field(65_536, ge=1)  # of one connection; ten seconds' worth may come at once
+    listen_frames_per_s: int = Field(200, ge=1)
     stock_paho: bool = False  # read with paho's own loop: slower, for when an upgrade breaks the fast one
     smtp_url: str = ""  # smtp://user:pass@host:587 ; empty = orders are not mailed
     smtp_from: str = "city@localhost"

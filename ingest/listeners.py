@@ -3,8 +3,21 @@
 from city.settings import Settings
 from ingest.delivery import Source
 from ingest.inbox import Inbox
+from ingest.sources.peers import Limits
 
 
 def listeners(settings: Settings, inbox: Inbox, *, first: int) -> list[Source]:
     """Every configured source, not started; the first one's deliveries carry ``first`` as their source."""
     return []
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What every listener lets its peers do."""
+    return Limits(
+        connections=settings.listen_connections,
+        per_address=settings.listen_per_address,
+        idle_s=settings.listen_idle_s,
+        frame_s=settings.listen_frame_s,
+        bytes_per_s=settings.listen_bytes_per_s,
+        frames_per_s=settings.listen_frames_per_s,
+    )
