@@ -19,8 +19,8 @@ MOST_REMEMBERED = 200_000  # topics whose decoder is remembered; a sender that i
 log = structlog.get_logger()
 
 
-def installed() -> list[Decoder]:
-    """Every decoder on this machine, by name; one that cannot be loaded is left out and said."""
+def installed() -> dict[str, Decoder]:
+    """Every decoder on this machine, in the order of its entry points' names; what cannot be loaded is said."""
     found: dict[str, Decoder] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda one: one.name):
         try:
@@ -29,27 +29,27 @@ def installed() -> list[Decoder]:
             Exception
         ) as error:  # a city's own package may fail in any way, and must not take ingest with it
             log.error("decoder left out", decoder=point.name, why=f"{type(error).__name__}: {error}")
-    return list(found.values())
+    return found
 
 
 def chosen(wanted: str) -> list[Decoder]:
-    """The decoders that ``CITY_SENDERS`` names: all, none, or families with commas between them.
+    """The decoders that ``CITY_SENDERS`` names: all, none, or entry points with commas between them.
 
-    Raises SettingsError for a family that is not installed.
+    Two may be of one family (frigate and frigate_events): the first that takes a topic has it. Raises SettingsError
+    for a name that is not installed.
     """
     decoders = installed()
     names = [one.strip() for one in wanted.split(",") if one.strip()]
     if names == ["all"]:
-        return decoders
+        return list(decoders.values())
     if names in ([], ["none"]):
         return []
-    known = {decoder.family: decoder for decoder in decoders}
     for name in names:
-        if name not in known:
+        if name not in decoders:
             raise SettingsError(
-                f"CITY_SENDERS = {wanted!r}: no decoder {name!r} is installed; known are {', '.join(known)}"
+                f"CITY_SENDERS = {wanted!r}: no decoder {name!r} is installed; known are {', '.join(decoders)}"
             )
-    return [known[name] for name in names]
+    return [decoders[name] for name in names]
 
 
 def subscriptions(topics: str, router: "Router") -> list[str]:

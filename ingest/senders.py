@@ -105,23 +105,28 @@ class Senders:
 
         Returns the rows of devices that are new, or of another kind than before.
         """
-        strangers: dict[ForeignName, Stranger] = {}
+        strangers: dict[ForeignName, list[Said]] = {}
         changed: list[str] = []
+        announced = [(family, one) for family, one in said if isinstance(one, Announced) and one.permanent]
+        for family, telling in announced:
+            self._know_again(connection, family, telling)
         for family, one in said:
             if isinstance(one, Rejected) or not _NAME.fullmatch(one.device):
                 continue
             who = ForeignName(family, one.device)
             known = self._senders.get(who)
             if known is None:
-                merged = _stranger(who, one, strangers.get(who), self._guess(family, one))
                 if who in strangers or len(strangers) < room:
-                    strangers[who] = merged
+                    strangers.setdefault(who, []).append(one)
             elif self._learn(connection, who, known, one):
                 changed.append(known.device.code)
-        for who, device in storage.take_in(connection, list(strangers.values())).items():
-            keys = {key for family, one in said if (family, _device(one)) == who for key in _keys(one)}
+        new = [self._stranger(who, ones) for who, ones in strangers.items()]
+        for who, device in storage.take_in(connection, new).items():
+            keys = {key for one in strangers[who] for key in _keys(one)}
             self._senders[who] = self._sender(who.family, device, keys)
             changed.append(device.code)
+        for family, telling in announced:
+            self._remember_by(connection, family, telling)
         return stored_devices.load_devices(connection, changed) if changed else []
 
     def forget(self) -> None:
@@ -204,8 +209,40 @@ class Senders:
         profile = choose(self._profiles, family, device.model, keys, device.profile)
         return Sender(device=device, profile=profile, keys=keys)
 
-    def _guess(self, family: str, one: Said) -> Profile | None:
-        return choose(self._profiles, family, _model(one), set(_keys(one)))
+    def _stranger(self, who: ForeignName, said: Sequence[Said]) -> Stranger:
+        """Of everything that it said so far: what it is may stand in another message than what it measured."""
+        told = {"name": "", "model": "", "vendor": ""}
+        for one in said:
+            told = {key: value or _told(one)[key] for key, value in told.items()}
+        keys = {key for one in said for key in _keys(one)}
+        profile = choose(self._profiles, who.family, told["model"], keys)
+        return Stranger(
+            who=who,
+            code=f"{who.family}:{_NOT_IN_CODES.sub('.', who.name)}",
+            kind=profile.kind if profile is not None else OTHER_KIND,
+            expected_interval_s=_interval_s(profile),
+            **told,
+        )
+
+    def _know_again(self, connection: Connection[Any], family: str, one: Announced) -> None:
+        """Who is known by the name that never changes keeps his readings when he is given another."""
+        who = ForeignName(family, one.device)
+        known = self._senders.get(ForeignName(family, one.permanent))
+        named = self._senders.get(who)
+        if known is None or not _NAME.fullmatch(one.device):
+            return
+        if named is None or named.device.device_id != known.device.device_id:
+            for name in storage.rename(connection, known.device.device_id, who, one.permanent):
+                self._senders.pop(ForeignName(family, name), None)
+            self._senders[who] = known
+
+    def _remember_by(self, connection: Connection[Any], family: str, one: Announced) -> None:
+        """Under the name that never changes. A new thing under an old name takes the old one's place."""
+        who = ForeignName(family, one.permanent)
+        named = self._senders.get(ForeignName(family, one.device))
+        if who not in self._senders and named is not None and _NAME.fullmatch(one.permanent):
+            storage.add_name(connection, named.device.device_id, who)
+            self._senders[who] = named
 
     def _learn(self, connection: Connection[Any], who: ForeignName, known: Sender, one: Said) -> bool:
         """What a known device says of itself for the first time; True = its row changed."""
@@ -220,11 +257,18 @@ class Senders:
         profile = choose(self._profiles, who.family, model or device.model, keys, device.profile)
         kind = profile.kind if profile is not None and profile.kind in self._kinds else device.kind
         moved = device.registration == "unclaimed" and kind != device.kind
+        before, interval_s = _interval_s(known.profile), _interval_s(profile)
+        paced = device.registration == "unclaimed" and interval_s is not None and interval_s != before
         if profile != known.profile:
             known.profile, known.places = profile, {}
-        if not moved and not model and not isinstance(one, Announced):
+        if not (moved or paced or model or isinstance(one, Announced)):
             return False
-        storage.describe(connection, device.device_id, told | {"kind": kind if moved else ""})
+        storage.describe(
+            connection,
+            device.device_id,
+            told | {"kind": kind if moved else ""},
+            interval_s if paced else None,
+        )
         known.device = NamedDevice(
             device_id=device.device_id,
             code=device.code,
@@ -233,7 +277,7 @@ class Senders:
             model=device.model or model,
             profile=device.profile,
         )
-        return moved
+        return moved or paced
 
     def _unknown(self, name: str) -> Rejected:
         if not _NAME.fullmatch(name):
@@ -290,14 +334,8 @@ def read_profiles(own: Sequence[tuple[str, str]], units: Mapping[str, str]) -> l
     return list(profiles.values())
 
 
-def _stranger(who: ForeignName, one: Said, before: Stranger | None, guess: Profile | None) -> Stranger:
-    told = _told(one)
-    code = f"{who.family}:{_NOT_IN_CODES.sub('.', who.name)}"
-    kind = guess.kind if guess is not None else OTHER_KIND
-    if before is not None:
-        told = {key: getattr(before, key) or told[key] for key in told}
-        kind = kind if kind != OTHER_KIND else before.kind
-    return Stranger(who=who, code=code, kind=kind, **told)
+def _interval_s(profile: Profile | None) -> int | None:
+    return None if profile is None else profile.expected_interval_s
 
 
 def _told(one: Said) -> dict[str, str]:
@@ -314,7 +352,3 @@ def _keys(one: Said) -> Iterable[str]:
 
 def _model(one: Said) -> str:
     return one.model if isinstance(one, Report | Raw | Announced) else ""
-
-
-def _device(one: Said) -> str:
-    return "" if isinstance(one, Rejected) else one.device

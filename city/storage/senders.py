@@ -29,7 +29,10 @@ class NamedDevice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stranger:
-    """A foreign device nobody knows yet; taken in as unclaimed under ``code``, or another that is free."""
+    """A foreign device nobody knows yet; taken in as unclaimed under ``code``, or another that is free.
+
+    ``expected_interval_s`` is its profile's; None = its kind's.
+    """
 
     who: ForeignName
     code: str
@@ -37,6 +40,7 @@ class Stranger:
     name: str
     model: str
     vendor: str
+    expected_interval_s: int | None = None
 
 
 def load_names(connection: Connection[TupleRow]) -> dict[ForeignName, NamedDevice]:
@@ -75,32 +79,77 @@ def take_in(
     return known
 
 
-def describe(connection: Connection[TupleRow], device_id: int, said: Mapping[str, str]) -> None:
-    """Fill what the register does not know: ``name``, ``model``, ``vendor``, and an unclaimed device's ``kind``."""
+def rename(connection: Connection[TupleRow], device_id: int, name: ForeignName, permanent: str) -> list[str]:
+    """``name`` means this device from now on, whoever had it; which of its other names are forgotten.
+
+    ``permanent`` stays. An old name that stayed as well would give this device's readings to whoever gets it next.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('device_names'))")
+    forgotten = connection.execute(
+        "DELETE FROM device_names WHERE device_id = %s AND family = %s AND name <> ALL(%s) RETURNING name",
+        (device_id, name.family, [name.name, permanent]),
+    ).fetchall()
+    add_name(connection, device_id, name)
+    return [row[0] for row in forgotten]
+
+
+def add_name(connection: Connection[TupleRow], device_id: int, name: ForeignName) -> None:
+    """One more name by which this device is known."""
+    connection.execute(
+        """INSERT INTO device_names (family, name, device_id) VALUES (%s, %s, %s)
+           ON CONFLICT (family, name) DO UPDATE SET device_id = excluded.device_id""",
+        (*name, device_id),
+    )
+
+
+def describe(
+    connection: Connection[TupleRow],
+    device_id: int,
+    said: Mapping[str, str],
+    expected_interval_s: int | None = None,
+) -> None:
+    """Fill what the register does not know: ``name``, ``model``, ``vendor``.
+
+    Of an unclaimed device ``kind`` and interval are said anew; of a claimed one people have said them.
+    """
     connection.execute(
         """UPDATE devices SET
                name = CASE WHEN name = '' THEN %(name)s ELSE name END,
                model = CASE WHEN model = '' THEN %(model)s ELSE model END,
                vendor = CASE WHEN vendor = '' THEN %(vendor)s ELSE vendor END,
-               kind = CASE WHEN registration = 'unclaimed' AND %(kind)s <> '' THEN %(kind)s ELSE kind END
+               kind = CASE WHEN registration = 'unclaimed' AND %(kind)s <> '' THEN %(kind)s ELSE kind END,
+               expected_interval_s = CASE WHEN registration = 'unclaimed'
+                   THEN coalesce(%(interval)s::int, expected_interval_s) ELSE expected_interval_s END
            WHERE id = %(id)s""",
-        {"id": device_id, "name": "", "model": "", "vendor": "", "kind": "", **said},
+        {
+            "id": device_id,
+            "name": "",
+            "model": "",
+            "vendor": "",
+            "kind": "",
+            **said,
+            "interval": expected_interval_s,
+        },
     )
 
 
 def _listed(connection: Connection[TupleRow], stranger: Stranger) -> NamedDevice | None:
+    """Who listed it beforehand may have left its interval to the family, which knows better than the kind."""
     row = connection.execute(
-        """SELECT id, code, kind, registration, model, profile FROM devices d WHERE code = %s AND NOT EXISTS (
-               SELECT FROM device_names n WHERE n.device_id = d.id AND n.family = %s)""",
-        (stranger.code, stranger.who.family),
+        """UPDATE devices d SET expected_interval_s = coalesce(expected_interval_s, %s)
+           WHERE code = %s AND NOT EXISTS (
+               SELECT FROM device_names n WHERE n.device_id = d.id AND n.family = %s)
+           RETURNING id, code, kind, registration, model, profile""",
+        (stranger.expected_interval_s, stranger.code, stranger.who.family),
     ).fetchone()
     return None if row is None else _device(*row)
 
 
 def _insert(connection: Connection[TupleRow], stranger: Stranger) -> NamedDevice:
     row = connection.execute(
-        """INSERT INTO devices (code, kind, name, model, vendor, registration, origin, first_heard_at)
-           SELECT code, %(kind)s, %(name)s, %(model)s, %(vendor)s, 'unclaimed', 'topic', now() FROM (
+        """INSERT INTO devices (code, kind, name, model, vendor, expected_interval_s, registration, origin,
+               first_heard_at)
+           SELECT code, %(kind)s, %(name)s, %(model)s, %(vendor)s, %(interval)s::int, 'unclaimed', 'topic', now() FROM (
                SELECT %(code)s::text AS code, 1 AS place
                UNION ALL SELECT %(code)s || '.' || n, n FROM generate_series(2, 1000) AS n) AS tried
            WHERE NOT EXISTS (SELECT FROM devices d WHERE d.code = tried.code) ORDER BY place LIMIT 1
@@ -111,6 +160,7 @@ def _insert(connection: Connection[TupleRow], stranger: Stranger) -> NamedDevice
             "name": stranger.name,
             "model": stranger.model,
             "vendor": stranger.vendor,
+            "interval": stranger.expected_interval_s,
         },
     ).fetchone()
     assert row is not None  # noqa: S101 - INSERT … RETURNING; a thousand devices do not share a name

@@ -75,7 +75,11 @@ class Link(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Announced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A device tells what it is before it measures anything; fills what the register does not know."""
+    """A device tells what it is before it measures anything; fills what the register does not know.
+
+    ``permanent`` is its name in the same family that nobody can change, where ``device`` is one that people give: told
+    both, the register knows the device again after it was given another.
+    """
 
     device: str
     name: str = ""
@@ -83,6 +87,7 @@ class Announced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     vendor: str = ""
     gateway: str = ""
     keys: tuple[str, ...] = ()  # what it is going to report; decides its kind
+    permanent: str = ""
 
 
 Said = Report | Raw | Seen | Link | Announced | Rejected
