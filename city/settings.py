@@ -4,6 +4,7 @@ Every variable is prefixed ``CITY_``; a ``.env`` file in the working folder is r
 ``docs/operations.md`` lists them with units and defaults.
 """
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -54,7 +55,8 @@ class Settings(BaseSettings):
     pending_limit: int = Field(60_000, ge=1000)  # unacknowledged messages held; then the socket waits
     listen_host: str = "127.0.0.1"  # address of this machine at which national protocols are listened for
     sl651_port: int = Field(0, ge=0, le=65535)  # hydrological stations, SL 651-2014; 0 = not listened for
-    sl651_passwords: SecretStr | None = None  # comma separated, 4 hex digits each; unset = none is asked for
+    sl651_password: SecretStr | None = None  # 4 hexadecimal digits, commas between several; unset = any
+    sl651_stay_online: bool = True  # whether stations are asked to keep the connection (ESC), or may go (EOT)
     listen_connections: int = Field(8192, ge=1, le=100_000)  # of one listener
     listen_per_address: int = Field(
         4096, ge=1, le=100_000
@@ -119,6 +121,14 @@ class Settings(BaseSettings):
         read_hosts(value)
         return value
 
+    @field_validator("sl651_password")
+    @classmethod
+    def _passwords(cls, value: SecretStr | None) -> SecretStr | None:
+        for one in value.get_secret_value().split(",") if value is not None else ():
+            if not re.fullmatch("[0-9A-Fa-f]{4}", one.strip()):
+                raise ValueError("must be 4 hexadecimal digits, with commas between several")
+        return value
+
     @field_validator("sms_url")
     @classmethod
     def _gateway(cls, value: SecretStr | None) -> SecretStr | None:
@@ -127,7 +137,14 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "config", "api_token_file", "log_format", "api_token", "sms_url", "webhook_secret", mode="before"
+        "config",
+        "api_token_file",
+        "log_format",
+        "api_token",
+        "sms_url",
+        "webhook_secret",
+        "sl651_password",
+        mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -184,7 +201,7 @@ def load() -> Settings:
         lines = []
         for fault in error.errors():
             name = "CITY_" + "_".join(str(part) for part in fault["loc"]).upper()
-            secret = "token" in name.lower() or "url" in name.lower()
+            secret = any(word in name.lower() for word in ("token", "url", "password"))
             shown = "(hidden)" if secret else repr(fault.get("input"))
             lines.append(f"{name} = {shown}: {fault['msg'].removeprefix('Value error, ')}")
         raise SettingsError("; ".join(lines)) from error

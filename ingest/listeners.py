@@ -4,11 +4,19 @@ from city.settings import Settings
 from ingest.delivery import Source
 from ingest.inbox import Inbox
 from ingest.sources.peers import Limits
+from ingest.sources.sl651 import station_listener
 
 
 def listeners(settings: Settings, inbox: Inbox, *, first: int) -> list[Source]:
     """Every configured source, not started; the first one's deliveries carry ``first`` as their source."""
-    return []
+    wanted = [
+        (settings.sl651_port, station_listener),
+    ]
+    open_ones = [make for port, make in wanted if port]
+    limits = limits_of(settings)
+    return [
+        make(settings, inbox, source=first + number, limits=limits) for number, make in enumerate(open_ones)
+    ]
 
 
 def limits_of(settings: Settings) -> Limits:
