@@ -19,7 +19,7 @@ from rich.console import Console
 from city import logs, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
-from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, rules_cli
+from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, export_cli, rules_cli
 
 app = typer.Typer(
     name="city",
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(rules_cli.app)
 app.add_typer(catalogue_cli.app)
+app.add_typer(export_cli.app)
 app.add_typer(backtest.app)
 app.add_typer(audit_cli.app)
 backtest.app.command()(backtest_rule.rule)

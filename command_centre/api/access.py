@@ -93,6 +93,11 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("DELETE", "/api/session"): "session",
     ("POST", "/api/session/password"): "session",
     ("GET", "/api/cells"): "viewer",
+    ("GET", "/sensorthings/v1.1"): "viewer",  # as whoever may read devices
+    ("GET", "/sensorthings/v1.1/{path:path}"): "viewer",
+    ("GET", "/api/cells.geojson"): "viewer",
+    ("GET", "/api/devices.geojson"): "viewer",
+    ("GET", "/api/devices/{code}/export"): "viewer",
     ("GET", "/api/devices"): "viewer",
     ("POST", "/api/devices"): "administrator",
     ("GET", "/api/devices/choices"): "viewer",

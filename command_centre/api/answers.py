@@ -14,14 +14,14 @@ def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(msgspec.json.encode(data), status, dict(headers or {}), "application/json")
 
 
-def tagged(request: Request, data: object) -> Response:
+def tagged(request: Request, data: object, media_type: str = "application/json") -> Response:
     """JSON with a strong tag over its bytes; 304 when the caller has them already."""
     body = msgspec.json.encode(data)
     tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(body, 200, headers, "application/json")
+    return Response(body, 200, headers, media_type)
 
 
 def gives(shape: type[object], status: int = 200, words: str = "") -> dict[int | str, dict[str, Any]]:

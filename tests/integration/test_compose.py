@@ -60,12 +60,14 @@ def test_no_secret_has_a_default() -> None:
 
 
 def test_every_service_is_bounded_watched_and_restarted(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"mosquitto", "timescaledb", "migrate", "ingest", "centre"}
+    always = {"mosquitto", "timescaledb", "migrate", "ingest", "centre"}
+    assert {name for name, service in compose["services"].items() if "profiles" not in service} == always
+    assert set(compose["services"]) == always | {"grafana", "grafana-role"}
     for name, service in compose["services"].items():
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
         assert service["logging"]["options"]["max-size"], name
         assert "no-new-privileges:true" in service["security_opt"], name
-        if name == "migrate":
+        if name in ("migrate", "grafana-role"):
             assert service["restart"] == "on-failure:5"
         else:
             assert service["restart"] == "unless-stopped", name
@@ -74,7 +76,7 @@ def test_every_service_is_bounded_watched_and_restarted(compose: dict[str, Any])
 
 def test_only_people_and_devices_have_a_port_and_only_here(compose: dict[str, Any]) -> None:
     ports = {name: service.get("ports", []) for name, service in compose["services"].items()}
-    assert {name for name, mapped in ports.items() if mapped} == {"mosquitto", "centre"}
+    assert {name for name, mapped in ports.items() if mapped} == {"mosquitto", "centre", "grafana"}
     assert all(
         mapping.split("}:")[0].endswith(":-127.0.0.1") for mapped in ports.values() for mapping in mapped
     )
@@ -84,6 +86,20 @@ def test_images_are_pinned(compose: dict[str, Any]) -> None:
     images = [service["image"] for service in compose["services"].values()]
     images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images), images
+
+
+def test_dashboards_do_not_begin_without_passwords(compose: dict[str, Any]) -> None:
+    """They have no required variables, since compose asks for those even where the profile is off."""
+    for name, needed in (("grafana-role", "ROLE_PASSWORD"), ("grafana", "GF_SECURITY_ADMIN_PASSWORD")):
+        service = compose["services"][name]
+        script = service["command"][0].replace("$$", "$")
+        guard = script.strip().splitlines()[0]
+        done = subprocess.run(
+            [*service["entrypoint"], guard], env={needed: ""}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert "CITY_GRAFANA" in done.stderr
+        assert subprocess.run([*service["entrypoint"], guard], env={needed: "x"}, check=False).returncode == 0
 
 
 def test_work_begins_only_on_a_migrated_database(compose: dict[str, Any]) -> None:
@@ -107,6 +123,10 @@ def test_mounted_files_exist(compose: dict[str, Any]) -> None:
         assert (ROOT / "deploy/mosquitto" / name).is_file()
     assert "./deploy/mosquitto:/mosquitto/config:ro" in compose["services"]["mosquitto"]["volumes"]
     assert (ROOT / "deploy/district").is_dir()
+    for name in ("grafana", "grafana-role"):
+        for volume in compose["services"][name]["volumes"]:
+            here = volume.partition(":")[0]
+            assert here == "grafana-data" or (ROOT / here).exists(), volume
 
 
 def test_docker_compose_itself_accepts_it(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ PURE = (
     "command_centre/api/screen/sight.py",
     "command_centre/api/screen/state.py",
     "command_centre/api/screen/tally.py",
+    "command_centre/sensorthings.py",
+    "city/sensorthings/",
     "command_centre/choosing.py",
     "command_centre/evidence.py",
     "command_centre/clocks.py",

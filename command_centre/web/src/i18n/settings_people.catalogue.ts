@@ -62,6 +62,7 @@ export const settingsPeopleWords = {
   "noun.reports": ["上报", "Reports"],
   "noun.responsibilities": ["职责清单", "Responsibilities"],
   "noun.rules": ["报警规则", "Rules"],
+  "noun.sensorthings": ["传感器接口 SensorThings", "SensorThings"],
   "noun.session": ["登录", "Log-in"],
   "noun.stations": ["水位站", "Stations"],
   "noun.users": ["用户", "Users"],
