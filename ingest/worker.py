@@ -61,6 +61,7 @@ class Worker:
         self._listening = Listening()
         self._session: int | None = None
         self._session_caught_up = False
+        self._said_connected = False
         self._next_chores = self._next_alive = 0.0
         self._presence: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # heard_us as last written
         self._database_down = False
@@ -77,7 +78,7 @@ class Worker:
                 for delivery in deliveries:
                     self._sources[delivery.source].acknowledge(delivery.generation, delivery.packet_ids)
                 self._inbox.done(deliveries)
-            if time.monotonic() >= self._next_chores:
+            if time.monotonic() >= self._next_chores or self.source.connected != self._said_connected:
                 self._attempt(self._chores, stop)
         for source in self._sources:
             source.stop()
@@ -195,7 +196,7 @@ class Worker:
         self._pipeline.tick(self._listening)
         self._pipeline.refresh()
         self._pipeline.replay()
-        if moment >= self._next_alive:
+        if moment >= self._next_alive or self.source.connected != self._said_connected:
             self._say_alive()
             self._next_alive = moment + ALIVE_EVERY_S
         self._write_presence()
@@ -218,6 +219,7 @@ class Worker:
     def _say_alive(self) -> None:
         if self._session is None:
             return
+        self._said_connected = self.source.connected  # a wall is grey until it hears that the broker is back
         with self._connection.transaction():
             ingest_sessions.alive(
                 self._connection, self._session, instant(time.time_ns() // 1000), self.figures()

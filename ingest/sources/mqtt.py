@@ -180,8 +180,8 @@ class BrokerSource:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
-        # Many workers cut off by one broker must not come back in one instant.
-        self._client.reconnect_delay_set(min_delay=1, max_delay=15)
+        # Tried every second, as people wait in front of a grey wall; workers spread by the jitter in _on_disconnect.
+        self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         self._address = _configure(self._client, url)
 
     def start(self) -> None:

@@ -127,30 +127,3 @@ def wait_for_state(stand: Stand, incident: dict[str, Any], state: str) -> None:
         now = stand.api.get(f"/api/incidents/{incident['id']}").raise_for_status().json()["state"]
         time.sleep(0.05)
     assert now == state
-
-
-def test_the_wall_greys_without_the_centre_and_comes_back_with_nothing_doubled(
-    stand: Stand, open_page: OpenPage
-) -> None:
-    wall = open_page(f"{stand.url}/wall?lang=zh")
-    wall.wait_for_selector(".wall[data-stale=false]")
-    detectors = stand.detectors()
-    stand.publish_smoke(*detectors[0], 88)
-    expect(wall.locator(".incidents [data-incident]")).to_have_count(1, timeout=PATIENCE_MS)
-
-    stand.centre.stop()
-    wall.wait_for_selector(".wall[data-stale=true]", timeout=PATIENCE_MS)
-    expect(wall.locator("[role=alert]")).to_contain_text("数据中断")
-    stand.publish_smoke(*detectors[-1], 91)  # ingest goes on without the centre
-
-    stand.start_centre()
-    wall.wait_for_selector(".wall[data-stale=false]", timeout=PATIENCE_MS)
-    expect(wall.locator(".incidents [data-incident]")).to_have_count(2, timeout=PATIENCE_MS)
-    shown = wall.locator(".incidents [data-incident]").evaluate_all(
-        "(rows) => rows.map((row) => row.dataset.incident)"
-    )
-    assert sorted(shown) == sorted(str(incident["id"]) for incident in stand.open_incidents())
-    assert {code for incident in stand.open_incidents() for code in incident["devices"]} == {
-        detectors[0][1],
-        detectors[-1][1],
-    }
