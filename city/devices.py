@@ -6,7 +6,7 @@ The register travels in columns where there are many (``Register``) and in rows 
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 Registration = Literal["registered", "unclaimed", "retired"]
 ServiceState = Literal["in_service", "under_test", "shelved", "out_of_service"]
 Link = Literal["online", "offline"]
-
-SILENT_AFTER_INTERVALS = 3  # missed reports before a screen calls a device silent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,10 +129,13 @@ class DeviceState:
     last_heard_at: datetime | None
     version: int
     open_alarms: int
+    silent_before: datetime  # a last word at or before it is too old; when it was read
 
-    def online(self, now: datetime) -> bool:
-        """Heard within three expected intervals and not signed off by its last will."""
-        return self.link != "offline" and not silent(self.last_heard_at, self.expected_interval_s, now)
+    @property
+    def online(self) -> bool:
+        """Heard within three expected intervals of the time that we listened, and not signed off by its last will."""
+        heard = self.last_heard_at is not None and self.last_heard_at > self.silent_before
+        return heard and self.link != "offline"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,11 +147,3 @@ class SeriesPoint:
     mean: float
     maximum: float
     readings: int
-
-
-def silent(last_heard_at: datetime | None, expected_interval_s: int | None, now: datetime) -> bool:
-    """Whether a screen should show the device as silent; without an expected interval an hour counts."""
-    if last_heard_at is None:
-        return True
-    interval = timedelta(seconds=expected_interval_s or 1200)
-    return now - last_heard_at > max(SILENT_AFTER_INTERVALS * interval, timedelta(minutes=2))

@@ -44,6 +44,8 @@ def choose(
 ) -> Choice:
     """The first unit that can take it along ``entries``, the most specific first."""
     choice = Choice()
+    if matter.maintainer and _maintainer(choice, matter, directory, now, urgent):
+        return choice
     for entry in entries:
         unit = directory.units.get(entry.unit_id)
         if unit is None:
@@ -58,6 +60,20 @@ def choose(
             choice.unit, choice.entry = chosen, entry
             return choice
     return _full_but_there(choice, entries, matter, directory, now)
+
+
+def _maintainer(choice: Choice, matter: Matter, directory: Directory, now: datetime, urgent: bool) -> bool:
+    """Whoever looks after the device has what is wrong with it, before the list is asked; False when they cannot."""
+    units = (directory.units[one] for one in sorted(directory.active))
+    unit = next((one for one in units if matter.maintainer in (one.code, one.name, one.name_en)), None)
+    if unit is None:
+        return False
+    why = obstacle(unit, matter, directory, now, urgent=urgent)
+    if why is not None:
+        _reject(choice, unit, why)
+        return False
+    choice.unit = unit
+    return True
 
 
 def first_choice(

@@ -16,6 +16,8 @@ def reason(
     """What the timeline, the order and the screen say of it."""
     if choice.entry is not None:
         first = _decided(choice.entry, places, directory, limit)
+    elif choice.unit is not None:
+        first = _maintains(choice.unit, limit)
     elif choice.alternatives and any(other.unit.id in directory.active for other in choice.alternatives):
         first = _nobody_can(matter, places, directory)
     else:
@@ -46,6 +48,14 @@ def _decided(entry: Responsibility, places: Sequence[Place], directory: Director
     return (
         f"职责清单：{entry.category} × {area} → {unit.name}，时限{within}",
         f"responsibility list: {entry.category} x {area_en} -> {unit.name_en or unit.name}, {within_en}",
+    )
+
+
+def _maintains(unit: Unit, limit: Limit) -> Words:
+    within, within_en = said(limit)
+    return (
+        f"设备登记的养护单位 → {unit.name}，时限{within}",
+        f"maintainer in the device register -> {unit.name_en or unit.name}, {within_en}",
     )
 
 

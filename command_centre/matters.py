@@ -19,7 +19,8 @@ class Matter:
     """What must be dispatched: category, place and how urgent its first alarm is (None = as catalogued).
 
     ``nature`` None is the category's. Longitude and latitude are WGS 84, where it is known that well.
-    ``passed_over`` are units that were granted to return it.
+    ``passed_over`` are units that were granted to return it. ``maintainer`` is whom the register names for the device
+    that the matter is about, by code or name; empty = nobody, or no device's own matter.
     """
 
     category: str
@@ -32,6 +33,7 @@ class Matter:
     passed_over: frozenset[int] = frozenset()
     unclaimed_device: str = ""
     late: bool = False
+    maintainer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,6 +43,7 @@ class NewAlarm:
     device_id: int | None = None
     device_code: str = ""
     kind: str = ""
+    maintainer: str = ""  # of the device, as its register has it
     gateway: str | None = None
     unclaimed: bool = False
     service_state: str = "in_service"

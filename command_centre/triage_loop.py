@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
+from city.catalogue import family
 from city.directory import Directory
 from city.incidents import Change, Incident
 from city.settings import Settings
@@ -90,6 +91,7 @@ def _alarm(row: Row, directory: Directory) -> NewAlarm:
         device_id=row["device_id"],
         device_code=row["device_code"],
         kind=row["kind"],
+        maintainer=row["maintainer"],
         gateway=row["gateway"],
         unclaimed=row["unclaimed"],
         service_state=row["service_state"],
@@ -181,6 +183,7 @@ class Plan:
             latitude=alarm.latitude if has_position else None,
             unclaimed_device=alarm.device_code if alarm.unclaimed else "",
             late=alarm.late,
+            maintainer=alarm.maintainer if family(alarm.category) == "device" else "",
         )
         known = self.directory.category(alarm.category)
         change = dispatch.opening(

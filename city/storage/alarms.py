@@ -29,6 +29,7 @@ async def claim(connection: Connection, now: datetime, limit: int) -> list[Row]:
             """
             SELECT a.id, a.rule_id, a.category, a.class, a.level, a.raised_at, a.cleared_at, a.late, a.exercise,
                    a.device_id, coalesce(d.code, '') AS device_code, coalesce(d.kind, '') AS kind, d.gateway,
+                   coalesce(d.maintainer_unit, '') AS maintainer,
                    coalesce(d.registration = 'unclaimed', false) AS unclaimed,
                    CASE WHEN d.id IS NULL OR d.service_until <= %(now)s THEN 'in_service'
                         ELSE d.service_state END AS service_state,

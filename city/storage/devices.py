@@ -348,18 +348,18 @@ _STATE: LiteralString = """
         d.owner_unit, d.maintainer_unit, d.gateway, d.address,
         coalesce(d.expected_interval_s, k.expected_interval_s) AS expected_interval_s,
         d.registration, d.service_state, d.service_until, d.service_reason, d.service_by, d.clock_ahead_at,
-        d.registered_at, p.link, p.last_heard_at, d.version,
+        d.registered_at, p.link, p.last_heard_at, d.version, l.silent_before,
         (SELECT count(*) FROM alarms WHERE device_id = d.id AND cleared_at IS NULL) AS open_alarms
     FROM devices d
     JOIN device_kinds k ON k.code = d.kind
+    JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
     LEFT JOIN areas a ON a.id = d.cell_id
     LEFT JOIN presence p ON p.device_id = d.id
 """
 
 # As ``DeviceState.online`` says it.
 _ONLINE: LiteralString = """
-    p.link IS DISTINCT FROM 'offline' AND p.last_heard_at IS NOT NULL AND now() - p.last_heard_at <= greatest(
-        3 * make_interval(secs => coalesce(d.expected_interval_s, k.expected_interval_s, 1200)), interval '2 minutes')
+    p.link IS DISTINCT FROM 'offline' AND p.last_heard_at IS NOT NULL AND p.last_heard_at > l.silent_before
 """
 
 

@@ -138,8 +138,8 @@ async def silent_alarms(connection: Connection, now: datetime) -> list[Row]:
     return await _rows(connection, _SILENT, {"now": now})
 
 
-# Online: heard within three of its intervals (two minutes at least; an hour when none is known, as
-# city.devices.silent), its last will has not spoken, and no silence alarm stands. One grouped pass.
+# Online: heard within three of its intervals of the time that we listened (view heard_limits; two minutes at least, an
+# hour when none is known), its last will has not spoken, and no silence alarm stands. One grouped pass.
 _PRESENCE = """
     SELECT cell, kind, name, name_en, count(*) AS total,
            count(*) FILTER (WHERE online) AS online,
@@ -150,10 +150,10 @@ _PRESENCE = """
                d.first_heard_at IS NULL AND p.device_id IS NULL AS never,
                d.registration = 'unclaimed' AS unclaimed,
                p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline' AND s.device_id IS NULL
-                   AND p.last_heard_at > now() - make_interval(secs => greatest(120,
-                       3 * coalesce(d.expected_interval_s, k.expected_interval_s, 1200))) AS online
+                   AND p.last_heard_at > l.silent_before AS online
         FROM devices d
         JOIN device_kinds k ON k.code = d.kind
+        JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
         LEFT JOIN areas c ON c.id = d.cell_id
         LEFT JOIN presence p ON p.device_id = d.id
         LEFT JOIN (SELECT DISTINCT device_id FROM alarms

@@ -32,11 +32,15 @@ _CELLS_UNDER = """
 """
 # Among these: %(cells)s null is everywhere.
 _WITHIN = " (%(cells)s::int[] IS NULL OR d.cell_id = ANY(%(cells)s)) "
-# As city.storage.screen has it, but for devices one by one.
-_ONLINE = """
+# For values: one that is old is old, whoever was deaf.
+_FRESH = """
     p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline'
     AND p.last_heard_at > now() - make_interval(secs => greatest(120,
             3 * coalesce(d.expected_interval_s, k.expected_interval_s, 1200)))
+"""
+# As city.storage.screen has it, but for devices one by one; needs heard_limits l.
+_ONLINE = """
+    p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline' AND p.last_heard_at > l.silent_before
 """
 _PLACE = """
     LEFT JOIN areas c ON c.id = d.cell_id
@@ -93,7 +97,7 @@ _SMOKE_VALUES = "".join(
             ORDER BY o.observed_at DESC LIMIT 1
         ) newest
         WHERE k.main_metric = 'smoke' AND d.registration <> 'retired' AND d.service_state <> 'out_of_service' AND""",
-        _ONLINE,
+        _FRESH,
         "AND",
         _WITHIN,
         "ORDER BY newest.value DESC, d.code LIMIT %(most)s",
@@ -134,6 +138,7 @@ _CAMERAS_OFF = "".join(
         _NAMED,
         """, p.last_heard_at, count(*) OVER () AS all_of_them
         FROM devices d JOIN device_kinds k ON k.code = d.kind LEFT JOIN presence p ON p.device_id = d.id
+        JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
         """,
         _PLACE,
         "WHERE d.kind = 'camera' AND d.registration <> 'retired' AND d.service_state <> 'out_of_service'"

@@ -176,10 +176,11 @@ def shown(device: DeviceState, now: datetime) -> dict[str, Any]:
     """A device as the contract names it; an end of service that has passed counts as in service."""
     over = device.service_until is not None and device.service_until <= now
     fields = {name: getattr(device, name) for name in DeviceState.__dataclass_fields__}
+    del fields["silent_before"]
     place = {"lon": fields.pop("longitude"), "lat": fields.pop("latitude")}
     return {
         **fields,
         **place,
         "service_state": "in_service" if over else device.service_state,
-        "online": device.online(now),
+        "online": device.online,
     }

@@ -5,7 +5,7 @@ quiet hours too.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from city.alarms import IncidentClass
@@ -50,3 +50,15 @@ def quiet_until(quiet: str, now: datetime, zone: ZoneInfo) -> datetime | None:
         return None
     day = local.date() + timedelta(days=1 if over_midnight and local.time() >= begin else 0)
     return datetime.combine(day, end, zone).astimezone(now.tzinfo)
+
+
+_WORK_BEGINS, _WORK_ENDS = time(8), time(20)  # local
+
+
+def by_day(now: datetime, zone: ZoneInfo) -> datetime:
+    """``now`` by day, else the next morning: a battery that ends within a month wakes nobody."""
+    local = now.astimezone(zone)
+    if _WORK_BEGINS <= local.time() < _WORK_ENDS:
+        return now
+    day = local.date() + timedelta(days=0 if local.time() < _WORK_BEGINS else 1)
+    return datetime.combine(day, _WORK_BEGINS, zone).astimezone(now.tzinfo)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from city.catalogue import family
 from city.contacts import Contact
 from city.directory import Directory
 from city.incidents import Change, Happening, Incident, Tell
@@ -51,6 +52,9 @@ def orders(
     told: list[Happening] = []
     new: list[NewNotification] = []
     urgent = preferences.is_urgent(incident.incident_class, incident.event_level)
+    # Work on devices is for the day, whatever quiet hours an address has.
+    upkeep = incident.incident_class == "C" and family(incident.category) == "device" and not urgent
+    told_from = preferences.by_day(now, directory.zone) if upkeep else now
     already: set[tuple[str, int]] = set()  # a lead reached at the unit's contact is not told the same twice
     for tell in change.tells:
         unit_id = _unit_id(incident, tell)
@@ -73,7 +77,7 @@ def orders(
         already |= {(tell.purpose, one.id) for one in contacts}
         body = message.compose(incident, directory, unit, tell.purpose, position, change.requests)
         messages = [
-            new_message(incident.id, unit, tell, one, body, urgent=urgent, now=now, zone=directory.zone)
+            new_message(incident.id, unit, tell, one, body, urgent=urgent, now=told_from, zone=directory.zone)
             for one in contacts
         ]
         held = [one.send_at for one in messages if one.send_at is not None and one.send_at > now]

@@ -231,9 +231,12 @@ def test_live_state_shows_the_link_and_open_alarms(connection: Connection[TupleR
     assert found is not None
     assert found.open_alarms == 1
     assert found.cell == "C1"
-    assert found.online(now + timedelta(minutes=15))
-    assert not found.online(now + timedelta(minutes=16))
-    connection.execute("UPDATE presence SET link = 'offline'")
+    assert found.online
+    connection.execute("UPDATE presence SET last_heard_at = now() - interval '16 minutes'")
+    late = devices.get_device(connection, "s1")
+    assert late is not None
+    assert not late.online
+    connection.execute("UPDATE presence SET link = 'offline', last_heard_at = now()")
     signed_off = devices.get_device(connection, "s1")
     assert signed_off is not None
-    assert not signed_off.online(now)
+    assert not signed_off.online
