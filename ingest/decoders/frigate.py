@@ -141,9 +141,8 @@ def _event(payload: bytes) -> Sequence[Said] | Rejected:
     if isinstance(event, Rejected):
         return event
     after, before = event.after, event.before
-    fault = _fault(event.type, {"id": after.id, "camera": after.camera, "label": after.label})
-    if fault is not None:
-        return fault
+    if event.type not in _STATES or not (after.id and after.camera and after.label):
+        return _fault(event.type, {"id": after.id, "camera": after.camera, "label": after.label})
     if after.false_positive and (event.type != "end" or before is None or before.false_positive):
         return ()
     at_us = _at(event.type, after.start_time, after.end_time or after.frame_time, after.frame_time)
@@ -170,9 +169,8 @@ def _review(payload: bytes) -> Sequence[Said] | Rejected:
     if review.type in _OTHER_TYPES:
         return ()
     after, before = review.after, review.before
-    fault = _fault(review.type, {"id": after.id, "camera": after.camera, "severity": after.severity})
-    if fault is not None:
-        return fault
+    if review.type not in _STATES or not (after.id and after.camera and after.severity):
+        return _fault(review.type, {"id": after.id, "camera": after.camera, "severity": after.severity})
     was_alert = before is not None and before.severity == "alert"
     if after.severity != "alert" and not was_alert:
         return ()
@@ -189,20 +187,16 @@ def _review(payload: bytes) -> Sequence[Said] | Rejected:
     ]
 
 
-def _fault(kind: str, needed: Mapping[str, str | None]) -> Rejected | None:
+def _fault(kind: str, needed: Mapping[str, str | None]) -> Rejected:
     if kind not in _STATES:
         return Rejected(Rejection.UNSUPPORTED, f"type {kind[:40]!r} is none of new, update and end")
-    for name, value in needed.items():
-        if not value:
-            return Rejected(
-                Rejection.WRONG_SHAPE, f"after.{name} is missing or empty; Frigate always sends it"
-            )
-    return None
+    missing = " and ".join(f"after.{name}" for name, value in needed.items() if not value)
+    return Rejected(Rejection.WRONG_SHAPE, f"{missing} missing or empty; Frigate always sends it")
 
 
 def _at(kind: str, start: float | None, end: float | None, frame: float | None) -> int | Rejected | None:
     """Microseconds since 1970 UTC at which this happened. An update of a review has no time: it is its arrival."""
-    seconds = {"new": start, "end": end}.get(kind, frame)
+    seconds = start if kind == "new" else end if kind == "end" else frame
     if seconds is None:
         return None
     if not -_MOST_SECONDS < seconds < _MOST_SECONDS:
@@ -212,16 +206,21 @@ def _at(kind: str, start: float | None, end: float | None, frame: float | None) 
 
 def _zone(before: list[str] | None, after: list[str] | None) -> str:
     """The zone that was entered just now, else the first: a rule for the gate has to hear of the gate."""
-    known = set(before or ())
-    return next((zone for zone in after or () if zone not in known), after[0] if after else "")
+    if not after:
+        return ""
+    if not before:
+        return after[0]
+    known = set(before)
+    return next((zone for zone in after if zone not in known), after[0])
 
 
 def _labels(content: _Content | None) -> list[str]:
     """What was seen and heard, each once; at least that it was an alert."""
     if content is None:
         return ["alert"]
-    said = (one.removesuffix(_VERIFIED) for one in (*(content.objects or ()), *(content.audio or ())))
-    return list(islice(dict.fromkeys(one for one in said if one), MOST_LABELS)) or ["alert"]
+    labels = {one.removesuffix(_VERIFIED): None for one in (*(content.objects or ()), *(content.audio or ()))}
+    labels.pop("", None)
+    return list(labels)[:MOST_LABELS] or ["alert"]
 
 
 def _status(camera: str, payload: bytes) -> Sequence[Said] | Rejected:

@@ -33,6 +33,7 @@ _ZONE_BITS = (  # of an alarm system's device, by bit
 )
 _COMMANDS = frozenset({"set", "get"})
 _MOST_NESTED = 8  # features within features of what a device exposes
+_NUMBERS = frozenset({float, int, bool})
 _LARGEST = 1e300
 
 
@@ -148,15 +149,14 @@ def _attribute(levels: Sequence[str], said: object) -> Sequence[Said] | Rejected
 
 def _values(said: Mapping[str, Any]) -> tuple[dict[str, float], Rejected | None]:
     """Every number and switch; texts, lists and nested objects (colours, updates) are no quantities."""
-    values: dict[str, float] = {}
     fault = None
-    for key, value in said.items():
-        kind = type(value)
-        if (kind is float or kind is int or kind is bool) and key not in _NO_QUANTITY:
-            if -_LARGEST < value < _LARGEST:
-                values[key] = float(value)
-            else:
-                fault = Rejected(Rejection.NOT_FINITE, f"{key[:40]} is beyond what a quantity can be")
+    try:
+        values = {key: float(value) for key, value in said.items() if type(value) in _NUMBERS}
+    except OverflowError:  # an integer of hundreds of digits
+        fault = Rejected(Rejection.NOT_FINITE, "a number is beyond what a quantity can be")
+        values = {key: float(value) for key, value in said.items() if type(value) in (float, bool)}
+    for key in _NO_QUANTITY & values.keys():
+        del values[key]
     zone = said.get("zonestatus")
     if type(zone) is int:  # the bridge does not know the model, and passes on what it got
         for bit, key in _ZONE_BITS:
