@@ -29,7 +29,7 @@ from ingest.decoders.said import MAX_PAYLOAD, Arrival, Decoder, Rejected, Said
 from ingest.delivery import Delivery
 from ingest.register import DeviceRegister, Sender
 from ingest.routing import Router
-from ingest.senders import Resolved, Senders
+from ingest.senders import Resolved, Senders, family_of
 from rules.definitions import RuleError, from_row
 from rules.engine import Decision, Engine
 from rules.listening import Listening
@@ -229,14 +229,14 @@ class Pipeline:
                     decoder, messages.topics[position], messages.payloads[position], arrival
                 )
             said[position] = heard
-            everything += [(decoder.family, one) for one in heard]
+            everything += [(family_of(decoder.family, one), one) for one in heard]
         if self._foreign.has_news(everything):
             self._take_in(everything)
         return {
             position: [
                 resolved
                 for one in heard
-                for resolved in self._foreign.resolve(decoders[position].family, one)
+                for resolved in self._foreign.resolve(family_of(decoders[position].family, one), one)
             ]
             for position, heard in said.items()
         }

@@ -338,6 +338,11 @@ def _interval_s(profile: Profile | None) -> int | None:
     return None if profile is None else profile.expected_interval_s
 
 
+def family_of(decoder: str, one: Said) -> str:
+    """Whose name of the device it is: the decoder's, unless it announces a device of another family."""
+    return (one.family if isinstance(one, Announced) else "") or decoder
+
+
 def _told(one: Said) -> dict[str, str]:
     if isinstance(one, Announced):
         return {"name": one.name[:200], "model": one.model[:200], "vendor": one.vendor[:200]}

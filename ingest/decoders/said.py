@@ -88,6 +88,7 @@ class Announced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     gateway: str = ""
     keys: tuple[str, ...] = ()  # what it is going to report; decides its kind
     permanent: str = ""
+    family: str = ""  # another one's, where that one reads what the device reports; "" = the decoder's own
 
 
 Said = Report | Raw | Seen | Link | Announced | Rejected

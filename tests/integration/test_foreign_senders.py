@@ -49,6 +49,8 @@ class Lab:
             ]
         if what == "seen":
             return [Seen(device=device, key=body["id"], label="person", state="new", score=0.9, zone="gate")]
+        if what == "discovery":
+            return [Announced(device=device, family="other", model=body["model"], keys=("smoke",))]
         if what == "announced":
             return [
                 Announced(device=device, name="Cellar", model=body["model"], vendor="Lab", keys=("smoke",))
@@ -150,6 +152,15 @@ def test_what_it_is_may_be_learned_later(ingest: Ingest) -> None:
     ]
     ingest.hear(("lab/hall/up", {"values": {"smoke": 90.0}}))
     assert len(ingest.rows("SELECT FROM alarms")) == 1
+
+
+def test_one_family_may_announce_a_device_of_another(ingest: Ingest) -> None:
+    ingest.hear(("lab/0x17/discovery", {"model": "SD-8"}), ("lab/0x17/up", {"values": {"temperature": 1.0}}))
+    assert ingest.rows("SELECT code, kind, model FROM devices ORDER BY code") == [
+        ("lab:0x17", "sensor", ""),
+        ("other:0x17", "smoke", "SD-8"),
+    ]
+    assert ingest.refused() == []
 
 
 def test_a_listed_device_is_the_one_that_is_heard(ingest: Ingest) -> None:
