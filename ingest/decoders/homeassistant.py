@@ -16,6 +16,7 @@ from city.observations import Rejection
 from ingest.decoders.json_faults import FAULTS, json_fault, oversize
 from ingest.decoders.said import MAX_NAME, Announced, Arrival, Rejected, Said
 from ingest.decoders.tasmota import device_of
+from ingest.decoders.zigbee2mqtt import BRIDGE
 
 MOST_ENTITIES = 200  # of one device
 
@@ -155,7 +156,9 @@ def _topic(said: object, base: object) -> str:
 
 def _heard_as(topic: str) -> tuple[str, str]:
     """The family of ours that reads a topic, and the name that the device has there."""
-    if topic.startswith("zigbee2mqtt/") and not topic.startswith("zigbee2mqtt/bridge/"):
+    if topic.startswith("zigbee2mqtt/bridge/"):
+        return "zigbee2mqtt", BRIDGE
+    if topic.startswith("zigbee2mqtt/"):
         name = topic.removeprefix("zigbee2mqtt/")
         for suffix in ("/availability", "/action"):
             name = name.removesuffix(suffix)

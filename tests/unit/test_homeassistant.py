@@ -83,6 +83,12 @@ def test_abbreviations_and_the_base_topic() -> None:
     assert announced("homeassistant/sensor/x/config", both).device == "full"
 
 
+def test_the_bridge_is_the_one_that_reports_itself() -> None:
+    body = {"stat_t": "zigbee2mqtt/bridge/state", "dev": {"ids": ["zigbee2mqtt_bridge_0x1"], "mdl": "Bridge"}}
+    said = announced("homeassistant/binary_sensor/b/state/config", body)
+    assert (said.family, said.device, said.model) == ("zigbee2mqtt", "bridge", "Bridge")
+
+
 def test_a_tasmota_device_is_announced_under_its_topic() -> None:
     body = {
         "name": "AM2301 Temperature",
