@@ -9,7 +9,7 @@ from pathlib import Path
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from city import district_checks, district_files, district_writing
+from city import device_profiles, district_checks, district_files, district_writing
 from city.district_files import DistrictFiles
 from city.district_source import DistrictFilesError, Faults, decoded
 from city.district_taking import CheckRules, Defaults, ImportReport, neighbours_of, write
@@ -139,7 +139,7 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
             f"CITY_CONFIG = {str(folder)!r} is no folder; name the district's own folder"
         )
     contents = {}
-    for path in [*(folder / name for name in NAMES), *sorted((folder / "rules").glob("*.toml"))]:
+    for path in [*(folder / name for name in NAMES), *_folders(folder)]:
         try:
             if not path.exists():
                 continue
@@ -149,6 +149,10 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
         except OSError as error:
             raise DistrictFilesError(f"{path} cannot be read ({error.strerror}); make it readable") from error
     return contents
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for name in ("rules", "profiles") for path in sorted((folder / name).glob("*.toml"))]
 
 
 def built_in_files() -> dict[str, bytes]:
@@ -210,6 +214,9 @@ def read(
         known_metrics={metric.code for metric in defaults.metrics},
         known_categories={category.code for category in defaults.categories},
     )
+    units = {metric.code: metric.unit for metric in (*defaults.metrics, *files.metrics)}
+    kinds = {kind.code for kind in (*defaults.kinds, *files.kinds)}
+    device_profiles.check(files.profiles, units, kinds, faults)
     own_rules = _parsed_rules(files.rules, parse_rules, faults)
     _check_rules(own_rules, files, defaults, faults)
     if own_rules:

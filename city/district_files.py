@@ -37,6 +37,7 @@ LONGEST_TRAVEL_MIN = 30 * 24 * 60  # minutes; no river of a district takes longe
 CODE = re.compile(r"[^\s/+#\x00-\x1f\x7f]{1,128}")  # stands in a topic: no level separator, no wildcard
 _TAG = re.compile(r"[^\s;,]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+PROFILES = "profiles/"  # folder of what models of foreign senders report (docs/profiles.md)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +114,7 @@ class ListedSeries:
 
 @dataclass(kw_only=True, slots=True)
 class DistrictFiles:
-    """A whole folder, read; ``rules`` are file names with their texts."""
+    """A whole folder, read; ``rules`` and ``profiles`` are file names with their texts."""
 
     info: DistrictInfo
     metrics: list[Metric] = field(default_factory=list)
@@ -129,6 +130,7 @@ class DistrictFiles:
     components: list[Component] = field(default_factory=list)
     patrol: list[ListedPoint] = field(default_factory=list)
     rules: list[tuple[str, str]] = field(default_factory=list)
+    profiles: list[tuple[str, str]] = field(default_factory=list)
 
 
 def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
@@ -157,6 +159,7 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
     files.components = parse_components(texts.get("components.csv", ""), files.info.code_forms, faults)
     files.patrol = parse_patrol_routes(texts.get("patrol_routes.csv", ""), faults)
     files.rules = [(name, text) for name, text in sorted(texts.items()) if name.startswith("rules/")]
+    files.profiles = [(name, text) for name, text in sorted(texts.items()) if name.startswith(PROFILES)]
     return files
 
 

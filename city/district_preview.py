@@ -94,11 +94,11 @@ def _zipped(name: str, content: bytes) -> list[tuple[str, bytes]]:
 
 def _named(path: str, content: bytes) -> tuple[str, bytes]:
     parts = path.replace("\\", "/").split("/")
-    if len(parts) > 1 and parts[-2] == "rules" and parts[-1].endswith(".toml"):
-        return f"rules/{parts[-1]}", content
+    if len(parts) > 1 and parts[-2] in ("rules", "profiles") and parts[-1].endswith(".toml"):
+        return f"{parts[-2]}/{parts[-1]}", content
     if parts[-1] in district.NAMES:
         return parts[-1], content
-    known = ", ".join((*district.NAMES, "rules/*.toml"))
+    known = ", ".join((*district.NAMES, "rules/*.toml", "profiles/*.toml"))
     raise PreviewError(
         f"不认识文件“{path}”，可导入：{known}", f"{path} is no file of a district; known are {known}"
     )
@@ -166,7 +166,8 @@ def _parsed(base: Mapping[str, str]) -> district_files.DistrictFiles:
 
 
 def _only(sent: Mapping[str, bytes]) -> set[str]:
-    return {RULES if name.startswith("rules/") else name for name in sent}
+    folders = {"rules": RULES, "profiles": district_files.PROFILES}
+    return {folders.get(name.partition("/")[0], name) for name in sent}
 
 
 def _preview(

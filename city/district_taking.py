@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 from city import district_checks
 from city.areas import neighbour_pairs
 from city.devices import Kind, Metric
-from city.district_files import DistrictFiles
+from city.district_files import PROFILES, DistrictFiles
 from city.district_source import DistrictFilesError
 from city.responsibility_plan import Plan
 from city.storage import areas as stored_areas
@@ -22,6 +22,7 @@ from city.storage import patrol_files as stored_patrol
 from city.storage import responsibility_files as stored_responsibilities
 from city.storage import rosters as stored_rosters
 from city.storage import rules as stored_rules
+from city.storage import senders as stored_senders
 from city.storage import stations as stored_stations
 from city.storage import units as stored_units
 from city.units import Category
@@ -72,6 +73,8 @@ class ImportReport:
         default_factory=list
     )  # the file's waits, since a person changed the rule
     rules_kept: list[str] = field(default_factory=list)  # a person's, in no file
+    profiles_changed: int = 0  # files
+    profiles_removed: int = 0
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
@@ -247,6 +250,12 @@ def _patrol(work: _Work) -> dict[str, Any]:
     return {}
 
 
+def _profiles(work: _Work) -> dict[str, Any]:
+    files = {name.removeprefix(PROFILES): text for name, text in work.files.profiles}
+    changed, removed = stored_senders.write_profiles(work.connection, files)
+    return {"profiles_changed": changed, "profiles_removed": removed}
+
+
 def _rules(work: _Work) -> dict[str, Any]:
     rules = stored_rules.take_files(work.connection, work.defaults.rules)
     checked: list[str] = []
@@ -301,5 +310,6 @@ _STEPS: tuple[tuple[tuple[str, ...], Callable[[_Work], dict[str, Any]]], ...] = 
     (("responsibilities.csv",), _responsibilities),
     (("components.csv",), _components),
     (("patrol_routes.csv",), _patrol),
+    ((PROFILES,), _profiles),
     ((RULES,), _rules),
 )

@@ -15,11 +15,12 @@ from city import code_forms, patrol_files, responsibility_files
 from city.areas import Area
 from city.catalogue_columns import written as catalogue_written
 from city.devices import Kind, Metric
-from city.district_files import DistrictInfo
+from city.district_files import PROFILES, DistrictInfo
 from city.errors import CityError
 from city.storage import areas, categories, components, devices, district, rosters, rules, stations, units
 from city.storage import patrol_files as stored_patrol
 from city.storage import responsibility_files as stored_responsibilities
+from city.storage import senders as stored_senders
 from city.units import Category
 
 Texts = dict[str, str]
@@ -60,6 +61,7 @@ def texts(
         "components.csv": _components(connection),
         patrol_files.NAME: _patrol(connection),
     }
+    written |= {PROFILES + name: text for name, text in stored_senders.profile_files(connection)}
     written |= _rules(connection, built_in_source, write_rules)
     return {name: text for name, text in written.items() if text}
 

@@ -228,6 +228,7 @@ class Pipeline:
                 heard = routing.decode(
                     decoder, messages.topics[position], messages.payloads[position], arrival
                 )
+                heard = self._foreign.unpacked(decoder.family, heard, arrival.received_us)
             said[position] = heard
             everything += [(family_of(decoder.family, one), one) for one in heard]
         if self._foreign.has_news(everything):

@@ -7,21 +7,22 @@ something new: a detector that first sent its battery is known as a detector onc
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any, NamedTuple
 
 import structlog
 from psycopg import Connection
 
-from city.device_profiles import Mapped, Profile, choose, parse_profiles
+from city.device_profiles import ANY, Mapped, Profile, choose, codec_of, parse_files
 from city.devices import DeviceRow
 from city.district_source import Faults
 from city.measures import SAME, Conversion
 from city.observations import Rejection
+from city.payload_codecs import Codec
 from city.storage import devices as stored_devices
 from city.storage import senders as storage
 from city.storage.senders import ForeignName, NamedDevice, Stranger
 from ingest.decoders.said import MAX_NAME, MAX_VALUES, Announced, Link, Raw, Rejected, Report, Said, Seen
+from ingest.unpacking import unpacked
 
 OTHER_KIND = "sensor"  # of what no profile knows; somebody claims it
 
@@ -38,7 +39,9 @@ class Sender:
 
     device: NamedDevice
     profile: Profile | None
+    usual: Mapping[str, Mapped] = field(default_factory=dict)  # what the family's profile says of other keys
     keys: set[str] = field(default_factory=set)  # everything it reported so far
+    codecs: dict[int, tuple[Profile, Codec] | None] = field(default_factory=dict)  # by port, once looked for
     places: dict[tuple[str, str], "Place | Rejected"] = field(default_factory=dict)  # by key and stated unit
 
 
@@ -52,6 +55,7 @@ class Senders:
         self._max_unclaimed = max_unclaimed
         self._senders: dict[ForeignName, Sender] = {}
         self._profiles: list[Profile] = []
+        self._usual: dict[str, Mapping[str, Mapped]] = {}  # by family, of its profile for any model
         self._units: dict[str, str] = {}
         self._metrics: dict[str, int] = {}
         self._kinds: frozenset[str] = frozenset()
@@ -63,11 +67,46 @@ class Senders:
         self._units = {code: metric.unit for code, metric in metrics.items()}
         self._metrics = {code: metric.id for code, metric in metrics.items()}
         self._profiles = read_profiles(storage.profile_files(connection), self._units)
+        self._usual = {
+            one.family: one.metrics
+            for one in reversed(self._profiles)
+            if one.family != ANY and not one.models and not one.keys
+        }
         before = self._senders
         self._senders = {}
         for who, device in storage.load_names(connection).items():
             keys = before[who].keys if who in before else set()
             self._senders[who] = self._sender(who.family, device, keys)
+
+    def unpacked(self, family: str, said: Sequence[Said], received_us: int) -> Sequence[Said]:
+        """The same with bytes made into reports, by the codec of the device's profile or of its model.
+
+        Bytes that nobody describes stay as they are, and are refused when they are resolved.
+        """
+        if not any(isinstance(one, Raw) for one in said):
+            return said
+        answer: list[Said] = []
+        for one in said:
+            answer += self._read(family, one, received_us) if isinstance(one, Raw) else [one]
+        return answer
+
+    def _read(self, family: str, raw: Raw, received_us: int) -> list[Said]:
+        known = self._senders.get(ForeignName(family, raw.device))
+        if known is None:
+            wanted, found = None, codec_of(self._profiles, family, raw.model, raw.port)
+        else:
+            wanted = known.device.profile
+            if raw.port not in known.codecs:
+                model = known.device.model or raw.model
+                known.codecs[raw.port] = codec_of(self._profiles, family, model, raw.port, wanted)
+            found = known.codecs[raw.port]
+        if found is None:
+            return [raw]
+        said = unpacked(raw, found[1], received_us)
+        by_its_port = wanted is None and not found[0].models
+        if by_its_port and any(isinstance(one, Rejected) for one in said):
+            return [raw]  # not all of it is what it seemed to be: probably another maker's
+        return said
 
     def has_news(self, said: Iterable[tuple[str, Said]]) -> bool:
         """Whether anybody is new, or says something new about himself."""
@@ -149,7 +188,8 @@ class Senders:
             return [
                 Rejected(
                     Rejection.NO_CODEC,
-                    f"no profile of {one.model or family!r} says what these bytes mean; add a codec to profiles/",
+                    f"no profile of {one.model or family!r} says what these {len(one.data)} bytes on port {one.port}"
+                    " mean; add a codec to profiles/ (docs/profiles.md), or choose a profile for the device",
                 )
             ]
         return self._measured(sender, one) if isinstance(one, Report) else []
@@ -203,11 +243,11 @@ class Senders:
 
     def _mapped(self, sender: Sender, key: str) -> Mapped:
         known = sender.profile.metrics.get(key) if sender.profile is not None else None
-        return known or Mapped(metric=key)
+        return known or sender.usual.get(key) or Mapped(metric=key)
 
     def _sender(self, family: str, device: NamedDevice, keys: set[str]) -> Sender:
         profile = choose(self._profiles, family, device.model, keys, device.profile)
-        return Sender(device=device, profile=profile, keys=keys)
+        return Sender(device=device, profile=profile, usual=self._usual.get(family, {}), keys=keys)
 
     def _stranger(self, who: ForeignName, said: Sequence[Said]) -> Stranger:
         """Of everything that it said so far: what it is may stand in another message than what it measured."""
@@ -219,7 +259,7 @@ class Senders:
         return Stranger(
             who=who,
             code=f"{who.family}:{_NOT_IN_CODES.sub('.', who.name)}",
-            kind=profile.kind if profile is not None else OTHER_KIND,
+            kind=profile.kind if profile is not None and profile.kind in self._kinds else OTHER_KIND,
             expected_interval_s=_interval_s(profile),
             **told,
         )
@@ -263,6 +303,7 @@ class Senders:
             known.profile, known.places = profile, {}
         if not (moved or paced or model or isinstance(one, Announced)):
             return False
+        known.codecs = {}
         storage.describe(
             connection,
             device.device_id,
@@ -320,18 +361,11 @@ Resolved = list[Measured | Watched | Linked | Rejected]
 
 def read_profiles(own: Sequence[tuple[str, str]], units: Mapping[str, str]) -> list[Profile]:
     """The district's profiles, then the built-in ones; an entry with a fault is said and left out."""
-    folder = resources.files("city") / "defaults" / "profiles"
-    built_in = sorted(
-        (entry.name, entry.read_text("utf-8")) for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
-    profiles: dict[str, Profile] = {}
-    for name, text in [*own, *built_in]:
-        faults = Faults()
-        for profile in parse_profiles(name, text, units, faults):
-            profiles.setdefault(profile.code, profile)
-        for fault in faults.entries:
-            log.error("profile is faulty", where=fault.where, what=fault.what, remedy=fault.remedy)
-    return list(profiles.values())
+    faults = Faults()
+    profiles = parse_files(own, units, faults)
+    for fault in faults.entries:
+        log.error("profile is faulty", where=fault.where, what=fault.what, remedy=fault.remedy)
+    return profiles
 
 
 def _interval_s(profile: Profile | None) -> int | None:

@@ -53,6 +53,17 @@ def profile_files(connection: Connection[TupleRow]) -> list[tuple[str, str]]:
     return connection.execute("SELECT name, content FROM profile_files ORDER BY name").fetchall()
 
 
+def write_profiles(connection: Connection[TupleRow], files: Mapping[str, str]) -> tuple[int, int]:
+    """Make the district's own profiles these, name to text; returns how many came or changed, and how many went."""
+    changed = connection.execute(
+        """INSERT INTO profile_files AS f (name, content) SELECT * FROM unnest(%s::text[], %s::text[])
+           ON CONFLICT (name) DO UPDATE SET content = excluded.content WHERE f.content <> excluded.content""",
+        (list(files), list(files.values())),
+    ).rowcount
+    removed = connection.execute("DELETE FROM profile_files WHERE name <> ALL (%s)", (list(files),)).rowcount
+    return changed, removed
+
+
 def take_in(
     connection: Connection[TupleRow], strangers: Sequence[Stranger]
 ) -> dict[ForeignName, NamedDevice]:

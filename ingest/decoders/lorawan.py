@@ -1,0 +1,211 @@
+"""What ChirpStack and The Things Stack say in the same way: decoded objects, times, gateways' signal.
+
+Both are JSON of protocol buffers: what is 0, false or empty is left out, and 64-bit numbers may be texts.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from city.observations import Rejection
+from ingest.decoders.said import MAX_VALUES, Rejected
+
+MAX_FRAME = (
+    512  # bytes; LoRaWAN carries at most 242 (regional parameters RP002, table of maximum payload sizes)
+)
+_DEEPEST = 8  # levels of a decoded object that are followed
+_MOST_RECORDS = 500  # of one uplink; 242 bytes do not hold more
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+_EUI = re.compile(r"[0-9a-fA-F]{16}")
+_TIMES = frozenset(
+    {"time", "timestamp", "ts", "datetime", "date_time", "data_time", "recorded_at", "unix_time"}
+)
+
+# What vendors' decoders write for the two states of a switch. Others (modes, versions) are no measurements.
+_WORDS = {
+    word: value
+    for value, words in (
+        (1.0, "on true yes alarm open opened trigger triggered occupied leak leaking detected fire smoke tampered"),
+        (0.0, "off false no normal close closed untriggered vacant released cleared ok"),
+    )
+    for word in words.split()
+} | {"not triggered": 0.0, "not detected": 0.0, "no leak": 0.0, "no alarm": 0.0, "alarm release": 0.0,
+     "alarm released": 0.0, "no smoke": 0.0, "no fire": 0.0}  # fmt: skip
+
+
+class Record(NamedTuple):
+    """One record of a device's memory, at its own time."""
+
+    at_us: int
+    values: dict[str, float]
+
+
+class Signal(msgspec.Struct, frozen=True, gc=False):
+    """How one gateway heard an uplink: dBm and dB, its name, when it says it was."""
+
+    gateway: str
+    rssi: float
+    snr: float
+    time: str = ""
+
+
+class NotSaidError(ValueError):
+    """A part of a message that cannot be understood; ``why`` is the answer."""
+
+    def __init__(self, reason: Rejection, detail: str) -> None:
+        super().__init__(detail)
+        self.why = Rejected(reason, detail)
+
+
+def parsed(decoder: "msgspec.json.Decoder[Any]", payload: bytes, shape: str) -> Any:
+    """The message as the decoder's type. Raises NotSaidError."""
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        raise NotSaidError(Rejection.WRONG_SHAPE, f"not {shape}: {_sentence(error)}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotSaidError(Rejection.NOT_JSON, _sentence(error)) from error
+    except RecursionError as error:
+        raise NotSaidError(Rejection.WRONG_SHAPE, "nested too deeply") from error
+
+
+def instant_us(field: str, text: str | None) -> int | None:
+    """Microseconds since 1970 UTC of RFC 3339 with up to nine decimals (cut to six); None = not given.
+
+    Raises NotSaidError for another text.
+    """
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError
+        passed = moment - _EPOCH
+    except (ValueError, OverflowError) as error:
+        remedy = "it has to be RFC 3339 with an offset, as 2026-11-21T18:40:00.123456789Z"
+        raise NotSaidError(Rejection.BAD_TIME, f"{field} is {text[:40]!r}; {remedy}") from error
+    return passed.days * 86_400_000_000 + passed.seconds * 1_000_000 + passed.microseconds
+
+
+def frame(field: str, text: str) -> bytes:
+    """The bytes of a LoRaWAN payload in base64, which both networks write. Raises NotSaidError."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotSaidError(Rejection.WRONG_SHAPE, f"{field} is {text[:40]!r}; it has to be base64") from error
+    if len(data) > MAX_FRAME:
+        raise NotSaidError(
+            Rejection.BAD_LENGTH, f"{field} holds {len(data)} bytes; a LoRaWAN frame carries at most 242"
+        )
+    return data
+
+
+def port(field: str, number: int | None) -> int:
+    """An FPort, 0 when it is left out. Raises NotSaidError for what does not fit in its byte."""
+    if number is not None and not 0 <= number <= 255:
+        raise NotSaidError(Rejection.WRONG_SHAPE, f"{field} is {number}; a port is 0 to 255")
+    return number or 0
+
+
+def eui(text: str) -> str:
+    """A device's EUI in small hexadecimal digits, from these or (ChirpStack v3) base64; "" when it is neither."""
+    if _EUI.fullmatch(text):
+        return text.lower()
+    if len(text) == 12:
+        try:
+            return base64.b64decode(text, validate=True).hex() if text.endswith("=") else ""
+        except (binascii.Error, ValueError):
+            return ""
+    return ""
+
+
+def best(signals: Iterable[Signal]) -> Signal | None:
+    """The gateway that heard it best, by the signal over the noise: by that a network picks the way back."""
+    return max(signals, key=lambda one: (one.snr, one.rssi), default=None)
+
+
+def flattened(decoded: Mapping[str, Any], depth: int = 0) -> tuple[dict[str, float], list[Record]]:
+    """Numbers and switches of a decoded object, nested keys joined with dots, and its records apart.
+
+    A list whose entries carry times is the device's memory: one record each, under the keys they have there, so that
+    what was missed lands in the series it belongs to. Texts that are numbers count as numbers ("13.25").
+    """
+    values: dict[str, float] = {}
+    records: list[Record] = []
+    left: list[tuple[str, Any, int]] = [("", decoded, depth)]
+    while left:
+        path, one, depth = left.pop()
+        if isinstance(one, Mapping | list) and depth < _DEEPEST:
+            if isinstance(one, list):
+                times = [_record_time(entry) for entry in one[:_MOST_RECORDS]]
+                if times and None not in times:
+                    for at, entry in zip(times, one, strict=False):
+                        if at is not None and (inside := flattened(entry, depth + 1)[0]):
+                            records.append(Record(at, inside))
+                    continue
+            pairs = one.items() if isinstance(one, Mapping) else enumerate(one)
+            inner = [
+                (f"{path}.{key}" if path else str(key), entry, depth + 1)
+                for key, entry in pairs
+                if str(key).lower() not in _TIMES
+            ]
+            left += reversed(inner)
+        else:
+            number = _number(one)
+            if number is not None:
+                values[path] = number
+                if len(values) > MAX_VALUES:  # enough for the register to refuse it
+                    break
+    return values, records
+
+
+def _record_time(entry: Any) -> int | None:
+    """When an entry of a list was measured; None = it is no record, or its time is none."""
+    if not isinstance(entry, Mapping):
+        return None
+    said = next((said for key, said in entry.items() if str(key).lower() in _TIMES), None)
+    return _moment(said)
+
+
+def _moment(said: Any) -> int | None:
+    """A record's time: RFC 3339, or seconds or milliseconds since 1970. Without an offset it is UTC, which is the
+    clock a LoRaWAN device is set by (DeviceTimeAns)."""
+    if isinstance(said, str):
+        if said.isascii() and said.isdigit() and len(said) < 14:
+            said = int(said)
+        else:
+            try:
+                moment = datetime.fromisoformat(said)
+            except ValueError:
+                return None
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+            return instant_us("time", moment.isoformat())
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        return None
+    if 10**8 < said < 10**10:
+        return int(said * 1_000_000)
+    return int(said * 1000) if 10**11 < said < 10**14 else None
+
+
+def _number(said: Any) -> float | None:
+    if isinstance(said, bool | int | float):
+        try:
+            return float(said)
+        except OverflowError:
+            return None
+    if isinstance(said, str) and len(said) <= 40:
+        if _NUMBER.fullmatch(said):
+            return float(said)
+        return _WORDS.get(said.strip().lower())
+    return None
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
