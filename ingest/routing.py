@@ -4,7 +4,7 @@ Decoders are found by the entry point group ``city.decoders``; each names an obj
 ``decoders.said.Decoder``. The first whose filter matches takes the topic; native topics never come here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib.metadata import entry_points
 
 import structlog
@@ -19,10 +19,12 @@ MOST_REMEMBERED = 200_000  # topics whose decoder is remembered; a sender that i
 log = structlog.get_logger()
 
 
-def installed() -> dict[str, Decoder]:
-    """Every decoder on this machine, in the order of its entry points' names; what cannot be loaded is said."""
+def installed(wanted: Collection[str] | None = None) -> dict[str, Decoder]:
+    """Decoders of this machine (all, or these) in the order of their names; what cannot be loaded is said."""
     found: dict[str, Decoder] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda one: one.name):
+        if wanted is not None and point.name not in wanted:
+            continue
         try:
             found[point.name] = point.load()
         except (
@@ -38,18 +40,19 @@ def chosen(wanted: str) -> list[Decoder]:
     Two may be of one family (frigate and frigate_events): the first that takes a topic has it. Raises SettingsError
     for a name that is not installed.
     """
-    decoders = installed()
     names = [one.strip() for one in wanted.split(",") if one.strip()]
     if names == ["all"]:
-        return list(decoders.values())
+        return list(installed().values())
     if names in ([], ["none"]):
         return []
+    known = sorted({point.name for point in entry_points(group=GROUP)})
     for name in names:
-        if name not in decoders:
+        if name not in known:
             raise SettingsError(
-                f"CITY_SENDERS = {wanted!r}: no decoder {name!r} is installed; known are {', '.join(decoders)}"
+                f"CITY_SENDERS = {wanted!r}: no decoder {name!r} is installed; known are {', '.join(known)}"
             )
-    return [decoders[name] for name in names]
+    decoders = installed(names)
+    return [decoders[name] for name in names if name in decoders]
 
 
 def subscriptions(topics: str, router: "Router") -> list[str]:

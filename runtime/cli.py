@@ -19,7 +19,7 @@ from rich.console import Console
 from city import logs, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
-from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, export_cli, rules_cli
+from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, decode_cli, export_cli, rules_cli
 
 app = typer.Typer(
     name="city",
@@ -34,6 +34,7 @@ app.add_typer(export_cli.app)
 app.add_typer(backtest.app)
 app.add_typer(audit_cli.app)
 backtest.app.command()(backtest_rule.rule)
+app.command()(decode_cli.decode)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
 
 
