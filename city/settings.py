@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     mqtt_port: int = Field(1883, ge=1, le=65535)
     mqtt_topics: str = "city/#"  # comma separated filters; more when other senders share the broker
     senders: str = "all"  # comma separated families of foreign senders that are listened to; all, or none
+    alarm_topic: str = ""  # what stands is published below it for sirens and signs; empty = nothing is
+    alarm_exercises: bool = False  # whether exercises are published too, marked
     mqtt_client_id: str = "city-ingest"
     http_host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=1, le=65535)
@@ -97,6 +99,14 @@ class Settings(BaseSettings):
             raise ValueError(
                 "must look like mqtt://user:pass@host:1883 ; leave it empty for the embedded broker"
             )
+        return value
+
+    @field_validator("alarm_topic")
+    @classmethod
+    def _outside(cls, value: str) -> str:
+        levels = value.split("/")
+        if value and (not all(levels) or levels[0] in ("city", "$SYS") or set(value) & set("+#$%")):
+            raise ValueError("must be a topic such as out, without + # $ %, and not below city/")
         return value
 
     @field_validator("timezone")

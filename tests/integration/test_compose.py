@@ -18,11 +18,16 @@ import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ingest.routing import Router, chosen
 from tests.servers.mosquitto import MosquittoServer, mosquitto_binary, mosquitto_passwd_binary
 from tests.servers.processes import ServerProcess, free_port, listening
 
 ROOT = Path(__file__).parents[2]
-SECRETS = {"MQTT_INGEST_PASSWORD": "read-secret", "MQTT_DEVICES_PASSWORD": "write-secret"}
+SECRETS = {
+    "MQTT_INGEST_PASSWORD": "read-secret",
+    "MQTT_CENTRE_PASSWORD": "centre-secret",
+    "MQTT_DEVICES_PASSWORD": "write-secret",
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,7 @@ def test_no_secret_has_a_default() -> None:
     for name in (
         "CITY_DATABASE_PASSWORD",
         "CITY_MQTT_INGEST_PASSWORD",
+        "CITY_MQTT_CENTRE_PASSWORD",
         "CITY_MQTT_DEVICES_PASSWORD",
         "CITY_API_TOKEN",
     ):
@@ -273,6 +279,46 @@ def test_the_acl_lets_devices_write_and_ingest_read(deployed: DeployedBroker) ->
         talker.close()
 
 
+def test_only_the_centre_sounds_sirens(deployed: DeployedBroker) -> None:
+    passwords = deployed.data / "passwords"
+    subprocess.run([str(mosquitto_passwd_binary()), "-b", str(passwords), "signs", "listen"], check=True)
+    deployed.stop()
+    deployed.start(SECRETS)
+    siren = Talker(deployed.port, "signs", "listen")
+    siren.subscribe("out/#")
+    siren.subscribe("city/#")  # granted, and nothing comes
+    for user, password in (("devices", "write-secret"), ("signs", "listen"), ("ingest", "read-secret")):
+        forger = Talker(deployed.port, user, password)
+        forger.publish("out/alarms/forged")
+        forger.publish("city/c1/smoke/s1")
+        forger.close()
+    centre = Talker(deployed.port, "centre", SECRETS["MQTT_CENTRE_PASSWORD"])
+    centre.publish("city/c1/smoke/from-centre")
+    centre.publish("out/alarms/c1")
+    siren.expect(["out/alarms/c1"])
+    for talker in (siren, centre):
+        talker.close()
+
+
+def test_foreign_senders_are_heard_where_they_speak(deployed: DeployedBroker) -> None:
+    """Every filter of every decoder that begins with a word: adapters may write there, ingest may read there."""
+    filters = Router(chosen("all")).filters
+    assert filters
+    topics = list(dict.fromkeys(re.sub(r"[+#]", "x", one) for one in filters if one[0] not in "+#"))
+    reader = Talker(deployed.port, "ingest", SECRETS["MQTT_INGEST_PASSWORD"])
+    for one in filters:
+        reader.subscribe(one)
+    assert set(reader.granted) == {1}
+    reader.client.unsubscribe(filters)  # else overlapping filters would hear a topic more than once
+    reader.subscribe("#")
+    adapter = Talker(deployed.port, "devices", SECRETS["MQTT_DEVICES_PASSWORD"])
+    for topic in topics:
+        adapter.publish(topic)
+    reader.expect(topics)
+    for talker in (reader, adapter):
+        talker.close()
+
+
 def test_what_is_queued_for_ingest_survives_a_restart(deployed: DeployedBroker) -> None:
     secret = SECRETS["MQTT_INGEST_PASSWORD"]
     session = Talker(deployed.port, "ingest", secret, session="city-ingest")
@@ -307,8 +353,10 @@ def test_an_oversize_packet_ends_the_connection_and_nothing_else(deployed: Deplo
 
 
 def test_the_broker_refuses_to_start_without_secrets(tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "MOSQUITTO_DATA": str(tmp_path), "MQTT_INGEST_PASSWORD": "only-one"}
     script = str(ROOT / "deploy/mosquitto/start.sh")
-    done = subprocess.run(["/bin/sh", script], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "MQTT_DEVICES_PASSWORD" in done.stderr
+    for lacking in SECRETS:
+        others = {name: secret for name, secret in SECRETS.items() if name != lacking}
+        env = {"PATH": os.environ["PATH"], "MOSQUITTO_DATA": str(tmp_path), **others}
+        done = subprocess.run(["/bin/sh", script], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert lacking in done.stderr

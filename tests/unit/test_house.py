@@ -27,6 +27,7 @@ PURE = (
     "command_centre/api/screen/state.py",
     "command_centre/api/screen/tally.py",
     "command_centre/sensorthings.py",
+    "command_centre/signs.py",
     "city/sensorthings/",
     "command_centre/choosing.py",
     "command_centre/evidence.py",
