@@ -108,15 +108,14 @@ def cell_of_points(
 ) -> list[int | None]:
     """For each point the index of the area it lies in; on a shared edge the first one."""
     present = [index for index, geometry in enumerate(geometries) if geometry is not None]
-    found: list[int | None] = [None] * len(longitudes)
     if not present or not longitudes:
-        return found
+        return [None] * len(longitudes)
     shapes = shapely.make_valid(np.array([shape(geometries[index]) for index in present], dtype=object))
     points = shapely.points(np.asarray(longitudes, float), np.asarray(latitudes, float))
     which, inside = shapely.STRtree(shapes).query(points, predicate="intersects")
-    for point, index in sorted(zip(which.tolist(), inside.tolist(), strict=True), reverse=True):
-        found[point] = present[index]
-    return found
+    first = np.full(len(longitudes), len(present))
+    np.minimum.at(first, which, inside)
+    return [present[index] if index < len(present) else None for index in first.tolist()]
 
 
 def invalid_outlines(geometries: Sequence[Geometry | None]) -> list[tuple[int, str]]:

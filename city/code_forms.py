@@ -11,7 +11,7 @@ from typing import Any
 from city.district_source import Faults, TomlTable, shown
 
 LONGEST_CODE = 64
-SORTS = ("component", "cell")
+SORTS = ("component", "cell", "building")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,9 @@ class Form:
         return sum(segment.length for segment in self.segments)
 
 
-CodeForms = Mapping[str, Sequence[Form]]  # "component" and "cell"; what is missing is not configured
+CodeForms = Mapping[
+    str, Sequence[Form]
+]  # "component", "cell" and "building"; what is missing is not configured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ STATES: tuple[ComponentState, ...] = ("in_use", "under_repair", "out_of_use", "r
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Component:
-    """``cell`` is a code or None; position in WGS 84 degrees. ``owner_unit`` and ``maintainer_unit`` are words."""
+    """``cell`` and ``building`` are codes or None; position in WGS 84 degrees. The two units are words."""
 
     code: str
     kind: str
@@ -22,3 +22,4 @@ class Component:
     longitude: float | None = None
     latitude: float | None = None
     state: ComponentState = "in_use"
+    building: str | None = None

@@ -1,7 +1,7 @@
 """A district's own files into the database and back: everything is checked before anything is written."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -9,8 +9,9 @@ from pathlib import Path
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from city import device_profiles, district_checks, district_files, district_writing
-from city.district_files import DistrictFiles
+from city import device_profiles, district_checks, district_files, district_places, district_writing
+from city.coordinates import Crs
+from city.district_files import DistrictFiles, Standing
 from city.district_source import DistrictFilesError, Faults, decoded
 from city.district_taking import CheckRules, Defaults, ImportReport, neighbours_of, write
 from city.errors import CityError
@@ -23,7 +24,7 @@ from city.storage.database import connect, nudge, translated
 ParseRules = Callable[[str, str], list[tuple[str, dict[str, object]]]]  # text, source -> (id, definition)
 
 BUILT_IN = "built-in:"  # stands before the source of a rule that came with the product
-_READER = b"4"  # part of the digest: raise it when the same files are to be read differently
+_READER = b"5"  # part of the digest: raise it when the same files are to be read differently
 _LARGEST_FILE = 256 * 1024 * 1024  # bytes
 
 
@@ -92,9 +93,15 @@ def export_folder(url: str, folder: Path, *, write_rules: district_writing.Write
 
 
 def texts(
-    connection: Connection[TupleRow], *, write_rules: district_writing.WriteRules
+    connection: Connection[TupleRow],
+    *,
+    write_rules: district_writing.WriteRules,
+    without: Collection[str] = (),
 ) -> district_writing.Texts:
-    """The district as it is now, file name to text. Raises CityError before the first import."""
+    """The district as it is now, file name to text. Raises CityError before the first import.
+
+    ``without`` names long lists that are not wanted as text (``district_writing.LISTS``).
+    """
     faults = Faults()
     known = built_in_files()
     metrics, kinds = district_files.parse_kinds("kinds.toml", known["kinds.toml"].decode(), faults)
@@ -106,6 +113,7 @@ def texts(
         categories=categories,
         built_in_source=BUILT_IN,
         write_rules=write_rules,
+        without=without,
     )
 
 
@@ -129,6 +137,7 @@ NAMES = (
     "roster.csv",
     "responsibilities.csv",
     "components.csv",
+    "buildings.csv",
     "patrol_routes.csv",
 )
 
@@ -202,11 +211,21 @@ def _read(
 
 
 def read(
-    contents: Mapping[str, bytes], built_in: Mapping[str, bytes], parse_rules: ParseRules, faults: Faults
+    contents: Mapping[str, bytes],
+    built_in: Mapping[str, bytes],
+    parse_rules: ParseRules,
+    faults: Faults,
+    *,
+    standing: Standing | None = None,
+    crs: Mapping[str, Crs] | None = None,
 ) -> tuple[DistrictFiles, Defaults, list[str]]:
-    """The files of a folder with what came with the product, and warnings; every fault is noted in ``faults``."""
+    """The files of a folder with what came with the product, and warnings; every fault is noted in ``faults``.
+
+    ``standing`` and ``crs`` are those of ``district_files.parse``.
+    """
     defaults = _read_defaults(built_in, parse_rules)
-    files = district_files.parse(contents, faults)
+    files = district_files.parse(contents, faults, standing=standing, crs=crs)
+    district_places.fill_cells(files)
     warnings = district_checks.check(
         files,
         faults,

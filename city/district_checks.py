@@ -5,14 +5,18 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 from city.areas import cell_of_points, invalid_outlines
+from city.buildings import Building
 from city.code_forms import CodeFault, read_code
-from city.district_files import LAYERS, DistrictFiles, DrawnArea, ListedDevice, ListedStation, names_of
+from city.components import Component
+from city.device_files import ListedDevice
+from city.district_files import LAYERS, DistrictFiles, DrawnArea, ListedStation, names_of
 from city.district_source import Faults
 from city.responsibility_circles import by_lead, circle
 from city.responsibility_files import ListedResponsibility, resolved
 from city.stations import KINDS as STATION_KINDS
 from city.units import Category
 
+_ANOTHER = "{} has none of this code; add it there, or leave it empty"
 MOST_COMPARED = 500  # names among which a misspelt one is looked for; more would take minutes
 
 
@@ -98,11 +102,17 @@ def _check_cell_codes(files: DistrictFiles, faults: Faults) -> None:
 
 def _check_components(files: DistrictFiles, categories: Collection[str], faults: Faults) -> None:
     cells = names_of(files.areas, "cell")
+    buildings = {building.code for building in files.buildings}
+    things: list[tuple[str, Component | Building]] = [("components.csv", one) for one in files.components]
+    things += [("buildings.csv", one) for one in files.buildings]
+    for file, thing in things:
+        if thing.cell is not None and thing.cell not in cells:
+            remedy = "areas.geojson has no such cell; correct it or leave it empty"
+            faults.value(f"{file} {thing.code}", "cell", thing.cell, remedy)
     for component in files.components:
         where = f"components.csv {component.code}"
-        if component.cell is not None and component.cell not in cells:
-            remedy = "areas.geojson has no such cell; correct it or leave it empty"
-            faults.value(where, "cell", component.cell, remedy)
+        if component.building is not None and component.building not in buildings:
+            faults.value(where, "building", component.building, _ANOTHER.format("buildings.csv"))
         if component.category is not None and component.category not in categories:
             faults.value(where, "category", component.category, _nearest(component.category, categories))
 
@@ -130,9 +140,14 @@ def _check_area_parents(files: DistrictFiles, faults: Faults) -> None:
 def _check_devices(files: DistrictFiles, kinds: Collection[str], faults: Faults) -> None:
     cells = names_of(files.areas, "cell")
     codes = {device.code for device in files.devices}
+    buildings = {building.code for building in files.buildings}
+    facilities = {component.code for component in files.components}
+    nearest: dict[str, str] = {}  # one misspelt word stands in a thousand lines
     for device in files.devices:
         if device.kind and device.kind not in kinds:
-            faults.value(device.where, "kind", device.kind, _nearest(device.kind, kinds))
+            if device.kind not in nearest:
+                nearest[device.kind] = _nearest(device.kind, kinds)
+            faults.value(device.where, "kind", device.kind, nearest[device.kind])
         if device.cell is not None and device.cell not in cells:
             faults.value(
                 device.where,
@@ -144,6 +159,10 @@ def _check_devices(files: DistrictFiles, kinds: Collection[str], faults: Faults)
             faults.value(
                 device.where, "gateway", device.gateway, "name another device of this file, or leave it empty"
             )
+        if device.building is not None and device.building not in buildings:
+            faults.value(device.where, "building", device.building, _ANOTHER.format("buildings.csv"))
+        if device.facility is not None and device.facility not in facilities:
+            faults.value(device.where, "facility", device.facility, _ANOTHER.format("components.csv"))
 
 
 def _check_stations(files: DistrictFiles, faults: Faults) -> None:

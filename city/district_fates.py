@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from city.device_files import FILE as DEVICES
+from city.device_files import KEPT_WHEN_EMPTY
 from city.district_files import DistrictFiles
 from city.district_source import Fault
 from city.outlines import square_metres
@@ -32,6 +34,7 @@ _NOUNS: Mapping[str, str] = {
     "units.csv": "units",
     "categories.csv": "categories",
     "components.csv": "components",
+    "buildings.csv": "buildings",
 }
 
 
@@ -61,12 +64,9 @@ def fates(
     found: list[RowFate] = []
     for name, text in sent.items():
         if name in _NOUNS:
-            rows = _keyed(
-                name,
-                _by_key(getattr(files, _NOUNS[name])),
-                _by_key(getattr(standing, _NOUNS[name])),
-                rows_of(name, text),
-            )
+            wanted = _by_key(getattr(files, _NOUNS[name]))
+            known = _by_key(getattr(standing, _NOUNS[name]))
+            rows = _keyed(name, wanted, known, _places(wanted) or rows_of(name, text))
         elif name.endswith(".csv"):
             rows = _whole_rows(name, text, standing_texts.get(name, ""))
         else:
@@ -76,6 +76,17 @@ def fates(
         found += _with_faults(name, rows, [one for one in faults if _file_of(one, sent) == name])
     unplaced = [one for one in faults if _file_of(one, sent) is None]
     return found + [_refused(one.where.partition(" ")[0], None, "", [one]) for one in unplaced]
+
+
+def _places(entries: Mapping[str, Any]) -> dict[str, int]:
+    """Line or feature by key, of what knows where it stands."""
+    found = {}
+    for key, entry in entries.items():
+        words = getattr(entry, "where", "").split(" ", 3)
+        if len(words) < 3:
+            return {}
+        found[key] = int(words[2])
+    return found
 
 
 def rows_of(name: str, text: str) -> dict[str, int]:
@@ -110,65 +121,65 @@ def _lines(text: str, first: Sequence[str] = ()) -> Iterable[tuple[int, list[tup
         return
 
 
-def _by_key(entries: Sequence[Any]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for entry in entries:
-        fields = {
-            name: value for name, value in _flat(dataclasses.asdict(entry)).items() if name not in _UNSHOWN
-        }
-        key = f"{fields['layer']} {fields['code']}" if "layer" in fields else str(fields["code"])
-        found[key] = fields
-    return found
+def _by_key(entries: Sequence[Any]) -> dict[str, Any]:
+    if entries and hasattr(entries[0], "layer"):
+        return {f"{entry.layer} {entry.code}": entry for entry in entries}
+    return {str(entry.code): entry for entry in entries}
 
 
-def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    levels = fields.get("levels")
-    return {
-        **{k: v for k, v in fields.items() if k != "levels"},
-        **(levels if isinstance(levels, dict) else {}),
-    }
+def _fields_of(entries: Iterable[Any]) -> tuple[str, ...]:
+    """What is compared, in order."""
+    first = next(iter(entries), None)
+    return () if first is None else tuple(f.name for f in dataclasses.fields(first) if f.name not in _UNSHOWN)
 
 
 def _keyed(
-    name: str,
-    wanted: Mapping[str, dict[str, Any]],
-    known: Mapping[str, dict[str, Any]],
-    rows: Mapping[str, int],
+    name: str, wanted: Mapping[str, Any], known: Mapping[str, Any], rows: Mapping[str, int]
 ) -> list[RowFate]:
+    """Rows by their keys. Most rows of a long list are as they were: only what differs is looked at by field."""
     found = []
-    for key, fields in wanted.items():
+    names = _fields_of(wanted.values())
+    kept = KEPT_WHEN_EMPTY if name == DEVICES else frozenset()
+    for key, entry in wanted.items():
         before = known.get(key)
-        changes = () if before is None else _changes(before, fields)
+        changes = () if before is None else _changes(before, entry, names, kept)
         fate: Fate = "new" if before is None else "changed" if changes else "same"
         found.append(
             RowFate(
                 file=name,
                 row=rows.get(key),
                 key=key,
-                name=str(fields.get("name", "")),
+                name=getattr(entry, "name", ""),
                 fate=fate,
                 changes=changes,
             )
         )
     gone = [
-        RowFate(file=name, row=None, key=key, name=str(fields.get("name", "")), fate="gone")
-        for key, fields in known.items()
+        RowFate(file=name, row=None, key=key, name=getattr(entry, "name", ""), fate="gone")
+        for key, entry in known.items()
         if key not in wanted
     ]
     return found + gone
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
-    return tuple(
-        (field, _words(field, before.get(field)), _words(field, value))
-        for field, value in after.items()
-        if before.get(field) != value
-    )
+def _changes(
+    before: Any, after: Any, names: Sequence[str], kept: Collection[str]
+) -> tuple[tuple[str, str, str], ...]:
+    found: list[tuple[str, str, str]] = []
+    for name in names:
+        was, now = getattr(before, name), getattr(after, name)
+        if was == now or (not now and name in kept):
+            continue
+        if dataclasses.is_dataclass(now) and not isinstance(now, type):  # the levels of a station
+            found += _changes(was, now, _fields_of([now]), kept)
+        else:
+            found.append((name, _words(name, was), _words(name, now)))
+    return tuple(found)
 
 
 def _words(field: str, value: object) -> str:
     """As people read it; of an outline its size and its corners, since nobody reads a hundred positions."""
-    if field == "geometry":
+    if field in ("geometry", "outline"):
         if not isinstance(value, Mapping):
             return ""
         corners = len(re.findall(r"\[-?[0-9.]", json.dumps(value["coordinates"])))

@@ -12,12 +12,18 @@ from zoneinfo import ZoneInfo
 
 from city import catalogue_reading
 from city.areas import Geometry
+from city.buildings import Building
 from city.catalogue_columns import COLUMNS
-from city.code_forms import CodeFault, CodeForms, parse_forms, read_code
-from city.components import STATES, Component, ComponentState
+from city.code_forms import CodeForms, parse_forms
+from city.components import Component
+from city.coordinates import Crs
+from city.device_files import ListedDevice, parse_devices
 from city.devices import Kind, Metric
 from city.district_source import Faults, Row, TomlTable, csv_rows, decoded, parsed_toml, shown
+from city.drawn import outline
+from city.facility_files import parse_buildings, parse_components
 from city.patrol_files import ListedPoint, parse_patrol_routes
+from city.register_rows import CODE, once, outline_on_wgs84, said_crs
 from city.responsibility_files import ListedResponsibility, parse_responsibilities
 from city.roster_files import parse_rosters
 from city.rosters import Roster
@@ -31,11 +37,8 @@ LAYERS = ("district", "street", "community", "cell")
 CLASSES = ("A", "B", "C")
 CLOCKS = ("natural", "working")
 TIERS: tuple[Tier, ...] = get_args(Tier)
-_POLYGONS = {"Polygon": 1, "MultiPolygon": 2}
 LONGEST_TRAVEL_MIN = 30 * 24 * 60  # minutes; no river of a district takes longer
 
-CODE = re.compile(r"[^\s/+#\x00-\x1f\x7f]{1,128}")  # stands in a topic: no level separator, no wildcard
-_TAG = re.compile(r"[^\s;,]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 PROFILES = "profiles/"  # folder of what models of foreign senders report (docs/profiles.md)
 
@@ -62,26 +65,6 @@ class DrawnArea:
     name_en: str
     parent: str | None
     geometry: Geometry | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ListedDevice:
-    """A line of devices.csv; ``cell`` and ``gateway`` are codes or None."""
-
-    where: str
-    code: str
-    kind: str
-    name: str
-    cell: str | None
-    longitude: float | None
-    latitude: float | None
-    model: str
-    owner_unit: str
-    maintainer_unit: str
-    gateway: str | None
-    expected_interval_s: int | None
-    address: str
-    tags: str  # free words, ";" between them, in order, each once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,16 +111,37 @@ class DistrictFiles:
     rosters: Mapping[str, Roster] = field(default_factory=dict)
     responsibilities: list[ListedResponsibility] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
+    buildings: list[Building] = field(default_factory=list)
     patrol: list[ListedPoint] = field(default_factory=list)
     rules: list[tuple[str, str]] = field(default_factory=list)
     profiles: list[tuple[str, str]] = field(default_factory=list)
 
 
-def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
-    """Read the files of one folder, given by their names inside it; absent optional ones are empty."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Long lists as the district has them, for the files that nobody sent: none of it is written and read again."""
+
+    devices: list[ListedDevice] = field(default_factory=list)
+    components: list[Component] = field(default_factory=list)
+    buildings: list[Building] = field(default_factory=list)
+
+
+def parse(
+    contents: Mapping[str, bytes],
+    faults: Faults,
+    *,
+    standing: Standing | None = None,
+    crs: Mapping[str, Crs] | None = None,
+) -> DistrictFiles:
+    """Read the files of one folder, given by their names inside it; absent optional ones are empty.
+
+    What ``standing`` holds is there where its file is not. ``crs`` says by file of which map its positions are,
+    where the file itself does not.
+    """
     texts = {name: text for name in contents if (text := decoded(name, contents[name], faults)) is not None}
+    of_map = crs or {}
     for name in ("district.toml", "areas.geojson", "devices.csv"):
-        if name not in contents:
+        if name not in contents and not (standing is not None and name == "devices.csv"):
             faults.add(name, "is missing", "add it to the folder (docs/district-files.md says what it holds)")
     files = DistrictFiles(info=parse_info(texts.get("district.toml"), faults))
     if (text := texts.get("kinds.toml")) is not None:
@@ -145,8 +149,8 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
     if (text := texts.get("categories.csv")) is not None:
         files.categories = parse_categories("categories.csv", text, faults)
     if (text := texts.get("areas.geojson")) is not None:
-        files.areas = parse_areas(text, faults)
-    files.devices = parse_devices(texts.get("devices.csv", ""), faults)
+        files.areas = parse_areas(text, faults, of_map.get("areas.geojson", "wgs84"))
+    _read_lists(files, texts, standing or Standing(), of_map, faults)
     files.stations = parse_stations(texts.get("stations.csv", ""), faults)
     files.station_series = parse_station_series(texts.get("station_series.csv", ""), faults)
     files.units = parse_units(texts.get("units.csv", ""), faults)
@@ -156,11 +160,28 @@ def parse(contents: Mapping[str, bytes], faults: Faults) -> DistrictFiles:
     files.responsibilities = parse_responsibilities(
         texts.get("responsibilities.csv", ""), faults, _zone(files.info)
     )
-    files.components = parse_components(texts.get("components.csv", ""), files.info.code_forms, faults)
     files.patrol = parse_patrol_routes(texts.get("patrol_routes.csv", ""), faults)
     files.rules = [(name, text) for name, text in sorted(texts.items()) if name.startswith("rules/")]
     files.profiles = [(name, text) for name, text in sorted(texts.items()) if name.startswith(PROFILES)]
     return files
+
+
+def _read_lists(
+    files: DistrictFiles, texts: Mapping[str, str], standing: Standing, crs: Mapping[str, Crs], faults: Faults
+) -> None:
+    """The lists that may be long."""
+    forms = files.info.code_forms
+    files.devices, files.components, files.buildings = (
+        standing.devices,
+        standing.components,
+        standing.buildings,
+    )
+    if (text := texts.get("devices.csv")) is not None:
+        files.devices = parse_devices(text, faults, crs.get("devices.csv", "wgs84"))
+    if (text := texts.get("components.csv")) is not None:
+        files.components = parse_components(text, forms, faults, crs.get("components.csv", "wgs84"))
+    if (text := texts.get("buildings.csv")) is not None:
+        files.buildings = parse_buildings(text, forms, faults, crs.get("buildings.csv", "wgs84"))
 
 
 def parse_info(text: str | None, faults: Faults) -> DistrictInfo:
@@ -243,40 +264,8 @@ def parse_categories(name: str, text: str, faults: Faults) -> list[Category]:
     return [line.category for line in reading.lines]
 
 
-def parse_components(text: str, forms: CodeForms, faults: Faults) -> list[Component]:
-    """components.csv: public facilities with their codes, in the forms that district.toml names."""
-    name = "components.csv"
-    optional = ["category", "name", "owner_unit", "maintainer_unit", "cell", "address", "lon", "lat", "state"]
-    seen: set[str] = set()
-    components = []
-    for row in csv_rows(name, text, ("code", "kind"), optional, faults) if text else ():
-        code = row.required("code")
-        if code and isinstance(found := read_code(code, forms.get("component", ())), CodeFault):
-            row.fault("code", found.reason_en)
-        _once(row, "code", code, seen)
-        longitude, latitude = row.number("lon", -180, 180), row.number("lat", -90, 90)
-        if bool(row.text("lon")) != bool(row.text("lat")):
-            row.fault("lon" if row.text("lat") else "lat", "give both lon and lat, or neither")
-        components.append(
-            Component(
-                code=code,
-                kind=row.required("kind"),
-                category=row.text("category") or None,
-                name=row.text("name"),
-                owner_unit=row.text("owner_unit"),
-                maintainer_unit=row.text("maintainer_unit"),
-                cell=row.text("cell") or None,
-                address=row.text("address"),
-                longitude=longitude,
-                latitude=latitude,
-                state=cast("ComponentState", row.one_of("state", STATES) or "in_use"),
-            )
-        )
-    return components
-
-
-def parse_areas(text: str, faults: Faults) -> list[DrawnArea]:
-    """areas.geojson: polygons of every layer, WGS84."""
+def parse_areas(text: str, faults: Faults, usual: Crs = "wgs84") -> list[DrawnArea]:
+    """areas.geojson: polygons of every layer; ``usual`` is the map of what has no ``crs`` of its own."""
     name = "areas.geojson"
     try:
         collection = json.loads(text)
@@ -288,7 +277,8 @@ def parse_areas(text: str, faults: Faults) -> list[DrawnArea]:
         faults.add(name, "is no FeatureCollection", "export the layer as a GeoJSON FeatureCollection")
         return []
     areas = [
-        _drawn_area(f"{name} feature {number}", feature, faults) for number, feature in enumerate(features, 1)
+        _drawn_area(f"{name} feature {number}", feature, usual, faults)
+        for number, feature in enumerate(features, 1)
     ]
     seen: set[tuple[str, str]] = set()
     for area in areas:
@@ -299,7 +289,7 @@ def parse_areas(text: str, faults: Faults) -> list[DrawnArea]:
     return [area for area in areas if area is not None]
 
 
-def _drawn_area(where: str, feature: object, faults: Faults) -> DrawnArea | None:
+def _drawn_area(where: str, feature: object, usual: Crs, faults: Faults) -> DrawnArea | None:
     properties = feature.get("properties") if isinstance(feature, dict) else None
     if not isinstance(feature, dict) or not isinstance(properties, dict):
         faults.add(where, "has no properties", "give it layer, code, name and parent")
@@ -329,102 +319,11 @@ def _drawn_area(where: str, feature: object, faults: Faults) -> DrawnArea | None
         name=texts["name"],
         name_en=texts["name_en"],
         parent=texts["parent"] or None,
-        geometry=outline(where, feature.get("geometry"), faults),
+        geometry=outline_on_wgs84(
+            said_crs(where, properties.get("crs"), usual, faults),
+            outline(where, feature.get("geometry"), faults),
+        ),
     )
-
-
-def outline(where: str, geometry: object, faults: Faults) -> Geometry | None:
-    """A Polygon or MultiPolygon in degrees; None where there is none, or where it was faulty."""
-    if geometry is None:
-        return None
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if not isinstance(geometry, dict) or not isinstance(kind, str) or kind not in _POLYGONS:
-        faults.value(where, "geometry", kind, "draw a Polygon or a MultiPolygon")
-        return None
-    coordinates = geometry.get("coordinates")
-    polygons = [coordinates] if kind == "Polygon" else coordinates
-    if (
-        not isinstance(polygons, list)
-        or not polygons
-        or not all(isinstance(part, list) and part for part in polygons)
-    ):
-        faults.add(where, "geometry has no rings", "draw it again")
-        return None
-    rings = [ring for part in polygons for ring in part]
-    cause = next((cause for ring in rings if (cause := _ring_fault(ring))), None)
-    if cause is not None:
-        faults.add(where, f"geometry: {cause[0]}", cause[1])
-        return None
-    return {"type": kind, "coordinates": coordinates}
-
-
-def _ring_fault(ring: object) -> tuple[str, str] | None:
-    if not isinstance(ring, list) or len(ring) < 4:
-        return (
-            "a ring has fewer than four points",
-            "draw at least a triangle, first point repeated at the end",
-        )
-    for point in ring:
-        if not isinstance(point, list) or len(point) < 2:
-            return f"{shown(point)} is no position", "write [longitude, latitude]"
-        longitude, latitude = point[0], point[1]
-        if not _degrees(longitude, 180) or not _degrees(latitude, 90):
-            return (
-                f"position {shown(point)} is not in degrees",
-                "export in WGS84 (EPSG:4326) as [longitude, latitude], not in metres of a projection",
-            )
-    if ring[0][:2] != ring[-1][:2]:
-        return "a ring is not closed", "repeat the first point at the end"
-    return None
-
-
-def _degrees(value: object, limit: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -limit <= value <= limit
-
-
-def parse_devices(text: str, faults: Faults) -> list[ListedDevice]:
-    """devices.csv: the district's own list of what transmits."""
-    optional = ["name", "cell", "lon", "lat", "model", "owner_unit", "maintainer_unit", "gateway"]
-    optional += ["expected_interval_s", "address", "tags"]
-    seen: set[str] = set()
-    devices = []
-    for row in csv_rows("devices.csv", text, ("code", "kind"), optional, faults) if text else ():
-        code = row.required("code")
-        if code and not CODE.fullmatch(code):
-            row.fault(
-                "code", "use at most 128 characters without spaces and without / + # (it stands in a topic)"
-            )
-        _once(row, "code", code, seen)
-        longitude, latitude = row.number("lon", -180, 180), row.number("lat", -90, 90)
-        if bool(row.text("lon")) != bool(row.text("lat")):
-            row.fault("lon" if row.text("lat") else "lat", "give both lon and lat, or neither")
-        devices.append(
-            ListedDevice(
-                where=row.where,
-                code=code,
-                kind=row.required("kind"),
-                name=row.text("name"),
-                cell=row.text("cell") or None,
-                longitude=longitude,
-                latitude=latitude,
-                model=row.text("model"),
-                owner_unit=row.text("owner_unit"),
-                maintainer_unit=row.text("maintainer_unit"),
-                gateway=row.text("gateway") or None,
-                expected_interval_s=row.whole("expected_interval_s", 1),
-                address=row.text("address"),
-                tags=_tags(row),
-            )
-        )
-    return devices
-
-
-def _tags(row: Row) -> str:
-    tags = sorted({tag.strip() for tag in row.text("tags").split(";")} - {""})
-    for tag in tags:
-        if not _TAG.fullmatch(tag):
-            row.fault("tags", 'write words without spaces, ";" between them, at most 64 characters each')
-    return ";".join(tags)
 
 
 def parse_stations(text: str, faults: Faults) -> list[ListedStation]:
@@ -435,7 +334,7 @@ def parse_stations(text: str, faults: Faults) -> list[ListedStation]:
     stations = []
     for row in csv_rows("stations.csv", text, ("code", "station_kind"), optional, faults) if text else ():
         code = row.required("code")
-        _once(row, "code", code, seen)
+        once(row, "code", code, seen)
         kind = row.required("station_kind")
         stations.append(
             ListedStation(
@@ -568,7 +467,7 @@ def parse_units(text: str, faults: Faults) -> list[Unit]:
     units = []
     for row in csv_rows("units.csv", text, ("code", "name"), optional, faults) if text else ():
         code = row.required("code")
-        _once(row, "code", code, seen)
+        once(row, "code", code, seen)
         for column in ("email", "lead_email"):
             if row.text(column) and not re.fullmatch(r"[^@\s]+@[^@\s]+", row.text(column)):
                 row.fault(column, "write an address such as duty@example.org")
@@ -604,13 +503,6 @@ def parse_units(text: str, faults: Faults) -> list[Unit]:
             )
         )
     return units
-
-
-def _once(row: Row, column: str, code: str, seen: set[str]) -> None:
-    if code in seen:
-        row.fault(column, "it stands in an earlier line; keep one of them")
-    if code:
-        seen.add(code)
 
 
 def _check_word(where: str, what: str, code: str, faults: Faults) -> None:

@@ -16,13 +16,14 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from city import district, district_files, district_writing
+from city.coordinates import Crs
 from city.district import ParseRules
 from city.district_fates import RowFate, fates
 from city.district_source import DistrictFilesError, Fault, Faults, decoded
 from city.district_taking import RULES, CheckRules, ImportReport, write
 from city.errors import CityError
+from city.storage import device_lists, facility_lists, register_log
 from city.storage import district as stored
-from city.storage import register_log
 from city.storage.database import nudge
 
 Db = Connection[TupleRow]
@@ -115,23 +116,26 @@ def take_in(
     reason: str,
     dry_run: bool,
     expected: str | None = None,
+    crs: Mapping[str, Crs] | None = None,
 ) -> Preview:
     """Write the files that were sent, all rows or none; a dry run does the same work and takes it back.
 
     So what a preview says of warnings and counts is what the import itself said. ``expected`` is the token of the
-    preview a person looked at. Raises PreviewError.
+    preview a person looked at; ``crs`` says by file of which map its positions are. Raises PreviewError.
     """
     connection.execute("SET LOCAL statement_timeout = '5min'; SET LOCAL lock_timeout = '60s'")
     stored.lock(connection)
-    base = _own_texts(connection, write_rules)
+    lists, base = _as_it_is(connection, write_rules)
     whole = {name: text.encode() for name, text in base.items()}
     if any(name.startswith("rules/") for name in sent):
         whole = {name: content for name, content in whole.items() if not name.startswith("rules/")}
     faults = Faults()
     built_in = district.built_in_files()
-    files, defaults, warnings = district.read(whole | dict(sent), built_in, parse_rules, faults)
+    files, defaults, warnings = district.read(
+        whole | dict(sent), built_in, parse_rules, faults, standing=lists, crs=crs
+    )
     texts = {name: decoded(name, content, Faults()) or "" for name, content in sent.items()}
-    standing = _parsed(base)
+    standing = district_files.parse(whole, Faults(), standing=lists)
     rows = fates(texts, files, base, standing, faults.entries)
     if len(faults):
         return _preview(sent, rows, warnings, None)
@@ -145,7 +149,8 @@ def take_in(
                     "what the files would change is no longer what the preview said; look at it again",
                     stale=True,
                 )
-            _finish(connection, files.info, done, by=by, reason=reason)
+            if not dry_run:
+                _finish(connection, files.info, done, by=by, reason=reason)
     except DistrictFilesError as error:
         said = [Fault(where="rules/", what=line, remedy="") for line in str(error).splitlines()]
         refused = [
@@ -155,14 +160,18 @@ def take_in(
     return done
 
 
-def _own_texts(connection: Db, write_rules: district_writing.WriteRules) -> dict[str, str]:
+def _as_it_is(
+    connection: Db, write_rules: district_writing.WriteRules
+) -> tuple[district_files.Standing, dict[str, str]]:
+    """The district before this import: its long lists, and everything else as its own files."""
     if stored.load_info(connection) is None:
-        return {}
-    return district.texts(connection, write_rules=write_rules)
-
-
-def _parsed(base: Mapping[str, str]) -> district_files.DistrictFiles:
-    return district_files.parse({name: text.encode() for name, text in base.items()}, Faults())
+        return district_files.Standing(), {}
+    lists = district_files.Standing(
+        devices=device_lists.listed_devices(connection),
+        components=facility_lists.listed_components(connection),
+        buildings=facility_lists.listed_buildings(connection),
+    )
+    return lists, district.texts(connection, write_rules=write_rules, without=district_writing.LISTS)
 
 
 def _only(sent: Mapping[str, bytes]) -> set[str]:

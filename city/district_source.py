@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from city.errors import CityError
 
-MOST_KEPT = 1_000
+MOST_KEPT = 20_000  # a list of 200,000 devices may have one bad row in ten
 MOST_SHOWN = 50  # a person mends fifty lines, then looks again
 _SHOWN_VALUE = 60  # characters of a wrong value that are repeated
-_LONGEST_CELL = 2_000  # characters; longer is a quotation mark that was never closed
+LONGEST_CELL = 2_000  # characters; longer is a quotation mark that was never closed
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
@@ -147,16 +147,24 @@ class TomlTable:
 class Row:
     """One line of a CSV file. Readers return None for an empty cell and note a fault for a wrong one."""
 
-    __slots__ = ("_faults", "_values", "where")
+    __slots__ = ("_cells", "_faults", "_places", "where")
 
-    def __init__(self, where: str, values: Mapping[str, str], faults: Faults) -> None:
+    def __init__(self, where: str, places: Mapping[str, int], cells: Sequence[str], faults: Faults) -> None:
+        """``places`` says at which of the ``cells`` a column stands; it is shared by all lines of a file."""
         self.where = where
-        self._values = values
+        self._places = places
+        self._cells = cells
         self._faults = faults
 
     def text(self, column: str) -> str:
         """The cell's text, "" for an empty one."""
-        return self._values.get(column, "")
+        place = self._places.get(column)
+        return "" if place is None or place >= len(self._cells) else self._cells[place]
+
+    def texts(self, columns: Sequence[str]) -> list[str]:
+        """Several cells at once, for lists of a hundred thousand lines."""
+        cells, places, end = self._cells, self._places, len(self._cells)
+        return [cells[place] if (place := places.get(column, end)) < end else "" for column in columns]
 
     def required(self, column: str) -> str:
         """The cell's text; an empty one is a fault."""
@@ -205,17 +213,25 @@ class Row:
 
 
 def csv_rows(
-    name: str, text: str, required: Sequence[str], optional: Sequence[str], faults: Faults
+    name: str,
+    text: str,
+    required: Sequence[str],
+    optional: Sequence[str],
+    faults: Faults,
+    *,
+    longest: int = LONGEST_CELL,
 ) -> Iterator[Row]:
     """The lines of a CSV file with a header; empty lines are passed over, cells are stripped.
 
-    Unknown and missing columns and lines of the wrong length are faults; a wrong header yields no rows.
+    Unknown and missing columns and lines of the wrong length are faults; a wrong header yields no rows. A cell holds
+    at most ``longest`` characters.
     """
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         header = [column.strip() for column in next(reader, [])]
         if not _header_is_right(name, header, required, optional, faults):
             return
+        places = {column: place for place, column in enumerate(header)}
         before = reader.line_num
         for line in reader:
             where = f"{name} line {before + 1}"
@@ -223,14 +239,14 @@ def csv_rows(
             cells = [cell.strip() for cell in line]
             if not any(cells):
                 continue
-            if len(cells) > len(header) or max(map(len, cells)) > _LONGEST_CELL:
+            if len(cells) > len(header) or max(map(len, cells)) > longest:
                 faults.add(
                     where,
                     f"{len(cells)} cells for {len(header)} columns, or one of {max(map(len, cells))} letters",
                     "put texts that hold a comma into quotation marks, and close them",
                 )
                 continue
-            yield Row(where, dict(zip(header, cells, strict=False)), faults)
+            yield Row(where, places, cells, faults)
     except csv.Error as error:
         faults.add(f"{name} line {reader.line_num}", f"is not CSV ({error})", "save it as CSV UTF-8")
 

@@ -15,9 +15,9 @@ from city.district_source import DistrictFilesError
 from city.responsibility_plan import Plan
 from city.storage import areas as stored_areas
 from city.storage import categories as stored_categories
-from city.storage import components as stored_components
+from city.storage import device_lists as stored_lists
 from city.storage import devices as stored_devices
-from city.storage import district as stored
+from city.storage import facility_lists as stored_facilities
 from city.storage import patrol_files as stored_patrol
 from city.storage import responsibility_files as stored_responsibilities
 from city.storage import rosters as stored_rosters
@@ -66,6 +66,8 @@ class ImportReport:
     responsibilities_ended: int = 0
     components_changed: int = 0
     components_removed: int = 0
+    buildings_changed: int = 0
+    buildings_removed: int = 0
     responsibilities_kept: list[str] = field(default_factory=list)  # a person decided otherwise than the file
     rules_changed: int = 0
     rules_ended: int = 0
@@ -195,12 +197,12 @@ def _as_they_stand(work: _Work) -> list[tuple[str, str]]:
 
 
 def _devices(work: _Work) -> dict[str, Any]:
-    done = stored.write_devices(work.connection, work.files.devices, by=work.by)
+    done = stored_lists.write_devices(work.connection, work.files.devices, by=work.by, reason=work.reason)
     return {
         "devices": len(work.files.devices),
         "devices_changed": done.changed,
         "devices_retired": done.ended,
-        "warnings": _said_of_kept("device", done.kept),
+        "warnings": _said_of_kept("device", done.kept) + _said_of_moved(done.moved),
     }
 
 
@@ -241,8 +243,25 @@ def _responsibilities(work: _Work) -> dict[str, Any]:
 
 
 def _components(work: _Work) -> dict[str, Any]:
-    changed, removed = stored_components.write_components(work.connection, work.files.components)
-    return {"components_changed": changed, "components_removed": removed}
+    changed, removed, kept = stored_facilities.write_components(
+        work.connection, work.files.components, by=work.by
+    )
+    return {
+        "components_changed": changed,
+        "components_removed": removed,
+        "warnings": _said_of_kept("component", kept),
+    }
+
+
+def _buildings(work: _Work) -> dict[str, Any]:
+    changed, removed, kept = stored_facilities.write_buildings(
+        work.connection, work.files.buildings, by=work.by
+    )
+    return {
+        "buildings_changed": changed,
+        "buildings_removed": removed,
+        "warnings": _said_of_kept("building", kept),
+    }
 
 
 def _patrol(work: _Work) -> dict[str, Any]:
@@ -281,6 +300,16 @@ def _said_of_kept(what: str, codes: Sequence[str]) -> list[str]:
     return said + ([f"{what}: {left} more that a person changed here stay as they are"] if left else [])
 
 
+def _said_of_moved(moved: Sequence[tuple[str, str, str]]) -> list[str]:
+    """A name that goes to another device: what was read until now stays with the one that had it."""
+    said = [
+        f"device {now}: is heard as {name} from now on; what {before} read under this name stays there"
+        for name, before, now in moved[:_MOST_NAMED]
+    ]
+    left = len(moved) - len(said)
+    return said + ([f"devices: {left} more names go to another device"] if left else [])
+
+
 def _said_of_rules(rules: stored_rules.FileRules) -> list[str]:
     said = [
         f"rule {rule_id}: the file changed and a person had changed the rule: theirs stays in force, the file's "
@@ -303,12 +332,13 @@ _STEPS: tuple[tuple[tuple[str, ...], Callable[[_Work], dict[str, Any]]], ...] = 
     (("kinds.toml",), _kinds),
     (("categories.csv",), _categories),
     (("areas.geojson",), _areas),
+    (("buildings.csv",), _buildings),
+    (("components.csv",), _components),
     (("devices.csv",), _devices),
     (("stations.csv", "station_series.csv"), _stations),
     (("units.csv",), _units),
     (("shifts.csv", "roster.csv"), _rosters),
     (("responsibilities.csv",), _responsibilities),
-    (("components.csv",), _components),
     (("patrol_routes.csv",), _patrol),
     ((PROFILES,), _profiles),
     ((RULES,), _rules),

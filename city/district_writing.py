@@ -11,13 +11,24 @@ from datetime import UTC, datetime
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from city import code_forms, patrol_files, responsibility_files
+from city import code_forms, device_files, facility_files, patrol_files, responsibility_files
 from city.areas import Area
 from city.catalogue_columns import written as catalogue_written
 from city.devices import Kind, Metric
 from city.district_files import PROFILES, DistrictInfo
 from city.errors import CityError
-from city.storage import areas, categories, components, devices, district, rosters, rules, stations, units
+from city.storage import (
+    areas,
+    categories,
+    device_lists,
+    devices,
+    district,
+    facility_lists,
+    rosters,
+    rules,
+    stations,
+    units,
+)
 from city.storage import patrol_files as stored_patrol
 from city.storage import responsibility_files as stored_responsibilities
 from city.storage import senders as stored_senders
@@ -37,10 +48,12 @@ def texts(
     categories: Collection[Category],
     built_in_source: str,
     write_rules: WriteRules,
+    without: Collection[str] = (),
 ) -> Texts:
     """File name to text, for everything that is not built in. Raises CityError before the first import.
 
-    ``write_rules`` is ``rules.writing.to_toml``. Secrets are never among it, nor what people did to single
+    Of the lists that may be long (``LISTS``) those named in ``without`` are left out. ``write_rules`` is
+    ``rules.writing.to_toml``. Secrets are never among it, nor what people did to single
     devices, nor what only a topic named.
     """
     info = district.load_info(connection)
@@ -52,13 +65,12 @@ def texts(
         "kinds.toml": _kinds(connection, metrics, kinds),
         "categories.csv": _categories(connection, categories),
         "areas.geojson": _geojson(drawn),
-        "devices.csv": _devices(connection),
+        **{name: write(connection) for name, write in LISTS.items() if name not in without},
         "stations.csv": _stations(connection),
         "station_series.csv": _station_series(connection),
         "units.csv": _units(connection),
         **_rosters(connection),
         "responsibilities.csv": _responsibilities(connection, {area.id: area for area in drawn}),
-        "components.csv": _components(connection),
         patrol_files.NAME: _patrol(connection),
     }
     written |= {PROFILES + name: text for name, text in stored_senders.profile_files(connection)}
@@ -94,11 +106,6 @@ def _categories(connection: Connection[TupleRow], built_in: Collection[Category]
     return catalogue_written(own) if own else ""
 
 
-def _components(connection: Connection[TupleRow]) -> str:
-    lines = components.listed(connection)
-    return _csv(_COMPONENTS.split(), (dataclasses.astuple(line) for line in lines)) if lines else ""
-
-
 def _geojson(drawn: Sequence[Area]) -> str:
     by_id = {area.id: area for area in drawn}
     lines = []
@@ -116,18 +123,31 @@ def _geojson(drawn: Sequence[Area]) -> str:
     return '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
 
 
-_DEVICES = (
-    "code kind name cell lon lat model owner_unit maintainer_unit gateway expected_interval_s address tags"
-)
 _STATIONS = "code station_kind river datum_m zero_m warning_m guaranteed_m highest_m bank_m design_m"
 _STATIONS += " upstream travel_min"
-_COMPONENTS = "code kind category name owner_unit maintainer_unit cell address lon lat state"
 _SERIES = "station role device metric travel_min"
 
 
 def _devices(connection: Connection[TupleRow]) -> str:
-    lines = district.listed_devices(connection)
-    return _csv(_DEVICES.split(), (dataclasses.astuple(line)[1:] for line in lines))
+    return _csv(device_files.COLUMNS, map(device_files.cells, device_lists.listed_devices(connection)))
+
+
+def _components(connection: Connection[TupleRow]) -> str:
+    lines = facility_lists.listed_components(connection)
+    return _csv(facility_files.COMPONENT_COLUMNS, map(facility_files.component_cells, lines)) if lines else ""
+
+
+def _buildings(connection: Connection[TupleRow]) -> str:
+    lines = facility_lists.listed_buildings(connection)
+    return _csv(facility_files.BUILDING_COLUMNS, map(facility_files.building_cells, lines)) if lines else ""
+
+
+# Lists of what stands in the district, by file: as long as the district has things.
+LISTS: Mapping[str, Callable[[Connection[TupleRow]], str]] = {
+    device_files.FILE: _devices,
+    facility_files.COMPONENTS: _components,
+    facility_files.BUILDINGS: _buildings,
+}
 
 
 def _stations(connection: Connection[TupleRow]) -> str:

@@ -10,10 +10,11 @@ from psycopg import AsyncConnection
 from city.areas import Geometry, bounding_box, neighbour_pairs
 from city.code_forms import CodeFault, Form, read_code
 from city.directory import Directory
-from city.district_files import CODE, LAYERS
+from city.district_files import LAYERS
 from city.incidents import Change, Happening
 from city.outlines import Drawing, Finding, Move, check, moves, square_metres
 from city.register import AreaEntry
+from city.register_rows import CODE
 from city.storage import alarms, ground, incidents, register
 from command_centre.actions import ActionError
 from command_centre.ground_words import Words, held, said

@@ -7,8 +7,8 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from city.areas import cell_of_points
-from city.district_files import CODE
 from city.register import DeviceEntry, UnitEntry
+from city.register_rows import CODE
 from city.storage import ground, register
 from city.worktime import HoursError, read_hours
 from command_centre.actions import ActionError

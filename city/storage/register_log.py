@@ -1,5 +1,6 @@
 """What an import by a person did to single entries, for the history of each of them."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 from psycopg import Connection
@@ -16,25 +17,20 @@ def imported(
     reason: str,
 ) -> None:
     """Rows of (action, object, [before, after] by field), and one that speaks of the import as a whole."""
-    query = "INSERT INTO audit (actor, action, object, reason, detail) VALUES (%s, %s, %s, %s, %s)"
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            query.encode(),
-            [
-                (
-                    by,
-                    action,
-                    thing,
-                    reason,
-                    Jsonb(
-                        {
-                            "import": True,
-                            "before": {name: pair[0] for name, pair in changes.items()},
-                            "after": {name: pair[1] for name, pair in changes.items()},
-                        }
-                    ),
-                )
-                for action, thing, changes in entries
-            ],
-        )
-        cursor.execute(query.encode(), (by, "register.imported", "register", reason, Jsonb(dict(whole))))
+    with connection.cursor().copy("COPY audit (actor, action, object, reason, detail) FROM STDIN") as copy:
+        for action, thing, changes in entries:
+            sides = {
+                "import": True,
+                "before": {name: pair[0] for name, pair in changes.items()},
+                "after": {name: pair[1] for name, pair in changes.items()},
+            }
+            said = json.dumps(sides, ensure_ascii=False) if changes else _NOTHING
+            copy.write_row((by, action, thing, reason, said))
+    connection.execute(
+        "INSERT INTO audit (actor, action, object, reason, detail)"
+        " VALUES (%s, 'register.imported', 'register', %s, %s)",
+        (by, reason, Jsonb(dict(whole))),
+    )
+
+
+_NOTHING = '{"import": true, "before": {}, "after": {}}'  # of an entry that is new or gone

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from city.district_files import outline
 from city.district_source import Faults
+from city.drawn import outline
 from city.outlines import Finding, square_metres
 from city.register import AreaEntry
 from city.storage import ground, register
