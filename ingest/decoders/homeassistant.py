@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from city.observations import Rejection
-from ingest.decoders.json_faults import FAULTS, json_fault, oversize
+from ingest.decoders.json_bodies import body
 from ingest.decoders.said import MAX_NAME, Announced, Arrival, Rejected, Said
 from ingest.decoders.tasmota import device_of
 from ingest.decoders.zigbee2mqtt import BRIDGE
@@ -77,16 +77,13 @@ class HomeAssistant:
 
     def decode(self, topic: str, payload: bytes, arrival: Arrival) -> Sequence[Said] | Rejected:
         """The device that is announced, under each name our families have for it."""
-        too_long = oversize(payload)
-        if too_long is not None:
-            return too_long
         levels = topic.split("/")
-        if not payload.strip() or levels[-1] != "config" or len(levels) not in (4, 5):
+        if not payload or levels[-1] != "config" or len(levels) not in (4, 5):
             return []  # an entity that was taken away, or what Home Assistant says of itself
-        try:
-            fields = _long(_JSON.decode(payload), _ABBREVIATIONS)
-        except FAULTS as error:
-            return json_fault(error, payload, _WANTED)
+        told = body(_JSON, payload, _WANTED)
+        if isinstance(told, Rejected):
+            return told
+        fields = _long(told, _ABBREVIATIONS)
         about = fields.get("device")
         if about is not None and not isinstance(about, dict):
             return Rejected(Rejection.WRONG_SHAPE, "device is no object; send its identifiers and name in it")
@@ -141,7 +138,9 @@ def _entity(component: str, name: str, fields: Fields, base: object, own: str) -
     while steps and steps[-1] in _METHODS:
         steps.pop()
     device_class = fields.get("device_class")
-    key = ".".join(steps) or (device_class if isinstance(device_class, str) else "") or name
+    key = ".".join(steps)
+    if not key and not family:  # nobody here reads the topic; what it is called is what there is to know
+        key = device_class if isinstance(device_class, str) and device_class else name
     yield _Entity(family, device or own, "" if component in _SILENT else key[:MAX_NAME])
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from city.observations import Rejection
-from ingest.decoders.json_faults import FAULTS, json_fault, oversize
-from ingest.decoders.said import Arrival, Rejected, Report, Said
+from ingest.decoders.json_bodies import FAULTS, fault, oversize
+from ingest.decoders.said import MAX_PAYLOAD, Arrival, Rejected, Report, Said
 from ingest.decoders.senml_cbor import read_cbor
 from ingest.decoders.senml_names import placed, quantity, sum_unit
 
@@ -80,9 +80,8 @@ class SenML:
 
     def decode(self, topic: str, payload: bytes, arrival: Arrival) -> Sequence[Said] | Rejected:
         """One report for each device and time of the pack, oldest first."""
-        too_long = oversize(payload)
-        if too_long is not None:
-            return too_long
+        if len(payload) > MAX_PAYLOAD:
+            return oversize(payload)
         records = read_pack(payload)
         if isinstance(records, Rejected):
             return records
@@ -103,7 +102,7 @@ def read_pack(payload: bytes) -> list[Record] | Rejected:
         try:
             records = msgspec.convert(rows, list[Record])
         except (msgspec.ValidationError, OverflowError) as error:
-            return json_fault(error, payload, _WANTED)
+            return fault(error, payload, _WANTED)
     else:
         try:
             records = _PACK.decode(payload)
@@ -111,11 +110,11 @@ def read_pack(payload: bytes) -> list[Record] | Rejected:
                 b'_"' in payload or b"\\" in payload
             ):  # perhaps a label that ends in _; most packs have neither
                 for row in _LABELS.decode(payload):
-                    fault = must_understand(row)
-                    if fault is not None:
-                        return fault
+                    unknown = must_understand(row)
+                    if unknown is not None:
+                        return unknown
         except FAULTS as error:
-            return json_fault(error, payload, _WANTED)
+            return fault(error, payload, _WANTED)
     return records or Rejected(Rejection.WRONG_SHAPE, f"the pack has no record; send {_WANTED}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from city.observations import Rejection
-from ingest.decoders.json_faults import FAULTS, json_fault, oversize
+from ingest.decoders.json_bodies import body
 from ingest.decoders.said import Announced, Arrival, Link, Rejected, Report, Said
 
 DEEPEST = 5  # levels of a key
@@ -57,9 +57,6 @@ class Tasmota:
 
     def decode(self, topic: str, payload: bytes, arrival: Arrival) -> Sequence[Said] | Rejected:
         """Readings, the last will, or what the device tells of itself."""
-        too_long = oversize(payload)
-        if too_long is not None:
-            return too_long
         device, what = device_of(topic)
         if not device:
             return Rejected(
@@ -70,11 +67,8 @@ class Tasmota:
         take = _MESSAGES.get(what)
         if take is None:  # UPTIME, LOGGING, POWER as plain text beside its RESULT: nothing to keep
             return []
-        try:
-            told = _JSON.decode(payload)
-        except FAULTS as error:
-            return json_fault(error, payload, _WANTED)
-        return take(device, told, arrival)
+        told = body(_JSON, payload, _WANTED)
+        return told if isinstance(told, Rejected) else take(device, told, arrival)
 
 
 def device_of(topic: str) -> tuple[str, str]:

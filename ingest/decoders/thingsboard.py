@@ -11,20 +11,27 @@ from typing import Any, NamedTuple
 import msgspec
 
 from city.observations import Rejection
-from ingest.decoders.json_faults import FAULTS, json_fault, oversize
+from ingest.decoders.json_bodies import body
 from ingest.decoders.said import Announced, Arrival, Link, Rejected, Report, Said
 
 SWITCH = "/"  # the unit of a boolean: 1 is on; a percentage becomes 0 or 100
 
-_ALIASES = {"v2/t": "v1/devices/me/telemetry", "v2/a": "v1/devices/me/attributes"}
-_OWN = ("v1/devices/me/telemetry", "v2/t", "v1/devices/me/attributes", "v2/a")
+_ALIASES = {  # the short topics; with /j where the device's profile would expect Protobuf
+    "v2/t": "v1/devices/me/telemetry",
+    "v2/t/j": "v1/devices/me/telemetry",
+    "v2/a": "v1/devices/me/attributes",
+    "v2/a/j": "v1/devices/me/attributes",
+}
+_OWN = ("v1/devices/me/telemetry", "v2/t", "v2/t/j", "v1/devices/me/attributes", "v2/a", "v2/a/j")
 _OF_GATEWAYS = ("telemetry", "connect", "disconnect", "attributes")
 _TELEMETRY = "an object of keys and values, or ts and values, or a list of those"
 _BY_DEVICE = (
     'an object by device such as {"Device A": [{"ts": 1483228800000, "values": {"temperature": 42}}]}'
 )
 
-_JSON = msgspec.json.Decoder()
+_WHO = 'the name of the device, {"device": "Device A"}'
+
+_JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 class _Connected(msgspec.Struct, gc=False):
@@ -50,29 +57,28 @@ class ThingsBoard:
     filters = (
         *(f"v1/gateway/{what}" for what in _OF_GATEWAYS),
         *(f"+/v1/gateway/{what}" for what in _OF_GATEWAYS),
-        *_OWN[:2],
+        *_OWN[:3],
         *(f"+/{topic}" for topic in _OWN),
     )
 
     def decode(self, topic: str, payload: bytes, arrival: Arrival) -> Sequence[Said] | Rejected:
         """Numbers and booleans; texts, objects and arrays are understood and left out."""
-        too_long = oversize(payload)
-        if too_long is not None:
-            return too_long
         name, what = _topic(topic)
-        try:
-            if what in ("v1/gateway/connect", "v1/gateway/disconnect"):
-                return _link(_CONNECTED.decode(payload), online=what == "v1/gateway/connect")
-            body = _JSON.decode(payload)
-        except FAULTS as error:
-            return json_fault(error, payload, _BY_DEVICE if what.startswith("v1/gateway/") else _TELEMETRY)
+        if what in ("v1/gateway/connect", "v1/gateway/disconnect"):
+            connected = body(_CONNECTED, payload, _WHO)
+            if isinstance(connected, Rejected):
+                return connected
+            return _link(connected, online=what == "v1/gateway/connect")
+        told = body(_JSON, payload, _BY_DEVICE if what.startswith("v1/gateway/") else _TELEMETRY)
+        if isinstance(told, Rejected):
+            return told
         if what == "v1/gateway/telemetry":
-            return _by_device(body, gateway=name)
+            return _by_device(told, gateway=name)
         if what == "v1/gateway/attributes":
-            return _described(body)
+            return _described(told)
         if what == "v1/devices/me/attributes":
-            return _described({name: body}) if name else []
-        said = _telemetry(name or "me", body)
+            return _described({name: told}) if name else []
+        said = _telemetry(name or "me", told)
         return said if name or isinstance(said, Rejected) else _nameless(topic)
 
 
@@ -100,12 +106,12 @@ def _link(connected: _Connected, *, online: bool) -> list[Said]:
     return said
 
 
-def _by_device(body: object, *, gateway: str) -> Sequence[Said] | Rejected:
+def _by_device(told: object, *, gateway: str) -> Sequence[Said] | Rejected:
     """Devices whose telemetry is faulty do not take the others with them."""
-    if not isinstance(body, dict):
-        return Rejected(Rejection.WRONG_SHAPE, f"payload is {_kind(body)}; send {_BY_DEVICE}")
+    if not isinstance(told, dict):
+        return Rejected(Rejection.WRONG_SHAPE, f"payload is {_kind(told)}; send {_BY_DEVICE}")
     said: list[Said] = []
-    for device, telemetry in body.items():
+    for device, telemetry in told.items():
         heard = _telemetry(device, telemetry, gateway)
         if isinstance(heard, Rejected):
             said.append(heard)
@@ -114,10 +120,10 @@ def _by_device(body: object, *, gateway: str) -> Sequence[Said] | Rejected:
     return said
 
 
-def _telemetry(device: str, body: object, gateway: str = "") -> list[Said] | Rejected:
+def _telemetry(device: str, told: object, gateway: str = "") -> list[Said] | Rejected:
     """Reports of one device, in the order they were sent."""
     said: list[Said] = []
-    for entry in body if isinstance(body, list) else (body,):
+    for entry in told if isinstance(told, list) else (told,):
         if not isinstance(entry, dict):
             return Rejected(
                 Rejection.WRONG_SHAPE, f"telemetry of {device[:40]!r} is {_kind(entry)}; send {_TELEMETRY}"
@@ -174,12 +180,12 @@ _MODELS = ("model", "deviceModel", "hardwareModel", "deviceType")
 _VENDORS = ("vendor", "manufacturer", "brand")
 
 
-def _described(body: object) -> Sequence[Said] | Rejected:
+def _described(told: object) -> Sequence[Said] | Rejected:
     """What attributes tell of a device; most are settings and tell nothing."""
-    if not isinstance(body, dict):
-        return Rejected(Rejection.WRONG_SHAPE, f"payload is {_kind(body)}; send an object by device")
+    if not isinstance(told, dict):
+        return Rejected(Rejection.WRONG_SHAPE, f"payload is {_kind(told)}; send an object by device")
     said: list[Said] = []
-    for device, attributes in body.items():
+    for device, attributes in told.items():
         if not isinstance(attributes, dict):
             return Rejected(
                 Rejection.WRONG_SHAPE,

@@ -105,6 +105,16 @@ def test_a_tasmota_device_is_announced_under_its_topic() -> None:
     )
 
 
+def test_keys_that_nobody_told_are_not_made_up_for_a_device_that_reports() -> None:
+    body = {
+        "stat_t": "zigbee2mqtt/lamp",
+        "schema": "json",
+        "dev_cla": "smoke",
+        "dev": {"ids": "zigbee2mqtt_0x2"},
+    }
+    assert announced("homeassistant/light/0x2/light/config", body).keys == ()
+
+
 def test_other_devices_are_known_by_their_identifiers() -> None:
     device: dict[str, Any] = {
         "name": "Weather",

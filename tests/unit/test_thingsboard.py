@@ -87,7 +87,7 @@ def test_the_examples_of_the_documentation(shared_data: Path) -> None:
 
 
 def test_a_topic_without_a_device_is_refused_with_the_remedy() -> None:
-    for topic in (BARE, "v2/t"):
+    for topic in (BARE, "v2/t", "v2/t/j"):
         said = refusal(topic, {"temperature": 1})
         assert said.reason is Rejection.BAD_TOPIC
         assert "${username}/" in said.detail
@@ -96,7 +96,8 @@ def test_a_topic_without_a_device_is_refused_with_the_remedy() -> None:
 
 
 def test_the_short_topic_and_a_name_in_front() -> None:
-    assert readings("meter-7/v2/t", {"temperature": 1}) == [("meter-7", "temperature", 1.0, None)]
+    for topic in ("meter-7/v2/t", "meter-7/v2/t/j", f"meter-7/{BARE}"):
+        assert readings(topic, {"temperature": 1}) == [("meter-7", "temperature", 1.0, None)]
     (one,) = decode(f"gw1/{GATEWAY}", {"A": [{"temperature": 1}]})
     assert isinstance(one, Report)
     assert (one.device, one.gateway) == ("A", "gw1")
