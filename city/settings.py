@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     sl651_port: int = Field(0, ge=0, le=65535)  # hydrological stations, SL 651-2014; 0 = not listened for
     sl651_password: SecretStr | None = None  # 4 hexadecimal digits, commas between several; unset = any
     sl651_stay_online: bool = True  # whether stations are asked to keep the connection (ESC), or may go (EOT)
+    gb26875_port: int = Field(
+        0, ge=0, le=65535
+    )  # fire alarm transmitters, GB/T 26875.3; 0 = not listened for
+    hj212_port: int = Field(0, ge=0, le=65535)  # environmental stations, HJ 212; 0 = not listened for
     listen_connections: int = Field(8192, ge=1, le=100_000)  # of one listener
     listen_per_address: int = Field(
         4096, ge=1, le=100_000

@@ -3,6 +3,8 @@
 from city.settings import Settings
 from ingest.delivery import Source
 from ingest.inbox import Inbox
+from ingest.sources.gb26875 import transmitter_listener
+from ingest.sources.hj212 import environment_listener
 from ingest.sources.peers import Limits
 from ingest.sources.sl651 import station_listener
 
@@ -11,6 +13,8 @@ def listeners(settings: Settings, inbox: Inbox, *, first: int) -> list[Source]:
     """Every configured source, not started; the first one's deliveries carry ``first`` as their source."""
     wanted = [
         (settings.sl651_port, station_listener),
+        (settings.gb26875_port, transmitter_listener),
+        (settings.hj212_port, environment_listener),
     ]
     open_ones = [make for port, make in wanted if port]
     limits = limits_of(settings)
