@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from city.device_profiles import Mapped, Profile, choose
 from city.observations import (
     AHEAD_AFTER_US,
     IMPOSSIBLE_AHEAD_US,
@@ -21,6 +20,7 @@ from city.observations import (
 from ingest import routing
 from ingest.decoders.native import Message, check, decode_one, observed_us, read_topic
 from ingest.decoders.said import MAX_PAYLOAD, Announced, Arrival, Link, Raw, Rejected, Report, Said, Seen
+from ingest.profile_book import ProfileBook
 from ingest.routing import Router
 
 
@@ -45,13 +45,12 @@ def explain(
     arrival: Arrival,
     *,
     router: Router,
-    profiles: Sequence[Profile],
-    units: Mapping[str, str],
+    book: ProfileBook,
     mains: Mapping[str, str | None],
     retention_us: int,
 ) -> Explained:
-    """``units`` by metric, ``mains`` the main metric by kind; what is older than retention is not taken."""
-    done = _explain(topic, payload, arrival, router, profiles, units, mains)
+    """``mains``: the main metric by kind; what is older than retention is not taken."""
+    done = _explain(topic, payload, arrival, router, book, mains)
     for one in done.became:
         at = one.get("at_us")
         if isinstance(at, int) and not (
@@ -68,8 +67,7 @@ def _explain(
     payload: bytes,
     arrival: Arrival,
     router: Router,
-    profiles: Sequence[Profile],
-    units: Mapping[str, str],
+    book: ProfileBook,
     mains: Mapping[str, str | None],
 ) -> Explained:
     if topic.startswith("city/"):
@@ -86,11 +84,12 @@ def _explain(
     said = routing.decode(decoder, topic.encode(), payload, arrival)
     became: list[dict[str, object]] = []
     refused: list[Rejected] = []
-    for one in said:
-        if isinstance(one, Rejected):
-            refused.append(one)
-        else:
-            became.append(_foreign(decoder.family, one, arrival, profiles, units, refused))
+    for packed in said:
+        for one in _unpacked(decoder.family, packed, arrival, book):
+            if isinstance(one, Rejected):
+                refused.append(one)
+            else:
+                became.append(_foreign(decoder.family, one, arrival, book, refused))
     return Explained(topic=topic, decoder=decoder.family, became=became, refused=refused)
 
 
@@ -131,16 +130,17 @@ def _native_said(message: Message, main: str | None) -> dict[str, object]:
     return {"values": values} | ({} if message.seq is None else {"seq": message.seq})
 
 
+def _unpacked(family: str, one: Said, arrival: Arrival, book: ProfileBook) -> Sequence[Said]:
+    if not isinstance(one, Raw):
+        return [one]
+    return book.unpacked(one, book.codec(family, one.model, one.port), arrival.received_us)
+
+
 def _foreign(
-    family: str,
-    one: Said,
-    arrival: Arrival,
-    profiles: Sequence[Profile],
-    units: Mapping[str, str],
-    refused: list[Rejected],
+    family: str, one: Said, arrival: Arrival, book: ProfileBook, refused: list[Rejected]
 ) -> dict[str, object]:
     if isinstance(one, Report):
-        return _report(family, one, profiles, units, refused) | _time(one.at_us, arrival)
+        return _report(family, one, book, refused) | _time(one.at_us, arrival)
     if isinstance(one, Seen):
         told = {"event": one.label, "id": one.key, "state": one.state, "score": one.score, "zone": one.zone}
         return {"device": one.device} | told | _time(one.at_us, arrival)
@@ -150,27 +150,23 @@ def _foreign(
         named = {"name": one.name, "model": one.model, "vendor": one.vendor, "keys": ", ".join(one.keys)}
         return {"device": one.device, "announced": {key: value for key, value in named.items() if value}}
     if isinstance(one, Raw):
+        detail = f"no profile of {one.model or family!r} says what these bytes mean; add a codec to profiles/"
+        refused.append(Rejected(Rejection.NO_CODEC, detail))
         return {"device": one.device, "model": one.model, "port": one.port, "bytes": one.data.hex()}
     return {}
 
 
-def _report(
-    family: str,
-    report: Report,
-    profiles: Sequence[Profile],
-    units: Mapping[str, str],
-    refused: list[Rejected],
-) -> dict[str, object]:
-    profile = choose(profiles, family, report.model, list(report.values))
+def _report(family: str, report: Report, book: ProfileBook, refused: list[Rejected]) -> dict[str, object]:
+    profile = book.choose(family, report.model, list(report.values))
     values: dict[str, object] = {}
     for key, sent in report.values.items():
-        mapped = (profile.metrics.get(key) if profile is not None else None) or Mapped(metric=key)
+        mapped = book.mapped(family, profile, key)
         stated = (report.units or {}).get(key, "")
-        line = mapped.line(units.get(mapped.metric, ""), stated)
+        line = book.line(mapped, stated)
         if not mapped.metric:
             values[key] = {"sent": sent, "left_out": True}
         elif line is None:
-            wanted = f"{units.get(mapped.metric, '')!r} of metric {mapped.metric}"
+            wanted = f"{book.units.get(mapped.metric, '')!r} of metric {mapped.metric}"
             detail = f"{key} comes in {stated or mapped.unit!r}, which does not convert into {wanted}"
             refused.append(Rejected(Rejection.UNKNOWN_UNIT, detail))
         else:
@@ -179,7 +175,7 @@ def _report(
                 "sent_unit": stated or mapped.unit,
                 "metric": mapped.metric,
                 "value": sent * line.factor + line.offset,
-                "unit": units.get(mapped.metric, ""),
+                "unit": book.units.get(mapped.metric, ""),
             }
     known = {"model": report.model, "gateway": report.gateway, "seq": report.seq}
     return {

@@ -9,20 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import structlog
 from psycopg import Connection
 
-from city.device_profiles import ANY, Mapped, Profile, choose, codec_of, parse_files
+from city.device_profiles import Mapped, Profile
 from city.devices import DeviceRow
-from city.district_source import Faults
 from city.measures import SAME, Conversion
 from city.observations import Rejection
-from city.payload_codecs import Codec
 from city.storage import devices as stored_devices
 from city.storage import senders as storage
 from city.storage.senders import ForeignName, NamedDevice, Stranger
 from ingest.decoders.said import MAX_NAME, MAX_VALUES, Announced, Link, Raw, Rejected, Report, Said, Seen
-from ingest.unpacking import unpacked
+from ingest.profile_book import Found, ProfileBook
 
 OTHER_KIND = "sensor"  # of what no profile knows; somebody claims it
 
@@ -30,18 +27,16 @@ _NAME = re.compile(rf"[^\x00-\x1f\x7f\u2028\u2029\ufeff]{{1,{MAX_NAME}}}")
 _NOT_IN_CODES = re.compile(r"[\s/+#]")
 _KEY = re.compile(r"[^\x00-\x1f\x7f/+#]{1,128}")
 
-log = structlog.get_logger()
-
 
 @dataclass(slots=True)
 class Sender:
     """One foreign device and what is remembered of how to read it."""
 
+    family: str
     device: NamedDevice
     profile: Profile | None
-    usual: Mapping[str, Mapped] = field(default_factory=dict)  # what the family's profile says of other keys
     keys: set[str] = field(default_factory=set)  # everything it reported so far
-    codecs: dict[int, tuple[Profile, Codec] | None] = field(default_factory=dict)  # by port, once looked for
+    codecs: dict[int, Found | None] = field(default_factory=dict)  # by port, once looked for
     places: dict[tuple[str, str], "Place | Rejected"] = field(default_factory=dict)  # by key and stated unit
 
 
@@ -54,9 +49,7 @@ class Senders:
     def __init__(self, *, max_unclaimed: int) -> None:
         self._max_unclaimed = max_unclaimed
         self._senders: dict[ForeignName, Sender] = {}
-        self._profiles: list[Profile] = []
-        self._usual: dict[str, Mapping[str, Mapped]] = {}  # by family, of its profile for any model
-        self._units: dict[str, str] = {}
+        self._book = ProfileBook()
         self._metrics: dict[str, int] = {}
         self._kinds: frozenset[str] = frozenset()
 
@@ -64,14 +57,9 @@ class Senders:
         """Read names and profiles again; what was chosen for a device is chosen anew."""
         metrics = stored_devices.load_metrics(connection)
         self._kinds = frozenset(kinds)
-        self._units = {code: metric.unit for code, metric in metrics.items()}
         self._metrics = {code: metric.id for code, metric in metrics.items()}
-        self._profiles = read_profiles(storage.profile_files(connection), self._units)
-        self._usual = {
-            one.family: one.metrics
-            for one in reversed(self._profiles)
-            if one.family != ANY and not one.models and not one.keys
-        }
+        units = {code: metric.unit for code, metric in metrics.items()}
+        self._book = ProfileBook(storage.profile_files(connection), units)
         before = self._senders
         self._senders = {}
         for who, device in storage.load_names(connection).items():
@@ -93,20 +81,12 @@ class Senders:
     def _read(self, family: str, raw: Raw, received_us: int) -> list[Said]:
         known = self._senders.get(ForeignName(family, raw.device))
         if known is None:
-            wanted, found = None, codec_of(self._profiles, family, raw.model, raw.port)
-        else:
-            wanted = known.device.profile
-            if raw.port not in known.codecs:
-                model = known.device.model or raw.model
-                known.codecs[raw.port] = codec_of(self._profiles, family, model, raw.port, wanted)
-            found = known.codecs[raw.port]
-        if found is None:
-            return [raw]
-        said = unpacked(raw, found[1], received_us)
-        by_its_port = wanted is None and not found[0].models
-        if by_its_port and any(isinstance(one, Rejected) for one in said):
-            return [raw]  # not all of it is what it seemed to be: probably another maker's
-        return said
+            return self._book.unpacked(raw, self._book.codec(family, raw.model, raw.port), received_us)
+        wanted = known.device.profile
+        if raw.port not in known.codecs:
+            model = known.device.model or raw.model
+            known.codecs[raw.port] = self._book.codec(family, model, raw.port, wanted)
+        return self._book.unpacked(raw, known.codecs[raw.port], received_us, wanted)
 
     def has_news(self, said: Iterable[tuple[str, Said]]) -> bool:
         """Whether anybody is new, or says something new about himself."""
@@ -227,14 +207,14 @@ class Senders:
                 Rejection.WRONG_SHAPE, f"too many different metrics; {mapped.metric[:40]!r} has no place"
             )
         else:
-            line = mapped.line(self._units.get(mapped.metric, ""), unit)
+            line = self._book.line(mapped, unit)
             found = (
                 (self._metrics[mapped.metric], line)
                 if line is not None
                 else Rejected(
                     Rejection.UNKNOWN_UNIT,
                     f"{key} comes in {unit!r}, which does not convert into"
-                    f" {self._units.get(mapped.metric, '')!r} of metric {mapped.metric}; correct its profile",
+                    f" {self._book.units.get(mapped.metric, '')!r} of metric {mapped.metric}; correct its profile",
                 )
             )
         if len(sender.places) < 2 * MAX_VALUES:
@@ -242,12 +222,11 @@ class Senders:
         return found
 
     def _mapped(self, sender: Sender, key: str) -> Mapped:
-        known = sender.profile.metrics.get(key) if sender.profile is not None else None
-        return known or sender.usual.get(key) or Mapped(metric=key)
+        return self._book.mapped(sender.family, sender.profile, key)
 
     def _sender(self, family: str, device: NamedDevice, keys: set[str]) -> Sender:
-        profile = choose(self._profiles, family, device.model, keys, device.profile)
-        return Sender(device=device, profile=profile, usual=self._usual.get(family, {}), keys=keys)
+        profile = self._book.choose(family, device.model, keys, device.profile)
+        return Sender(family=family, device=device, profile=profile, keys=keys)
 
     def _stranger(self, who: ForeignName, said: Sequence[Said]) -> Stranger:
         """Of everything that it said so far: what it is may stand in another message than what it measured."""
@@ -255,7 +234,7 @@ class Senders:
         for one in said:
             told = {key: value or _told(one)[key] for key, value in told.items()}
         keys = {key for one in said for key in _keys(one)}
-        profile = choose(self._profiles, who.family, told["model"], keys)
+        profile = self._book.choose(who.family, told["model"], keys)
         return Stranger(
             who=who,
             code=f"{who.family}:{_NOT_IN_CODES.sub('.', who.name)}",
@@ -294,7 +273,7 @@ class Senders:
         keys = known.keys | set(new[:MAX_VALUES]) if len(known.keys) < 2 * MAX_VALUES else known.keys
         known.keys = keys
         device = known.device
-        profile = choose(self._profiles, who.family, model or device.model, keys, device.profile)
+        profile = self._book.choose(who.family, model or device.model, keys, device.profile)
         kind = profile.kind if profile is not None and profile.kind in self._kinds else device.kind
         moved = device.registration == "unclaimed" and kind != device.kind
         before, interval_s = _interval_s(known.profile), _interval_s(profile)
@@ -357,15 +336,6 @@ class Linked(NamedTuple):
 
 
 Resolved = list[Measured | Watched | Linked | Rejected]
-
-
-def read_profiles(own: Sequence[tuple[str, str]], units: Mapping[str, str]) -> list[Profile]:
-    """The district's profiles, then the built-in ones; an entry with a fault is said and left out."""
-    faults = Faults()
-    profiles = parse_files(own, units, faults)
-    for fault in faults.entries:
-        log.error("profile is faulty", where=fault.where, what=fault.what, remedy=fault.remedy)
-    return profiles
 
 
 def _interval_s(profile: Profile | None) -> int | None:

@@ -19,8 +19,8 @@ from city import settings
 from city.errors import CityError
 
 if TYPE_CHECKING:
-    from city.device_profiles import Profile
     from ingest.explaining import Explained
+    from ingest.profile_book import ProfileBook
 
 LARGEST_CAPTURE = 256 * 1024 * 1024  # bytes
 
@@ -59,7 +59,7 @@ def decode(
 
     given = settings.load()
     router = Router(chosen(given.senders))
-    profiles, units, mains = _known(given.config)
+    book, mains = _known(given.config)
     arrival = arrival_at(at or datetime.now(UTC), ZoneInfo(given.timezone))
     messages = _captured(Path(topic)) if capture else iter([Message("", topic, _bytes(payload, as_hex))])
     refused = count = 0
@@ -69,8 +69,7 @@ def decode(
             message.payload,
             arrival,
             router=router,
-            profiles=profiles,
-            units=units,
+            book=book,
             mains=mains,
             retention_us=given.retention_days * 86_400_000_000,
         )
@@ -86,11 +85,11 @@ def decode(
         raise typer.Exit(1)
 
 
-def _known(folder: Path | None) -> "tuple[list[Profile], dict[str, str], dict[str, str | None]]":
-    """Profiles, units by metric and main metrics by kind: built in, and of the district's own folder."""
+def _known(folder: Path | None) -> "tuple[ProfileBook, dict[str, str | None]]":
+    """Profiles, and main metrics by kind: built in, and of the district's own folder."""
     from city import district, district_files
     from city.district_source import Faults
-    from ingest.senders import read_profiles
+    from ingest.profile_book import ProfileBook
 
     faults = Faults()
     texts = [district.built_in_files()["kinds.toml"].decode()]
@@ -106,7 +105,7 @@ def _known(folder: Path | None) -> "tuple[list[Profile], dict[str, str], dict[st
         units |= {metric.code: metric.unit for metric in metrics}
         mains |= {kind.code: kind.main_metric for kind in kinds}
     faults.raise_if_any()
-    return read_profiles(own, units), units, mains
+    return ProfileBook(own, units), mains
 
 
 def _bytes(text: str, as_hex: bool) -> bytes:

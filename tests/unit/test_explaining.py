@@ -9,27 +9,32 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner
 
-from city.device_profiles import Mapped, Profile
 from city.errors import CityError
 from city.observations import Rejection
 from ingest.decoders.said import Announced, Arrival, Link, Raw, Rejected, Report, Said, Seen
 from ingest.explaining import Explained, arrival_at, explain
+from ingest.profile_book import ProfileBook
 from ingest.routing import Router
 from runtime.cli import app
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 ARRIVAL = arrival_at(NOW, ZoneInfo("Asia/Shanghai"))
 NOW_US = ARRIVAL.received_us
-PROFILE = Profile(
-    code="weir",
-    family="lab",
-    kind="water",
-    metrics={
-        "distance": Mapped(metric="level", unit="mm", factor=-1, offset=4),
-        "noise": Mapped(metric=""),
-        "power": Mapped(metric="level", unit="m"),
-    },
-)
+PROFILE = """
+[profile.weir]
+family = "lab"
+kind = "water"
+metrics.distance = { metric = "level", unit = "mm", factor = -1, offset = 4 }
+metrics.noise = ""
+metrics.power = { metric = "level", unit = "m" }
+
+[profile.packed]
+family = "lab"
+kind = "water"
+models = ["P1"]
+codec.fields = [{ key = "distance", offset = 0, type = "u16" }]
+metrics.distance = { metric = "level", unit = "mm" }
+"""
 
 
 class Lab:
@@ -54,8 +59,7 @@ def explained(topic: str, payload: bytes, *said: Said) -> Explained:
         payload,
         ARRIVAL,
         router=Router([Lab(*said)]),
-        profiles=[PROFILE],
-        units={"level": "m", "smoke": "%"},
+        book=ProfileBook([("lab.toml", PROFILE)], {"level": "m", "smoke": "%"}),
         mains={"smoke": "smoke", "camera": None},
         retention_us=400 * 86_400_000_000,
     )
@@ -120,9 +124,20 @@ def test_everything_else_that_can_be_said() -> None:
     assert done.became[1] == {"device": "k", "link": "offline"}
     assert done.became[2] == {"device": "k", "announced": {"model": "M1", "keys": "smoke"}}
     assert done.became[3]["bytes"] == "01ff"
-    assert [one.reason for one in done.refused] == [Rejection.NOT_FINITE, Rejection.UNKNOWN_UNIT]
+    reasons = [one.reason for one in done.refused]
+    assert reasons == [Rejection.NO_CODEC, Rejection.NOT_FINITE, Rejection.UNKNOWN_UNIT]
     assert explained("lab/x", b"boom").refused[0].reason == Rejection.DECODER_FAILED
     assert explained("lab/x", b"x" * 300_000).refused[0].reason == Rejection.OVERSIZE
+
+
+def test_bytes_are_read_by_the_codec_of_their_model() -> None:
+    done = explained("lab/p", b"", Raw(device="p", data=b"\x07\xd0", port=2, model="P1"))
+    assert done.refused == []
+    (said,) = done.became
+    assert (said["profile"], said["values"]) == (
+        "packed",
+        {"distance": {"sent": 2000.0, "sent_unit": "mm", "metric": "level", "value": 2.0, "unit": "m"}},
+    )
 
 
 def run(*arguments: str, text: str | None = None) -> tuple[int, str]:
