@@ -134,7 +134,7 @@ def decode(codec: Codec, data: bytes, port: int) -> Decoded:
     """The readings in a frame; never raises. What precedes the first unknown byte is kept."""
     if codec.ports and port not in codec.ports:
         ports = ", ".join(map(str, sorted(codec.ports)))
-        return Decoded([], {}, f"port {port}; codec {codec.code} describes port {ports}")
+        return Decoded([], {}, f"it describes port {ports}")
     if not data or len(data) > MAX_BYTES:
         return Decoded([], {}, f"{len(data)} bytes; a frame has 1 to {MAX_BYTES}")
     frame = _Frame(data, port)

@@ -223,9 +223,7 @@ def test_a_codec_builds_on_another() -> None:
 
 
 def test_another_port_is_somebody_elses() -> None:
-    assert (
-        "codec it describes port 2" in read('ports = [2]\nfields = [{ key = "x", type = "u8" }]', "01").fault
-    )
+    assert "it describes port 2" in read('ports = [2]\nfields = [{ key = "x", type = "u8" }]', "01").fault
 
 
 def test_what_is_too_short_is_named_and_the_rest_kept() -> None:
