@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from city.observations import Rejection
 from ingest.decoders.said import MAX_PAYLOAD, Arrival, Link, Rejected, Report, Said
-from ingest.decoders.sl651_body import local_us, read_hex, read_text
+from ingest.decoders.sl651_body import local_us, read_hex
 from ingest.decoders.sl651_frames import Frame, read_frame
+from ingest.decoders.sl651_text import read_text
 
 FAMILY = "sl651"
 WRONG_PASSWORD = "wrong-password"  # noqa: S105 - the last level of a topic, for frames that did not show the right one
@@ -110,7 +111,6 @@ def _reports(first: Frame, text: bytes, cut: bool, arrival: Arrival) -> list[Sai
     else:
         body = read_hex(text[8:], first.function, arrival.zone, cut=cut)
         numbered = text[:8].hex()
-    seq = _sequence(numbered, arrival)
     groups: dict[int | None, dict[str, float]] = {}
     for moment, key, value in body.items:
         groups.setdefault(moment, {})[key] = value
@@ -119,6 +119,7 @@ def _reports(first: Frame, text: bytes, cut: bool, arrival: Arrival) -> list[Sai
         groups = _untimed(groups, (newest - arrival.received_us) // 1_000_000)
     station = body.station or first.station  # a relay's frame has its own address in its header
     times = sorted(groups, key=lambda moment: (moment is not None, moment or 0))
+    seq = _sequence(numbered, arrival) if None in groups else None
     said: list[Said] = [
         Report(
             device=station,

@@ -1,10 +1,9 @@
-"""The text of an SL 651-2014 report: elements with their observation times. Pure, both forms of coding (6.6.2, 6.6.3).
+"""The text of an SL 651-2014 report in hexadecimal/BCD: elements with their observation times (6.6.3). Pure.
 
 An element is understood by itself: one that is broken is refused, and those before it are kept. After one whose length
 cannot be known nothing more can be read.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -24,10 +23,10 @@ from ingest.decoders.sl651_elements import (
 
 FIVE_MINUTES_US = 300_000_000
 HOUR_US = 12 * FIVE_MINUTES_US
-_IN_HOUR = 12  # values of a five-minute series
+IN_HOUR = 12  # values of a five-minute series
 
 _POWERS = tuple(10**decimals for decimals in range(8))
-_UNIFORM = (0x31, 0x38)  # a step, identifiers once, then groups of values (table 30)
+UNIFORM = (0x31, 0x38)  # a step, identifiers once, then groups of values (table 30)
 _WITH_TYPE = frozenset((0x30, 0x31, 0x32, 0x33, 0x34, 0x36, 0x37, 0x38, 0x3A, 0x3B, 0x44))
 
 Item = tuple[int | None, str, float]  # observed at (us, None = the text does not say), key, value
@@ -43,7 +42,7 @@ class Body:
     faults: list[Rejected] = field(default_factory=list)
 
 
-class _BrokenError(Exception):
+class BrokenError(Exception):
     """Nothing after this can be read; ``why`` says what is wrong."""
 
     def __init__(self, reason: Rejection, detail: str) -> None:
@@ -55,9 +54,12 @@ def local_us(digits: str, zone: ZoneInfo) -> int | None:
     """Microseconds since 1970 UTC of YYMMDDHHmm or YYMMDDHHmmSS in local time; None = no such time."""
     if not digits.isdecimal() or not digits.isascii():
         return None
-    year, month, day, hour, minute, *rest = (int(digits[at : at + 2]) for at in range(0, len(digits), 2))
+    whole, minute = divmod(int(digits[:10]), 100)
+    whole, hour = divmod(whole, 100)
+    whole, day = divmod(whole, 100)
+    year, month = divmod(whole, 100)
     try:
-        moment = datetime(2000 + year, month, day, hour, minute, rest[0] if rest else 0, tzinfo=zone)
+        moment = datetime(2000 + year, month, day, hour, minute, int(digits[10:12] or 0), tzinfo=zone)
     except ValueError:
         return None
     return int(moment.timestamp()) * 1_000_000
@@ -74,15 +76,12 @@ def number(data: bytes, decimals: int) -> float | None:
     return float(sign * int(said) / _POWERS[decimals])
 
 
-# ── hexadecimal and BCD ───────────────────────────────────────────────────────────────────────────────
-
-
 def read_hex(data: bytes, function: int, zone: ZoneInfo, *, cut: bool = False) -> Body:
     """Elements after serial number and time. ``cut`` = the text goes on in a packet that is not here."""
     body = Body()
     try:
         _read_hex(data, function, zone, body)
-    except _BrokenError as broken:
+    except BrokenError as broken:
         if not (cut and broken.why.reason == Rejection.BAD_LENGTH):
             body.faults.append(broken.why)
     return body
@@ -100,11 +99,11 @@ def _read_hex(data: bytes, function: int, zone: ZoneInfo, body: Body) -> None:
             return  # entered by hand, or a picture: understood, and no reading
         elif guide == 0x04:
             step, at = _step(_bytes(data, at + 2, 3, "04")), at + 5
-        elif step is not None and function in _UNIFORM:
+        elif step is not None and function in UNIFORM:
             _uniform(data[at:], observed, step, body)
             return
         elif guide == RAIN_SERIES or guide in LEVEL_SERIES:
-            at = _series(data, at + 2, guide, observed, body)
+            at = read_series(data, at + 2, guide, observed, body)
         elif guide == STATUS:
             word = _bytes(data, at + 2, max(definition >> 3, 1), "45")
             body.items += [
@@ -118,7 +117,7 @@ def _read_hex(data: bytes, function: int, zone: ZoneInfo, body: Body) -> None:
 def _bytes(data: bytes, at: int, size: int, what: str) -> bytes:
     found = data[at : at + size]
     if len(found) < size:
-        raise _BrokenError(
+        raise BrokenError(
             Rejection.BAD_LENGTH, f"element {what}H has {len(found)} of {size} bytes; the text ends within it"
         )
     return found
@@ -129,7 +128,7 @@ def _time(digits: bytes, zone: ZoneInfo) -> int | None:
         return None
     found = local_us(digits.hex(), zone)
     if found is None:
-        raise _BrokenError(
+        raise BrokenError(
             Rejection.BAD_TIME, f"observation time {digits.hex()} is none; send YYMMDDHHmm in local time"
         )
     return found
@@ -152,7 +151,7 @@ def _element(data: bytes, at: int, observed: int | None, body: Body) -> int:
     size = 2 if guide == 0xFF else 1
     name = f"FF{data[at + 1]:02X}" if guide == 0xFF and at + 1 < len(data) else name_of(guide)
     if guide in (0xFD, 0xFE):
-        raise _BrokenError(
+        raise BrokenError(
             Rejection.UNSUPPORTED,
             f"element {guide:02X}H has a length of its maker's; nothing after it is read",
         )
@@ -174,24 +173,24 @@ def _keep(body: Body, observed: int | None, name: str, field_: bytes, decimals: 
         body.items.append((observed, name, value))
 
 
-def _series(data: bytes, at: int, guide: int, first: int | None, body: Body) -> int:
+def read_series(data: bytes, at: int, guide: int, first: int | None, body: Body) -> int:
     """Twelve values five minutes apart; the observation time before them is that of the first."""
     width, decimals = (1, 1) if guide == RAIN_SERIES else (2, 2)
-    said = _bytes(data, at, _IN_HOUR * width, f"{guide:02X}")
+    said = _bytes(data, at, IN_HOUR * width, f"{guide:02X}")
     name, missing = name_of(guide), (1 << 8 * width) - 1
-    for position in range(_IN_HOUR):
+    for position in range(IN_HOUR):
         value = int.from_bytes(said[position * width : (position + 1) * width])
         if value != missing:
             moment = None if first is None else first + position * FIVE_MINUTES_US
             body.items.append((moment, name, value / 10**decimals))
-    return at + _IN_HOUR * width
+    return at + IN_HOUR * width
 
 
 def _step(digits: bytes) -> int:
     """Microseconds of a time step (table C.2: days, hours, minutes; one of them is not 0); 0 = hours of a series."""
     said = digits.hex()
     if not said.isdecimal():
-        raise _BrokenError(Rejection.BAD_FRAME, f"time step {said} is no BCD; send days, hours and minutes")
+        raise BrokenError(Rejection.BAD_FRAME, f"time step {said} is no BCD; send days, hours and minutes")
     days, hours, minutes = int(said[:2]), int(said[2:4]), int(said[4:])
     return ((days * 24 + hours) * 60 + minutes) * 60_000_000
 
@@ -202,13 +201,13 @@ def _uniform(data: bytes, observed: int | None, step: int, body: Body) -> None:
     if guide == RAIN_SERIES or guide in LEVEL_SERIES:
         at = 2
         while at < len(data):
-            at = _series(data, at, guide, observed, body)
+            at = read_series(data, at, guide, observed, body)
             observed = None if observed is None else observed + (step or HOUR_US)
         return
     named, at = _identifiers(data)
     width = sum(definition >> 3 for _, definition in named)
     if not width:
-        raise _BrokenError(
+        raise BrokenError(
             Rejection.BAD_FRAME, "identifiers of a uniform report say that their values are empty"
         )
     moment = observed
@@ -241,127 +240,3 @@ def _identifiers(data: bytes) -> tuple[list[tuple[str, int]], int]:
         if len(data) > at and (len(data) - at) % width == 0:
             best = (list(named), at)
     return best
-
-
-# ── ASCII ─────────────────────────────────────────────────────────────────────────────────────────────
-
-_SERIES_NAMES = {name_of(guide): guide for guide in (RAIN_SERIES, *LEVEL_SERIES)}
-_STEPS = {"D": 24 * HOUR_US, "H": HOUR_US, "N": HOUR_US // 60}
-
-
-def read_text(data: bytes, function: int, zone: ZoneInfo) -> Body:
-    """Identifiers and values with spaces between, after serial number and time: ``ST … H TT … Z 6.38 VT 12.50``."""
-    body = Body()
-    try:
-        words = data.decode("ascii").split()
-        _read_text(iter(_without_station(words, body)), function, zone, body)
-    except _BrokenError as broken:
-        body.faults.append(broken.why)
-    except UnicodeDecodeError as error:
-        if b"PIC " not in data[: error.start]:  # a picture is bytes, and no reading
-            body.faults.append(Rejected(Rejection.BAD_FRAME, f"text is not ASCII at byte {error.start}"))
-    return body
-
-
-def _read_text(words: Iterator[str], function: int, zone: ZoneInfo, body: Body) -> None:
-    observed: int | None = None
-    for word in words:
-        if word == "TT":
-            observed = _text_time(next(words, ""), zone)
-        elif word in ("RGZS", "PIC", "DATA"):
-            return  # entered by hand, a picture, a block of its maker's: no readings
-        elif word in _SERIES_NAMES:
-            _text_series(word, next(words, ""), observed, body)
-        elif function in _UNIFORM and len(word) == 5 and word[:2] == "DR" and word[2] in _STEPS:
-            _text_uniform(words, observed, _STEPS[word[2]] * _whole(word[3:], word), body)
-            return
-        elif word == "ZT":
-            said = next(words, "")
-            flags = status_flags(_hexadecimal(said, "ZT"))
-            body.items += [(observed, key, value) for key, value in flags.items()]
-        else:
-            _text_value(word, next(words, ""), observed, body)
-
-
-def _without_station(words: list[str], body: Body) -> list[str]:
-    """What follows ``ST address`` and the type, if one stands before the time: Z is a sluice, and a level, too."""
-    if words[:1] != ["ST"]:
-        return words
-    body.station = words[1].upper() if len(words) > 1 else ""
-    if words[3:4] != ["TT"]:
-        return words[2:]
-    kind = words[2]
-    try:  # some write the code, 48, where the standard has the letter, H
-        code = ord(kind) if len(kind) == 1 else int(kind, 16)
-    except ValueError:
-        code = 0
-    body.kind = chr(code) if code in STATION_TYPES else ""
-    return words[3:]
-
-
-def _text_time(digits: str, zone: ZoneInfo) -> int:
-    found = local_us(digits, zone) if len(digits) in (10, 12) else None
-    if found is None:
-        raise _BrokenError(
-            Rejection.BAD_TIME, f"observation time {digits[:20]!r} is none; send YYMMDDHHmm in local time"
-        )
-    return found
-
-
-def _text_value(name: str, said: str, observed: int | None, body: Body) -> None:
-    if not said:
-        raise _BrokenError(
-            Rejection.BAD_LENGTH, f"element {name[:20]!r} has no value; the text ends after it"
-        )
-    if said in ("M", "F") or set(said) == {"F"}:
-        return  # not measured
-    unsigned = said.removeprefix("-")
-    if unsigned.replace(".", "", 1).isdecimal() and unsigned.isascii() and len(unsigned) <= 24:
-        body.items.append((observed, name, float(said)))
-    else:
-        body.faults.append(
-            Rejected(Rejection.BAD_FRAME, f"element {name[:20]!r} is {said[:20]!r}; send a number or M")
-        )
-
-
-def _text_series(name: str, said: str, first: int | None, body: Body) -> None:
-    width = 1 if name == "DRP" else 2
-    if len(said) != 2 * _IN_HOUR * width:
-        raise _BrokenError(
-            Rejection.BAD_LENGTH, f"{name} has {len(said)} digits; send {2 * _IN_HOUR * width}, twelve values"
-        )
-    _hexadecimal(said, name)
-    _series(bytes.fromhex(said), 0, _SERIES_NAMES[name], first, body)
-
-
-def _text_uniform(words: Iterator[str], observed: int | None, step: int, body: Body) -> None:
-    names: list[str] = []
-    values: list[str] = []
-    for word in words:
-        if not values and word in _SERIES_NAMES:
-            for said in words:
-                _text_series(word, said, observed, body)
-                observed = None if observed is None else observed + (step or HOUR_US)
-            return
-        (
-            values if names and (values or word in ("M", "F") or word.lstrip("-")[:1].isdecimal()) else names
-        ).append(word)
-    for position, said in enumerate(values):
-        group, place = divmod(position, len(names))
-        moment = None if observed is None else observed + group * step
-        _text_value(names[place], said, moment, body)
-
-
-def _whole(digits: str, what: str) -> int:
-    if not digits.isdecimal() or not digits.isascii():
-        raise _BrokenError(Rejection.BAD_FRAME, f"time step {what!r} is none; send DRN05, DRH01 or DRD01")
-    return int(digits)
-
-
-def _hexadecimal(said: str, name: str) -> int:
-    try:
-        return int(bytes.fromhex(said).hex(), 16)
-    except ValueError as error:
-        raise _BrokenError(
-            Rejection.BAD_FRAME, f"{name} is {said[:20]!r}; send pairs of hexadecimal digits"
-        ) from error

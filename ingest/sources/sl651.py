@@ -90,9 +90,10 @@ def _beginning(held: bytearray, at: int) -> int:
 
 
 def _plausible(held: bytearray, at: int, end: int) -> int:
-    """The next place before ``end`` where a whole header stands, or ``end``."""
+    """The next place before ``end`` where a header stands, or so far looks like one; or ``end``."""
     while (at := _beginning(held, at)) < end:
-        if length_of(held, at):
+        size = length_of(held, at)
+        if size or (size is None and len(held) - at > 1):
             return at
         at += 1
     return end
@@ -148,7 +149,7 @@ class StationTalk:
         self._parts.append(data)
         if number < total and sum(map(len, self._parts)) < LONGEST_REPORT:
             return before
-        joined, self._parts = b"".join(self._parts), []
+        joined, self._parts, self._first = b"".join(self._parts), [], None
         return [*before, Heard(topic, joined, answer)]
 
     def _unfinished(self) -> list[Heard]:

@@ -18,6 +18,7 @@ from ingest.decoders.sl651 import DECODER
 from ingest.decoders.sl651_elements import ELEMENTS
 from ingest.decoders.sl651_frames import ESC, checksum, read_frame, write_down
 from simulators import hydrology as other
+from tests.fuzz.fuzz_sl651 import one_input
 
 ZONE = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=ZONE)
@@ -369,6 +370,8 @@ GOOD = report(other.observed(NOW), other.element(0x39, 1.0, 4, 3))
         (other.text_frame(ADDRESS, other.TIMER, "0007261122180000Z "), Rejection.BAD_LENGTH),
         (other.text_frame(ADDRESS, other.TIMER, "0007261122180000Z 1.0.0 "), Rejection.BAD_FRAME),
         (other.text_frame(ADDRESS, other.TIMER, "0007261122180000DRP 0g "), Rejection.BAD_LENGTH),
+        (other.text_frame(ADDRESS, other.TIMER, "0007261122180000DRP " + "0g" * 12), Rejection.BAD_FRAME),
+        (other.text_frame(ADDRESS, other.TIMER, "0007261122180000ZT " + "F" * 900), Rejection.BAD_LENGTH),
         (bytes(300_000), Rejection.OVERSIZE),
     ],
 )
@@ -472,3 +475,9 @@ def test_times_are_the_districts_own() -> None:
     (said,) = DECODER.decode("sl651/x", sent, london)  # type: ignore[misc]  # a list here
     assert isinstance(said, Report)
     assert said.at_us == at(datetime(2026, 11, 22, 18, 0, tzinfo=UTC))
+
+
+@settings(max_examples=50)
+@given(data=st.binary(max_size=300))
+def test_the_fuzz_target_holds_for_a_moment(data: bytes) -> None:
+    one_input(data)
