@@ -160,12 +160,14 @@ def _print(said: dict[str, object]) -> None:
 
 
 def _show(message: Message, done: "Explained") -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(Text(f"{message.where + '  ' if message.where else ''}{message.topic}", style="bold"))
     console.print(f"  decoder   {done.decoder or 'none'}")
     for one in done.became:
         values = one.pop("values", None)
-        said = ", ".join(f"{key} {value}" for key, value in one.items() if value not in (None, [], ""))
+        announced = one.pop("announced", None)
+        one |= announced if isinstance(announced, dict) else {}
+        said = ", ".join(f"{key} {value}" for key, value in one.items() if value not in (None, ""))
         console.print(Text(f"  {said}"))
         for key, value in values.items() if isinstance(values, dict) else ():
             console.print(Text(f"    {_value(key, value)}"))
