@@ -166,7 +166,7 @@ def _show(message: Message, done: "Explained") -> None:
     for one in done.became:
         values = one.pop("values", None)
         announced = one.pop("announced", None)
-        one |= announced if isinstance(announced, dict) else {}
+        one.update(announced if isinstance(announced, dict) else {})
         said = ", ".join(f"{key} {value}" for key, value in one.items() if value not in (None, ""))
         console.print(Text(f"  {said}"))
         for key, value in values.items() if isinstance(values, dict) else ():
