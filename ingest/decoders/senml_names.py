@@ -21,6 +21,7 @@ _ADDRESS = re.compile(  # a MAC or EUI-64 with or without colons, an IPv6 addres
     re.IGNORECASE,
 )
 _SEPARATORS = ":/._-"
+_SHORTEST = 12  # hexadecimal digits of a MAC; a 1-wire address and an EUI-64 have 16
 
 # words that end a name and say what was measured
 # fmt: off
@@ -106,11 +107,18 @@ def _placed(base: str, name: str, topic: str) -> tuple[str, str] | str:
     if not _RESOLVED.fullmatch(whole):
         return f"name {whole[:60]!r} is not letters, digits and -:./_ with a letter or digit first; rename it"
     identity = _IDENTITY.match(whole)
-    if identity is not None:
+    if identity is not None and not (identity.end() > len(base) and name[:1].isalpha() and _complete(base)):
         return _after(whole, identity.end())
     if _ADDRESS.fullmatch(whole):
         return whole, ""
     return _cut(base, name) if base and name else _alone(whole, "" if base else topic)
+
+
+def _complete(base: str) -> bool:
+    """Whether a base name is a whole identity; many senders forget the separator before the quantity."""
+    if base[-1:] in _SEPARATORS or not _IDENTITY.fullmatch(base):
+        return False
+    return not base[8:12].lower().startswith(("mac:", "ow:")) or len(base) - base.rfind(":") > _SHORTEST
 
 
 def _after(whole: str, end: int) -> tuple[str, str]:

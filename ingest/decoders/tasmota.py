@@ -37,6 +37,7 @@ _LEFT_OUT = frozenset({
 # fmt: on
 _OF_RESULTS = re.compile(r"POWER\d{0,2}|Switch\d{1,2}|PIR\d?")
 _ANALOG = frozenset({"Analog0", "ANALOG.A0"})
+_NO_LEVELS = str.maketrans("/+#", "...")  # raw Zigbee attributes are FF00/0001
 
 _JSON = msgspec.json.Decoder(dict[str, Any])
 
@@ -107,18 +108,35 @@ def _sensor(device: str, told: Told, arrival: Arrival) -> Sequence[Said] | Rejec
 
 
 def _bridged(bridge: str, bridged: Told, at_us: int | None) -> Iterator[Said]:
-    """What a Zigbee bridge of Tasmota's hears from others, by their short addresses."""
+    """What a Zigbee bridge of Tasmota's hears from others, by their short addresses or the names given to them.
+
+    The address may stand in the topic as well (SetOption89), or the name instead of the address (SetOption83).
+    """
     for address, told in bridged.items():
-        if isinstance(told, dict):
-            values = {key: value for key, value in _flat(told, "") if key != "Device"}
-            name = told.get("Name")
-            device = name if isinstance(name, str) and name else f"{bridge}/{address}"
-            if values:
-                yield Report(device=device, values=values, at_us=at_us, gateway=bridge)
+        if not isinstance(told, dict):
+            continue
+        name = told.get("Name")
+        if not isinstance(name, str) or not name:
+            name = "" if address.lower().startswith("0x") else address
+        above, _, last = bridge.rpartition("/")
+        in_topic = last.lower() in (name.lower(), address.lower(), address.lower().removeprefix("0x"))
+        gateway = above if above and in_topic else bridge
+        model = told.get("ModelId")
+        values = dict(_flat(told, ""))
+        if values:
+            yield Report(
+                device=name or f"{gateway}/{address}",
+                values=values,
+                at_us=at_us,
+                gateway=gateway,
+                model=model if isinstance(model, str) else "",
+            )
 
 
 def _result(device: str, told: Told, arrival: Arrival) -> Sequence[Said] | Rejected:
-    """An answer to a command; of those only the state of switches is a reading."""
+    """An answer to a command; of those only the state of switches is a reading, and what a bridge heard."""
+    if isinstance(told.get("ZbReceived"), dict):
+        return _sensor(device, {"ZbReceived": told["ZbReceived"]}, arrival)
     values: dict[str, float] = {}
     for key, value in told.items():
         if _OF_RESULTS.fullmatch(key):
@@ -176,7 +194,7 @@ def _flat(told: Told, prefix: str, depth: int = 1) -> Iterator[tuple[str, float]
     """Numbers and switches under keys with dots; texts, nulls and what identifies are left out."""
     for key, value in told.items():
         if key not in _LEFT_OUT and not (depth == 1 and key == "ZbReceived"):
-            yield from _leaf(f"{prefix}{key}", value, depth)
+            yield from _leaf(f"{prefix}{key.translate(_NO_LEVELS)}", value, depth)
 
 
 def _leaf(key: str, value: object, depth: int) -> Iterator[tuple[str, float]]:
@@ -209,7 +227,7 @@ def _units(told: Told, values: Mapping[str, float]) -> dict[str, str]:
         unit = told.get(field)
         if isinstance(unit, str) and unit:
             for key in values:
-                if not names.isdisjoint(key.split(".")):
+                if not names.isdisjoint(part.rstrip("0123456789") for part in key.split(".")):
                     units[key] = spelled.get(unit, unit)
     return units
 
@@ -228,7 +246,8 @@ def _at_us(told: Told, arrival: Arrival) -> int | Rejected | None:
         at_us = round(stated * 1_000_000)
         return at_us if at_us >= 978_307_200_000_000 else None  # 2001, as UNSET_BEFORE
     try:
-        moment = datetime.fromisoformat(stated)
+        old = isinstance(stated, str) and stated[4:5] == "."  # 2018.02.15 01:00:50, of versions before 6
+        moment = datetime.fromisoformat(stated[:10].replace(".", "-") + stated[10:] if old else stated)
     except (TypeError, ValueError):
         return Rejected(
             Rejection.BAD_TIME,

@@ -215,6 +215,12 @@ def test_the_same_quantity_twice_at_one_time_is_two_reports() -> None:
         ("", f"{OW}:room1/temp", "", f"{OW}:room1", "temp"),
         ("urn:dev:ow:", "10e2073a01080063", "", OW, ""),
         (OW[:-2], "63", "", OW, ""),
+        (OW, "voltage", "", OW, "voltage"),  # without the separator
+        ("urn:dev:mac:B4E62DFFFE28E081", "temperature", "", "urn:dev:mac:B4E62DFFFE28E081", "temperature"),
+        ("urn:dev:mac:B4E62DFF", "FE28E081", "", "urn:dev:mac:B4E62DFFFE28E081", ""),
+        ("urn:dev:os:32473-", "pump", "", "urn:dev:os:32473-pump", ""),
+        ("urn:dev:DEVEUI:energysensor:", "electricity", "", "urn:dev:DEVEUI:energysensor", "electricity"),
+        ("urn:dev:gw-dev:meter1:", "value0", "", "urn:dev:gw-dev:meter1", "value0"),
         ("urn:dev:org:32473-foo.1:", "level", "", "urn:dev:org:32473-foo.1", "level"),
         (
             "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6:",

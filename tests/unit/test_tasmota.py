@@ -137,6 +137,11 @@ def test_sensors_become_keys_with_dots_and_the_message_states_units() -> None:
     }
 
 
+def test_numbered_thermometers_have_the_unit_as_well() -> None:
+    said = report("tele/t/SENSOR", {"ANALOG": {"Temperature1": 27.4, "Range1": 3}, "TempUnit": "C"})
+    assert said.units == {"ANALOG.Temperature1": "Cel"}
+
+
 def test_lists_are_numbered_and_what_identifies_is_left_out() -> None:
     body = {
         "Time": "2024-02-24T22:20:38",
@@ -249,6 +254,29 @@ def test_a_zigbee_bridge_speaks_for_its_own() -> None:
     ]
 
 
+def test_a_zigbee_device_is_the_same_however_its_bridge_is_set() -> None:
+    told = {
+        "Device": "0x5ADF",
+        "Temperature": 21.5,
+        "ModelId": "lumi.weather",
+        "FF00/0001": 1853,
+        "0500?00": "0100",
+    }
+    wanted = Report(
+        device="zb/0x5ADF",
+        values={"Temperature": 21.5, "FF00.0001": 1853.0},
+        model="lumi.weather",
+        gateway="zb",
+    )
+    for topic in ("tele/zb/SENSOR", "tele/zb/5ADF/SENSOR", "tele/zb/RESULT", "zb/tele/SENSOR"):
+        assert decode(topic, {"ZbReceived": {"0x5ADF": told}}) == [wanted]
+    for named in ({"0x5ADF": told | {"Name": "Hall"}}, {"Hall": told}):
+        for topic in ("tele/zb/SENSOR", "tele/zb/Hall/SENSOR"):
+            (one,) = decode(topic, {"ZbReceived": named})
+            assert isinstance(one, Report)
+            assert (one.device, one.gateway) == ("Hall", "zb")
+
+
 def test_what_says_nothing_is_quiet() -> None:
     for topic, body in (
         ("tele/t/UPTIME", {"Time": "x"}),
@@ -275,6 +303,7 @@ def test_local_times_are_the_districts_unless_they_say_otherwise() -> None:
     assert at("2024-02-24T00:00:00", Epoch=FEB_24 // 1_000_000) == FEB_24
     assert at(FEB_24 // 1_000_000) == FEB_24
     assert at(FEB_24 / 1_000_000) == FEB_24
+    assert at("2024.02.24 22:20:38") == FEB_24
     assert report("tele/t/SENSOR", {"Vcc": 3}).at_us is None
 
 
