@@ -1,25 +1,17 @@
-"""The built-in profiles: of kinds that exist, and the one that is meant for what a device reports."""
+"""The built-in profiles: which one is meant for what a device reports."""
 
 import tomllib
 from importlib import resources
 
 import pytest
 
-from city.device_profiles import choose
+from city.device_profiles import choose, parse_files
+from city.district_source import Faults
 from city.measures import Conversion
-from ingest.senders import read_profiles
 
 _KINDS = tomllib.loads((resources.files("city") / "defaults" / "kinds.toml").read_text("utf-8"))
 UNITS = {code: metric["unit"] for code, metric in _KINDS["metric"].items()}
-
-
-def test_every_profile_is_of_a_kind_that_exists() -> None:
-    profiles = read_profiles((), UNITS)
-    assert len(profiles) > 60
-    assert {one.kind for one in profiles} <= _KINDS["kind"].keys()
-    for profile in profiles:
-        for key, mapped in profile.metrics.items():
-            assert mapped.line(UNITS.get(mapped.metric, "")) is not None, (profile.code, key)
+PROFILES = parse_files((), UNITS, Faults())
 
 
 @pytest.mark.parametrize(
@@ -37,20 +29,20 @@ def test_every_profile_is_of_a_kind_that_exists() -> None:
     ],
 )
 def test_the_profile_of_what_a_device_reports(family: str, keys: set[str], code: str, kind: str) -> None:
-    chosen = choose(read_profiles((), UNITS), family, "", keys)
+    chosen = choose(PROFILES, family, "", keys)
     assert chosen is not None
     assert (chosen.code, chosen.kind) == (code, kind)
 
 
 def test_no_two_readings_of_a_device_become_one() -> None:
     """Within a profile of Tasmota each metric has one key: two at one time would be one reading and its revision."""
-    for profile in read_profiles((), UNITS):
+    for profile in PROFILES:
         if profile.family == "tasmota":
             metrics = [mapped.metric for mapped in profile.metrics.values()]
             assert len(metrics) == len(set(metrics)), profile.code
 
 
 def test_an_alarm_as_a_switch_reaches_the_scale_that_raises() -> None:
-    profiles = {one.code: one for one in read_profiles((), UNITS)}
+    profiles = {one.code: one for one in PROFILES}
     assert profiles["tasmota-zigbee-smoke"].metrics["Fire"].line("%") == Conversion(100.0, 0.0)
     assert profiles["senml-smoke"].metrics["smoke_level"].line("%", "/") == Conversion(100.0, 0.0)
