@@ -12,7 +12,7 @@ from city.district import import_defaults
 from ingest.decoders import frigate, zigbee2mqtt
 from ingest.delivery import Delivery
 from ingest.pipeline import Pipeline
-from ingest.routing import Router, chosen
+from ingest.routing import Router
 from rules.definitions import to_rows
 from tests.integration.test_ingest import Stand
 
@@ -194,11 +194,6 @@ def test_alarms_by_nature_and_a_drill_that_is_none(ingest: Ingest) -> None:
         ("zigbee2mqtt:kitchen", "gas-alarm"),
         ("zigbee2mqtt:pump.room", "water-leak"),
     ]
-
-
-def test_which_stream_of_a_recorder_is_taken_is_a_setting() -> None:
-    assert [type(one) for one in chosen("frigate,zigbee2mqtt")] == [frigate.Frigate, zigbee2mqtt.Zigbee2Mqtt]
-    assert chosen("frigate") == [frigate.DECODER]
 
 
 def test_tracked_objects_of_a_false_start_raise_nothing(ingest: Ingest) -> None:

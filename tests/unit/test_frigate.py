@@ -1,6 +1,7 @@
 """Frigate: what its documentation and recordings say becomes detections, once for each id, without anybody's name."""
 
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from city.observations import Rejection
+from city.settings import SettingsError
+from ingest import routing
 from ingest.decoders.frigate import DECODER, EVENTS, MOST_LABELS, Frigate
 from ingest.decoders.said import Announced, Arrival, Link, Rejected, Said, Seen
 from ingest.routing import matches
@@ -215,6 +218,20 @@ def test_one_of_the_two_streams_is_taken() -> None:
     assert said(DECODER, "frigate/events", event("new")) == []
     assert said(EVENTS, "frigate/reviews", review("new")) == []
     assert EVENTS.family == DECODER.family  # the same cameras, whichever is chosen
+
+
+def test_which_one_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint(name, f"ingest.decoders.frigate:{what}", routing.GROUP)
+        for name, what in (("frigate_events", "EVENTS"), ("frigate", "DECODER"))
+    ]
+    monkeypatch.setattr(routing, "entry_points", lambda group: points)
+    assert routing.chosen("frigate_events") == [EVENTS]
+    assert routing.chosen("all") == [DECODER, EVENTS]
+    for both in ("all", "frigate,frigate_events"):
+        assert routing.Router(routing.chosen(both)).find(b"frigate/events") is DECODER
+    with pytest.raises(SettingsError, match="known are frigate, frigate_events"):
+        routing.chosen("frigates")
 
 
 # ── who is there ─────────────────────────────────────────────────────────────────────────────────────
