@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     mqtt_url: str = ""
     mqtt_port: int = Field(1883, ge=1, le=65535)
     mqtt_topics: str = "city/#"  # comma separated filters; more when other senders share the broker
-    senders: str = "all"  # comma separated families of foreign senders that are listened to; all, or none
+    senders: str = "all"  # comma separated decoders of foreign senders that are listened to; all, or none
     alarm_topic: str = ""  # what stands is published below it for sirens and signs; empty = nothing is
     alarm_exercises: bool = False  # whether exercises are published too, marked
     mqtt_client_id: str = "city-ingest"
