@@ -146,6 +146,7 @@ class TcpSource:
             welcome.add_done_callback(self._welcomes.discard)
 
     async def _leave(self) -> None:
+        await asyncio.gather(*self._welcomes, return_exceptions=True)
         for peer in list(self.peers):
             peer.leave()
         deadline = time.monotonic() + LEAVE_S

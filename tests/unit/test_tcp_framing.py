@@ -17,7 +17,7 @@ from ingest.sources.tcp import SELECTABLE, TcpSource
 
 
 class Lines:
-    """A frame is a line; one that begins with ! is broken, ? asks for an answer, boom is our own mistake."""
+    """A frame is a line; ! begins a broken one, ? one that is answered (?long at length), boom is a mistake."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -39,6 +39,8 @@ class Lines:
     def _heard(self, line: bytes) -> Heard:
         if line.startswith(b"!"):
             return Heard("lines/-", line, garbage=True)
+        if line == b"?long":
+            return Heard("lines/x", line, lambda: bytes(16_000_000))
         return Heard("lines/x", line, (lambda: b"ok " + line + b"\n") if line.startswith(b"?") else None)
 
 
@@ -234,6 +236,15 @@ def test_a_mistake_of_ours_ends_one_peer_and_keeps_its_bytes(listen: Callable[..
     other.sendall(b"fine\n")
     assert stand.payloads(1) == [b"fine"]
     assert stand.source.figures()["lines_failed"] == 1
+
+
+def test_one_that_does_not_read_its_answers_is_closed(listen: Callable[..., Stand]) -> None:
+    stand = listen()
+    client = stand.client()
+    client.sendall(b"?long\n")
+    assert stand.payloads(1) == [b"?long"]
+    stand.until("closed_unread", 1)
+    stand.until("connections", 0)
 
 
 def test_there_are_only_so_many_places(listen: Callable[..., Stand]) -> None:
