@@ -281,5 +281,7 @@ def _value(one: Field, raw: float) -> float | None:
         return one.map.get(int(raw))
     if one.role == "time" and raw <= 0:
         return None
+    if one.scale == 1.0 and not one.add:
+        return float(raw)
     # Twelve digits are more than any sensor has; what is beyond comes of 0.1 being no binary fraction.
     return float(f"{raw * one.scale + one.add:.12g}")

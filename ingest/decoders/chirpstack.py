@@ -84,7 +84,7 @@ class ChirpStack:
                 raise NotSaidError(
                     Rejection.UNSUPPORTED, f"event {kind[:40]!r} of ChirpStack; known are {known}"
                 )
-            event: _Event = lorawan.parsed(_DECODER, payload, "an event of ChirpStack")
+            event = lorawan.parsed(_DECODER, payload, "an event of ChirpStack")
             info = _info(event)
             if kind in _UPLINKS:
                 return _uplink(event, info)
@@ -115,19 +115,28 @@ def _uplink(event: _Event, info: _Device) -> Sequence[Said]:
     gateway = heard.gateway if heard is not None else ""
     values: dict[str, float] = {} if heard is None else {"rssi": heard.rssi, "snr": heard.snr}
     decoded = _decoded(event)
-    records: list[lorawan.Record] = []
-    if decoded is not None:
-        measured, records = lorawan.flattened(decoded)
-        values |= measured
+    flat = lorawan.flattened(decoded or {})
+    values |= flat.values
+    units = flat.units or None
     said: list[Said] = []
     model = info.deviceProfileName
     if values:
         said.append(
-            Report(device=info.devEui, values=values, at_us=at_us, seq=seq, model=model, gateway=gateway)
+            Report(
+                device=info.devEui,
+                values=values,
+                at_us=at_us,
+                seq=seq,
+                units=units,
+                model=model,
+                gateway=gateway,
+            )
         )
     said += [
-        Report(device=info.devEui, values=one.values, at_us=one.at_us, model=model, gateway=gateway)
-        for one in records
+        Report(
+            device=info.devEui, values=one.values, at_us=one.at_us, units=units, model=model, gateway=gateway
+        )
+        for one in flat.records
     ]
     if decoded is None and event.data:
         data = lorawan.frame("data", event.data)

@@ -8,12 +8,15 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from city.observations import Rejection
+from ingest.decoders.json_bodies import body
 from ingest.decoders.said import MAX_VALUES, Rejected
+
+T = TypeVar("T")
 
 MAX_FRAME = (
     512  # bytes; LoRaWAN carries at most 242 (regional parameters RP002, table of maximum payload sizes)
@@ -56,6 +59,14 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     time: str = ""
 
 
+class Flat(NamedTuple):
+    """A decoded object as numbers by path, the units it states, and the records of the device's memory in it."""
+
+    values: dict[str, float]
+    records: list[Record]
+    units: dict[str, str]
+
+
 class NotSaidError(ValueError):
     """A part of a message that cannot be understood; ``why`` is the answer."""
 
@@ -64,16 +75,12 @@ class NotSaidError(ValueError):
         self.why = Rejected(reason, detail)
 
 
-def parsed(decoder: "msgspec.json.Decoder[Any]", payload: bytes, shape: str) -> Any:
-    """The message as the decoder's type. Raises NotSaidError."""
-    try:
-        return decoder.decode(payload)
-    except msgspec.ValidationError as error:
-        raise NotSaidError(Rejection.WRONG_SHAPE, f"not {shape}: {_sentence(error)}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NotSaidError(Rejection.NOT_JSON, _sentence(error)) from error
-    except RecursionError as error:
-        raise NotSaidError(Rejection.WRONG_SHAPE, "nested too deeply") from error
+def parsed(decoder: msgspec.json.Decoder[T], payload: bytes, wanted: str) -> T:
+    """The message as the decoder's type; ``wanted`` completes the sentence "send …". Raises NotSaidError."""
+    told = body(decoder, payload, wanted)
+    if isinstance(told, Rejected):
+        raise NotSaidError(told.reason, told.detail)
+    return told
 
 
 def instant_us(field: str, text: str | None) -> int | None:
@@ -131,39 +138,55 @@ def best(signals: Iterable[Signal]) -> Signal | None:
     return max(signals, key=lambda one: (one.snr, one.rssi), default=None)
 
 
-def flattened(decoded: Mapping[str, Any], depth: int = 0) -> tuple[dict[str, float], list[Record]]:
+def flattened(decoded: Mapping[str, Any], depth: int = 0) -> Flat:
     """Numbers and switches of a decoded object, nested keys joined with dots, and its records apart.
 
     A list whose entries carry times is the device's memory: one record each, under the keys they have there, so that
-    what was missed lands in the series it belongs to. Texts that are numbers count as numbers ("13.25").
+    what was missed lands in the series it belongs to. Texts that are numbers count as numbers ("13.25"), and
+    ``{"value": 3.1, "unit": "V"}`` (Decentlab's decoders among others) is a number with its unit.
     """
-    values: dict[str, float] = {}
-    records: list[Record] = []
+    flat = Flat({}, [], {})
     left: list[tuple[str, Any, int]] = [("", decoded, depth)]
     while left:
-        path, one, depth = left.pop()
-        if isinstance(one, Mapping | list) and depth < _DEEPEST:
-            if isinstance(one, list):
-                times = [_record_time(entry) for entry in one[:_MOST_RECORDS]]
-                if times and None not in times:
-                    for at, entry in zip(times, one, strict=False):
-                        if at is not None and (inside := flattened(entry, depth + 1)[0]):
-                            records.append(Record(at, inside))
-                    continue
-            pairs = one.items() if isinstance(one, Mapping) else enumerate(one)
-            inner = [
-                (f"{path}.{key}" if path else str(key), entry, depth + 1)
-                for key, entry in pairs
-                if str(key).lower() not in _TIMES
-            ]
-            left += reversed(inner)
-        else:
-            number = _number(one)
-            if number is not None:
-                values[path] = number
-                if len(values) > MAX_VALUES:  # enough for the register to refuse it
-                    break
-    return values, records
+        path, one, level = left.pop()
+        if isinstance(one, list) and level < _DEEPEST:
+            if not _take_records(one, level, flat):
+                left += _below(path, enumerate(one), level)
+        elif isinstance(one, Mapping) and level < _DEEPEST:
+            if path and "value" in one and "unit" in one:
+                left.append((path, one["value"], level + 1))
+                if isinstance(one["unit"], str):
+                    flat.units[path] = one["unit"][:48]
+            else:
+                left += _below(path, one.items(), level)
+        elif (number := _number(one)) is not None:
+            flat.values[path] = number
+            if len(flat.values) > MAX_VALUES:  # enough for the register to refuse it
+                break
+    return flat
+
+
+def _below(path: str, pairs: Iterable[tuple[Any, Any]], level: int) -> list[tuple[str, Any, int]]:
+    """Entries one level down, in the order in which a stack gives them back."""
+    named = [(str(key), entry) for key, entry in pairs]
+    return [
+        (f"{path}.{key}" if path else key, entry, level + 1)
+        for key, entry in reversed(named)
+        if key.lower() not in _TIMES
+    ]
+
+
+def _take_records(entries: list[Any], level: int, flat: Flat) -> bool:
+    """Whether these were records, each with its own time."""
+    times = [_record_time(entry) for entry in entries[:_MOST_RECORDS]]
+    if not times or None in times:
+        return False
+    for at, entry in zip(times, entries, strict=False):
+        inside = flattened(entry, level + 1)
+        flat.units.update(inside.units)
+        if at is not None and inside.values:
+            flat.records.append(Record(at, inside.values))
+    return True
 
 
 def _record_time(entry: Any) -> int | None:
@@ -205,7 +228,3 @@ def _number(said: Any) -> float | None:
             return float(said)
         return _WORDS.get(said.strip().lower())
     return None
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -135,7 +135,7 @@ class ThingsStack:
         if len(levels) > 4 and levels[4] in ("down", "service", "location"):
             return []
         try:
-            message: _Message = lorawan.parsed(_DECODER, payload, "a message of The Things Stack")
+            message = lorawan.parsed(_DECODER, payload, "a message of The Things Stack")
             if message.uplink_message is None:
                 return _other(message)
             if message.simulated:
@@ -177,8 +177,9 @@ def _uplink(message: _Message, uplink: _Uplink) -> Sequence[Said]:
     gateway = heard.gateway if heard is not None else ""
     seq = uplink.f_cnt or 0
     values: dict[str, float] = {} if heard is None else {"rssi": heard.rssi, "snr": heard.snr}
-    measured, records, units = _decoded(uplink)
-    values |= measured
+    flat = _decoded(uplink)
+    values |= flat.values
+    units = flat.units or None
     said: list[Said] = []
     if values:
         said.append(
@@ -188,7 +189,7 @@ def _uplink(message: _Message, uplink: _Uplink) -> Sequence[Said]:
         )
     said += [
         Report(device=device, values=one.values, at_us=one.at_us, units=units, model=model, gateway=gateway)
-        for one in records
+        for one in flat.records
     ]
     battery = uplink.last_battery_percentage
     if battery is not None and battery.value is not None:
@@ -205,24 +206,22 @@ def _uplink(message: _Message, uplink: _Uplink) -> Sequence[Said]:
     return said
 
 
-def _decoded(uplink: _Uplink) -> tuple[dict[str, float], list[lorawan.Record], dict[str, str] | None]:
+def _decoded(uplink: _Uplink) -> lorawan.Flat:
     """What the payload formatter made of it; the normalized form only where there is no other."""
     if uplink.decoded_payload is not None:
-        return *lorawan.flattened(uplink.decoded_payload), None
-    if not uplink.normalized_payload:
-        return {}, [], None
-    now: dict[str, float] = {}
-    records: list[lorawan.Record] = []
-    for entry in uplink.normalized_payload[:500]:
-        values, _ = lorawan.flattened(entry)
+        return lorawan.flattened(uplink.decoded_payload)
+    flat = lorawan.Flat({}, [], {})
+    for entry in (uplink.normalized_payload or ())[:500]:
+        values = lorawan.flattened(entry).values
         if "battery" in values:  # volts there, percent nearly everywhere else
             values["battery_voltage"] = values.pop("battery")
+            flat.units["battery_voltage"] = "V"
         at_us = lorawan.instant_us("normalized_payload.time", _text(entry.get("time")))
         if at_us is None:
-            now |= values
+            flat.values.update(values)
         elif values:
-            records.append(lorawan.Record(at_us, values))
-    return now, records, {"battery_voltage": "V"}
+            flat.records.append(lorawan.Record(at_us, values))
+    return flat
 
 
 def _text(said: Any) -> str:

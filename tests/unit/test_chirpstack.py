@@ -191,6 +191,18 @@ def test_an_object_is_flattened_and_switches_become_numbers() -> None:
     }
 
 
+def test_a_value_may_bring_its_unit() -> None:
+    decoded = {
+        "protocol_version": 2,
+        "battery_voltage": {"displayName": "Battery voltage", "unit": "V", "value": 3.199},
+        "pressure": {"unit": None, "value": 0.2},
+    }
+    (report,) = heard(up(object=decoded, rxInfo=None))
+    assert isinstance(report, Report)
+    assert report.values == {"protocol_version": 2.0, "battery_voltage": 3.199, "pressure": 0.2}
+    assert report.units == {"battery_voltage": "V"}
+
+
 def test_records_of_a_devices_memory_keep_their_own_times() -> None:
     decoded = {
         "distance": 900,

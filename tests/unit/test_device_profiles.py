@@ -1,9 +1,15 @@
 """Profiles: which one speaks for a device, whose codec reads its bytes, and what a faulty file is told."""
 
+import textwrap
+from pathlib import Path
+
+import pytest
+
 from city.device_profiles import Profile, built_in, check, choose, codec_of, parse_files
 from city.district import built_in_files
 from city.district_files import parse_kinds
 from city.district_source import Faults
+from city.payload_codecs import decode
 
 _METRICS, _KINDS = parse_kinds("kinds.toml", built_in_files()["kinds.toml"].decode(), Faults())
 UNITS = {metric.code: metric.unit for metric in _METRICS}
@@ -147,3 +153,15 @@ def test_two_files_do_not_share_a_name() -> None:
     one = '[profile.a]\nfamily = "chirpstack"\nkind = "water"\n'
     check([("profiles/a.toml", one), ("profiles/b.toml", one)], UNITS, KINDS, faults)
     assert [one.where for one in faults.entries] == ["profiles/b.toml profile.a"]
+
+
+def test_the_guides_example_does_what_it_says() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text("utf-8")
+    text = textwrap.dedent("   " + guide.partition("```toml\n")[2].partition("```")[0].lstrip())
+    (profile,) = [one for one in profiles(text) if one.code == "weir-gauge"]
+    assert profile.codec is not None
+    (reading,) = decode(profile.codec, bytes.fromhex("5fdc05"), 2).readings
+    assert reading.values == {"battery": 95.0, "distance": 1500.0}
+    line = profile.metrics["distance"].line(UNITS["level"], "mm")
+    assert line is not None
+    assert reading.values["distance"] * line.factor + line.offset == pytest.approx(2.7)
