@@ -19,6 +19,7 @@ VERSION = 10
 WITH_SECONDARY_UNITS = 26  # RFC 9100: version 10 and the feature of bit 4, which is RFC 8798
 RELATIVE_BELOW_US = 2**28 * 1_000_000  # RFC 8428, 4.5.3
 FARTHEST_S = 2**40
+BELS = 10.0  # Bspl is a level in bel, which nothing else is in
 SWITCH = "/"  # RFC 8428, 12.1: 0.0 is off and 1.0 on; a percentage becomes 0 or 100
 
 _WANTED = (
@@ -167,6 +168,8 @@ def _resolved(records: Sequence[Record], topic: str, arrival: Arrival) -> list[_
         at_us, order_us = _when(time_us, record.t, arrival)
         if number is not None:
             shown = said_unit if record.vb is None else SWITCH
+            if shown == "Bspl":
+                number, shown = number * BELS, "dB"
             values.append(_Value(order_us, device, key, number, shown, at_us))
         integral = _sum(record, total)
         if integral is not None:
