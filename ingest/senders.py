@@ -24,6 +24,7 @@ from ingest.profile_book import Found, ProfileBook
 OTHER_KIND = "sensor"  # of what no profile knows; somebody claims it
 
 _NAME = re.compile(rf"[^\x00-\x1f\x7f\u2028\u2029\ufeff]{{1,{MAX_NAME}}}")
+_NO_WORDS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ufeff]+")
 _NOT_IN_CODES = re.compile(r"[\s/+#]")
 _KEY = re.compile(r"[^\x00-\x1f\x7f/+#]{1,128}")
 
@@ -349,8 +350,13 @@ def family_of(decoder: str, one: Said) -> str:
 
 def _told(one: Said) -> dict[str, str]:
     if isinstance(one, Announced):
-        return {"name": one.name[:200], "model": one.model[:200], "vendor": one.vendor[:200]}
-    return {"name": "", "model": _model(one)[:200], "vendor": ""}
+        return {"name": _words(one.name), "model": _words(one.model), "vendor": _words(one.vendor)}
+    return {"name": "", "model": _words(_model(one)), "vendor": ""}
+
+
+def _words(told: str) -> str:
+    """A stranger's text without what no text for people has; PostgreSQL takes no NUL."""
+    return _NO_WORDS.sub(" ", told[:200]).strip()
 
 
 def _keys(one: Said) -> Iterable[str]:

@@ -154,6 +154,18 @@ def test_what_it_is_may_be_learned_later(ingest: Ingest) -> None:
     assert len(ingest.rows("SELECT FROM alarms")) == 1
 
 
+def test_what_a_stranger_calls_itself_is_text(ingest: Ingest) -> None:
+    ingest.hear(
+        ("lab/hall/announced", {"model": "S\x001\n\u2028x" + "m" * 300}),
+        ("lab/a/up", {"values": {"smoke": 1.0}}),
+    )
+    assert ingest.rows("SELECT code, model FROM devices ORDER BY code") == [
+        ("lab:a", ""),
+        ("lab:hall", "S 1 x" + "m" * 194),
+    ]
+    assert ingest.refused() == []
+
+
 def test_one_family_may_announce_a_device_of_another(ingest: Ingest) -> None:
     ingest.hear(("lab/0x17/discovery", {"model": "SD-8"}), ("lab/0x17/up", {"values": {"temperature": 1.0}}))
     assert ingest.rows("SELECT code, kind, model FROM devices ORDER BY code") == [
