@@ -179,13 +179,16 @@ def test_a_wrong_sum_is_denied_quarantined_and_counted(hall: Hall) -> None:
     assert len(hall.alarms("1007.1.1.40.1")) == 1
 
 
-def test_the_recorded_fire_is_an_alarm(hall: Hall, shared_data: Path) -> None:
+def test_the_recorded_fire_is_an_alarm_though_its_time_is_years_old(hall: Hall, shared_data: Path) -> None:
     case = json.loads((shared_data / "vectors" / "gb26875" / "vectors.json").read_text("utf-8"))["frames"][0]
-    recorded = bytes.fromhex(case["hex"])
-    fresh = recorded[27:-9] + sim.time_tag(now())  # its own time is older than what is taken
-    with hall.transmitter(1008) as transmitter:
-        assert transmitter.send(transmitter.next_frame(fresh)).confirmed
-        hall.until_alarms("1008.1.3.0.393433", "a.cleared_at IS NULL AND a.suppressed IS NULL")
+    with hall.transmitter(0) as transmitter:
+        answer = transmitter.send(bytes.fromhex(case["hex"]))
+    assert (answer.confirmed, answer.source, answer.destination) == (True, 1108152157446, 0)
+    hall.until_alarms("0.1.3.0.393433", "a.cleared_at IS NULL")
+    assert hall.alarms("0.1.3.0.393433") == [("fire-alarm", "A", "red", True, "new", None)]
+    assert hall.stand.rows("SELECT reason FROM quarantine WHERE topic = 'gb26875/0'") == [
+        ("time_out_of_range",)
+    ]
 
 
 def test_a_stations_values_are_stored_in_our_words_and_answered(hall: Hall) -> None:
