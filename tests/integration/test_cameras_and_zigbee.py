@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from city.district import import_defaults
+from city.storage import devices
 from ingest.decoders import frigate, zigbee2mqtt
 from ingest.delivery import Delivery
 from ingest.pipeline import Pipeline
@@ -69,6 +70,9 @@ def test_an_alert_and_a_detector_become_alarms_and_who_is_gone_shows(
             ("zigbee2mqtt:block.3.cellar", "smoke", "offline"),
         ]
         assert stand.rows("SELECT reason FROM quarantine") == [("not_json",)]
+        with psycopg.connect(migrated_url) as connection:  # nobody listened for as long as any interval yet
+            listed = {one.code for one in devices.list_devices(connection, kind="camera")}
+        assert listed == {"frigate:yard"}
         kept = stand.rows("SELECT count(*) FROM detections WHERE detections::text LIKE '%Bob%'")
         assert kept == [(0,)]
     finally:

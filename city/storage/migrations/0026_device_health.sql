@@ -22,7 +22,7 @@ CREATE VIEW listening_back AS
 
 -- For every expected interval that occurs (0 = nobody knows one): a device of which nothing came since late_before owes
 -- a word, since silent_before it is silent. As city.devices.silent says it, in time that we listened; a database in
--- which no ingest ever listened goes by the clock.
+-- which no ingest ever listened goes by the clock. 'epoch' = nobody is (no -infinity: no datetime of Python's holds it).
 CREATE VIEW heard_limits AS
     WITH back AS MATERIALIZED (SELECT began, listened FROM listening_back),
     ever AS MATERIALIZED (SELECT EXISTS (SELECT FROM ingest_sessions) AS listened),
@@ -39,11 +39,11 @@ CREATE VIEW heard_limits AS
     SELECT l.interval_s,
            CASE WHEN ever.listened THEN coalesce(
                (SELECT b.began + (b.listened - l.late) FROM back b WHERE b.listened >= l.late
-                ORDER BY b.began DESC LIMIT 1), '-infinity')
+                ORDER BY b.began DESC LIMIT 1), 'epoch')
                ELSE now() - l.late END AS late_before,
            CASE WHEN ever.listened THEN coalesce(
                (SELECT b.began + (b.listened - l.silent) FROM back b WHERE b.listened >= l.silent
-                ORDER BY b.began DESC LIMIT 1), '-infinity')
+                ORDER BY b.began DESC LIMIT 1), 'epoch')
                ELSE now() - l.silent END AS silent_before
     FROM limits l CROSS JOIN ever;
 
