@@ -52,7 +52,7 @@ class Tasmota:
     filters = (
         "tele/#",
         "stat/#",
-        *(f"{levels}/{prefix}/+" for levels in ("+", "+/+") for prefix in _PREFIXES),
+        *(f"{levels}/{prefix}/+" for levels in ("+", "+/+", "+/+/+", "+/+/+/+") for prefix in _PREFIXES),
         "tasmota/discovery/+/+",
     )
 

@@ -93,6 +93,7 @@ def test_the_recorded_payloads(shared_data: Path) -> None:
         ("tele/house/attic/SENSOR", "house/attic"),
         ("lamp/tele/SENSOR", "lamp"),
         ("house/attic/tele/SENSOR", "house/attic"),
+        ("penthouse/bedroom1/bathroom2/lamp/tele/SENSOR", "penthouse/bedroom1/bathroom2/lamp"),
     ],
 )
 def test_the_device_is_the_topic_in_either_order(topic: str, device: str) -> None:
