@@ -32,15 +32,20 @@ _TIMES = frozenset(
 )
 
 # What vendors' decoders write for the two states of a switch. Others (modes, versions) are no measurements.
-_WORDS = {
-    word: value
-    for value, words in (
-        (1.0, "on true yes alarm open opened trigger triggered occupied leak leaking detected fire smoke tampered"),
-        (0.0, "off false no normal close closed untriggered vacant released cleared ok"),
-    )
-    for word in words.split()
-} | {"not triggered": 0.0, "not detected": 0.0, "no leak": 0.0, "no alarm": 0.0, "alarm release": 0.0,
-     "alarm released": 0.0, "no smoke": 0.0, "no fire": 0.0}  # fmt: skip
+_ON = """on true yes alarm abnormal open opened trigger triggered occupied leak leaking detected fire smoke tampered
+tilt tilted"""
+_OFF = "off false no normal idle close closed untriggered vacant released cleared ok"
+_OFF_IN_TWO = (
+    "not triggered",
+    "not detected",
+    "no leak",
+    "no alarm",
+    "alarm release",
+    "alarm released",
+    "no smoke",
+    "no fire",
+)
+_WORDS = dict.fromkeys(_ON.split(), 1.0) | dict.fromkeys([*_OFF.split(), *_OFF_IN_TWO], 0.0)
 
 
 class Record(NamedTuple):

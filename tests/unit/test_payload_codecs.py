@@ -123,6 +123,46 @@ def test_cayenne_low_power_payload(data: str, expected: dict[str, float]) -> Non
     assert [one.values for one in decoded.readings] == [expected]
 
 
+# By the makers' own descriptions of their layouts; Decentlab's and EM400's frames are their examples.
+@pytest.mark.parametrize(
+    ("model", "port", "data", "expected"),
+    [
+        (
+            "DL-CTD10", 1, "0207d9000390888081006400000c60",
+            {"water_depth": 4232, "temperature": 12.9, "electrical_conductivity": 100, "freezing_flag": 0,
+             "battery_voltage": 3.168},
+        ),
+        ("DL-CTD10", 1, "0207d900020c60", {"battery_voltage": 3.168}),
+        (
+            "DL-MBX", 1, "02012f000304d200010bb1",
+            {"distance": 1234, "number_of_valid_samples": 1, "battery_voltage": 2.993},
+        ),
+        ("DL-MBX", 1, "02012f00020bb1", {"battery_voltage": 2.993}),
+        (
+            "GS524N", 85, "0111 63 0a 1900",
+            {"smoke_alarm": 1, "battery": 99, "concentration": 10, "temperature": 25},
+        ),
+        ("GS524N", 85, "0114 05 00 1900", {"battery_low": 1, "battery": 5, "concentration": 0, "temperature": 25}),
+        ("GS101", 85, "058e01 060100 070101", {"gas_alarm": 1, "valve": 0, "relay": 1}),
+        ("WS302", 85, "017564 055b05ee010a028502", {"battery": 100, "la": 49.4, "laeq": 52.2, "lamax": 64.5}),
+        (
+            "EM400-MUD", 85, "01755C 03670101 04824408 050001",
+            {"battery": 92, "temperature": 25.7, "distance": 2116, "tilted": 1},
+        ),
+        (
+            "EM400-MUD", 85, "8367e80001 8482410601",
+            {"temperature": 23.2, "temperature_alarm": 1, "distance": 1601, "distance_alarm": 1},
+        ),
+        ("EM410-RDL", 85, "04824408 b482440802 050000", {"distance": 2116, "fault": 1, "tilted": 0}),
+        ("EM300-CL", 85, "017564 03ed02", {"battery": 100, "liquid": 0}),
+    ],
+)  # fmt: skip
+def test_layouts_as_their_makers_describe_them(model: str, port: int, data: str, expected: dict[str, float]) -> None:
+    decoded = decode(built_in_codec(model, port), bytes.fromhex(data), port)
+    assert decoded.fault == ""
+    assert [one.values for one in decoded.readings] == [expected]
+
+
 @pytest.mark.parametrize(
     ("field", "data", "expected"),
     [
