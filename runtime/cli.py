@@ -19,7 +19,7 @@ from rich.console import Console
 from city import logs, settings
 from city.errors import CityError
 from city.settings import Settings, SettingsError
-from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, decode_cli, export_cli, rules_cli
+from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, decode_cli, readings_cli, rules_cli
 
 app = typer.Typer(
     name="city",
@@ -30,11 +30,11 @@ app = typer.Typer(
 )
 app.add_typer(rules_cli.app)
 app.add_typer(catalogue_cli.app)
-app.add_typer(export_cli.app)
 app.add_typer(backtest.app)
 app.add_typer(audit_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
+app.command()(readings_cli.readings)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
 
 

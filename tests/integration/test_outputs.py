@@ -15,7 +15,7 @@ from psycopg import errors
 
 from city.errors import CityError
 from command_centre import exports
-from runtime import export_cli
+from runtime import readings_cli
 from tests.integration.running_centre import Centre, on_fresh_ground, raise_alarm
 from tests.integration.test_api import problem
 from tests.servers.postgres import PostgresServer
@@ -141,7 +141,7 @@ def test_the_command_line_writes_the_same_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CITY_DATABASE_URL", centre.url)
-    export_cli.readings("W1", tmp_path / "w1.csv", PERIOD["from"], PERIOD["to"], "")
+    readings_cli.readings("W1", tmp_path / "w1.csv", PERIOD["from"], PERIOD["to"], "")
     assert (tmp_path / "w1.csv").read_bytes() == centre.client.get(
         "/api/devices/W1/export", params=PERIOD
     ).content
@@ -152,7 +152,7 @@ def test_the_command_line_writes_the_same_file(
         ("none", "new.csv", ""),
     ):
         with pytest.raises(CityError):
-            export_cli.readings(
+            readings_cli.readings(
                 refused[0], tmp_path / refused[1], refused[2] or PERIOD["from"], PERIOD["to"], ""
             )
 

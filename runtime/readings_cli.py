@@ -1,4 +1,4 @@
-"""``city export readings``: what one device has read, as CSV or Parquet, into a file."""
+"""``city readings``: what one device has read, as CSV or Parquet, into a file."""
 # ruff: noqa: PLC0415 - as in runtime.cli: `city --help` must not wait for pyarrow
 
 from datetime import UTC, datetime, timedelta
@@ -15,15 +15,7 @@ if TYPE_CHECKING:
 
     from city.storage.exports import Reading, Series
 
-app = typer.Typer(name="export", help="导出 · Write what is stored into files.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keeps `readings` a command of its own: typer would fold a single one into the group."""
-
-
-@app.command()
 def readings(
     code: Annotated[str, typer.Argument(metavar="CODE", help="Of the device.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .csv or .parquet; must not exist.")],
