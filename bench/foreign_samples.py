@@ -76,7 +76,13 @@ def zigbee2mqtt(now: float, alarm: bool) -> list[Sample]:
 
 def senml(now: float, alarm: bool) -> list[Sample]:
     """A pack with base fields and relative times (RFC 8428)."""
-    base = {"bn": "urn:dev:mac:0024befffe804ff1:", "bt": round(now, 3), "n": "temperature", "u": "Cel", "v": 21.5}
+    base = {
+        "bn": "urn:dev:mac:0024befffe804ff1:",
+        "bt": round(now, 3),
+        "n": "temperature",
+        "u": "Cel",
+        "v": 21.5,
+    }
     more = [
         {"n": "smoke", "u": "%", "v": 91 if alarm else 3},
         {"n": "battery", "u": "%EL", "v": 88},

@@ -139,6 +139,6 @@ def _registry() -> "UnitRegistry[float]":
     from pint import UnitRegistry  # noqa: PLC0415 - half a second to load, for processes that convert nothing
 
     registry: UnitRegistry[float] = UnitRegistry(autoconvert_offset_to_baseunit=True)
-    for line in ("permille = 1e-3", "ppb = 1e-9", "kcfs = 1000 * foot ** 3 / second", "var = volt * ampere"):
+    for line in ("ppb = 1e-9", "kcfs = 1000 * foot ** 3 / second", "var = volt * ampere"):
         registry.define(line)
     return registry

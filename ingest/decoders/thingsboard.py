@@ -49,6 +49,9 @@ class _Topic(NamedTuple):
     what: str
 
 
+NAMELESS = "me"  # every device whose topic does not say who it is
+
+
 class ThingsBoard:
     """Gateway and device telemetry, connections, and what attributes tell of model and maker."""
 
@@ -78,8 +81,9 @@ class ThingsBoard:
             return _described(told)
         if what == "v1/devices/me/attributes":
             return _described({name: told}) if name else []
-        said = _telemetry(name or "me", told)
-        return said if name or isinstance(said, Rejected) else _nameless(topic)
+        # The topic alone says "me", and so would all others: what they measure is kept, since smoke is smoke, and the
+        # one unclaimed device that they share is the sign that the broker should tell them apart.
+        return _telemetry(name or NAMELESS, told)
 
 
 def _topic(topic: str) -> _Topic:
@@ -87,14 +91,6 @@ def _topic(topic: str) -> _Topic:
         if topic == what or topic.endswith(f"/{what}"):
             return _Topic(topic[: -len(what)].rstrip("/"), _ALIASES.get(what, what))
     return _Topic("", topic)
-
-
-def _nameless(topic: str) -> Rejected:
-    return Rejected(
-        Rejection.BAD_TOPIC,
-        f"{topic} does not say which device this is; let the broker put the user name in front"
-        f' (EMQX: mountpoint = "${{username}}/"), or publish to <name>/{topic} or v1/gateway/telemetry',
-    )
 
 
 def _link(connected: _Connected, *, online: bool) -> list[Said]:

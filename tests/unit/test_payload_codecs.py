@@ -157,7 +157,9 @@ def test_cayenne_low_power_payload(data: str, expected: dict[str, float]) -> Non
         ("EM300-CL", 85, "017564 03ed02", {"battery": 100, "liquid": 0}),
     ],
 )  # fmt: skip
-def test_layouts_as_their_makers_describe_them(model: str, port: int, data: str, expected: dict[str, float]) -> None:
+def test_layouts_as_their_makers_describe_them(
+    model: str, port: int, data: str, expected: dict[str, float]
+) -> None:
     decoded = decode(built_in_codec(model, port), bytes.fromhex(data), port)
     assert decoded.fault == ""
     assert [one.values for one in decoded.readings] == [expected]
