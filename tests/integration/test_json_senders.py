@@ -79,7 +79,8 @@ def test_each_family_is_stored_under_its_device_and_metrics(stand: Stand) -> Non
     }
     times = stand.rows(
         "SELECT DISTINCT d.code, extract(epoch FROM o.observed_at)::bigint FROM observations o"
-        " JOIN devices d ON d.id = o.device_id WHERE d.code NOT IN ('last', 'thingsboard:meter7', 'thingsboard:me') ORDER BY 1"
+        " JOIN devices d ON d.id = o.device_id"
+        " WHERE d.code NOT IN ('last', 'thingsboard:meter7', 'thingsboard:me') ORDER BY 1"
     )
     assert {row[1] for row in times} == {now_s}
     assert stand.rows(
