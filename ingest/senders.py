@@ -21,6 +21,7 @@ from city.storage.senders import ForeignName, NamedDevice, Stranger
 from ingest.decoders.said import MAX_NAME, MAX_VALUES, Announced, Link, Raw, Rejected, Report, Said, Seen
 from ingest.profile_book import Found, ProfileBook
 
+MOST_CODECS = 64  # remembered for one device; a sender that invents ports or models meets this bound
 OTHER_KIND = "sensor"  # of what no profile knows; somebody claims it
 
 _NAME = re.compile(rf"[^\x00-\x1f\x7f\u2028\u2029\ufeff]{{1,{MAX_NAME}}}")
@@ -37,7 +38,9 @@ class Sender:
     device: NamedDevice
     profile: Profile | None
     keys: set[str] = field(default_factory=set)  # everything it reported so far
-    codecs: dict[int, Found | None] = field(default_factory=dict)  # by port, once looked for
+    codecs: dict[tuple[int, str], Found | None] = field(
+        default_factory=dict
+    )  # by port and the message's model
     places: dict[tuple[str, str], "Place | Rejected"] = field(default_factory=dict)  # by key and stated unit
 
 
@@ -84,10 +87,20 @@ class Senders:
         if known is None:
             return self._book.unpacked(raw, self._book.codec(family, raw.model, raw.port), received_us)
         wanted = known.device.profile
-        if raw.port not in known.codecs:
-            model = known.device.model or raw.model
-            known.codecs[raw.port] = self._book.codec(family, model, raw.port, wanted)
-        return self._book.unpacked(raw, known.codecs[raw.port], received_us, wanted)
+        asked = raw.port, raw.model
+        if asked not in known.codecs:
+            if len(known.codecs) >= MOST_CODECS:
+                known.codecs = {}
+            known.codecs[asked] = self._codec(family, known.device, raw)
+        return self._book.unpacked(raw, known.codecs[asked], received_us, wanted)
+
+    def _codec(self, family: str, device: NamedDevice, raw: Raw) -> Found | None:
+        """By the register's model, else by the message's: an operator who names the model at last need not tell us."""
+        found = self._book.codec(family, device.model or raw.model, raw.port, device.profile)
+        if device.profile is None and (found is None or not found[0].models):
+            named = self._book.codec(family, raw.model, raw.port)
+            return named if named is not None and named[0].models else found
+        return found
 
     def has_news(self, said: Iterable[tuple[str, Said]]) -> bool:
         """Whether anybody is new, or says something new about himself."""

@@ -21,6 +21,7 @@ from tests.integration.test_import import feature, import_, query, square, write
 from tests.integration.test_ingest import Stand, _stands
 
 WEIR = "a84041000181c0de"
+EUI = "0000000000000003"
 OWN = """\
 # 水务科: our gauges send a battery, then the level and up to three earlier ones.
 [profile.weir]
@@ -126,7 +127,7 @@ def test_from_both_networks_to_rows_and_an_alarm(stand: Stand) -> None:
     assert stand.rows("SELECT count(*) FROM observation_revisions") == [(1,)], "88.5 % over 95 % at one time"
 
 
-def test_units_are_converted_once_for_a_device_and_never_for_a_message(
+def test_units_are_converted_once_for_a_device_and_a_codec_is_found_when_its_model_is_named(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ingest.decoders.chirpstack import DECODER
@@ -152,6 +153,14 @@ def test_units_are_converted_once_for_a_device_and_never_for_a_message(
                 asked.clear()
         assert asked == []
         assert len(ingest.rows("SELECT FROM observations")) == 4 * 20
+
+        data = base64.b64encode(b"\x5f" + struct.pack(">hB", 700, 0)).decode()
+        named_at_last = ("default profile", "Water works gauge")
+        for minute, model in enumerate(named_at_last):
+            body = uplink(EUI, now + timedelta(minutes=minute), model=model, data=data, fPort=2)
+            ingest.hear((f"application/a/device/{EUI}/event/up", body))
+        assert ingest.refused() == ["no_codec"]
+        assert ingest.values(f"chirpstack:{EUI}")["level"] == pytest.approx(0.7)
     finally:
         ingest.connection.close()
 
