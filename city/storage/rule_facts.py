@@ -8,6 +8,10 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
+from city.device_profiles import parse_files
+from city.district_source import Faults
+from city.storage import senders
+
 SEEN_WITHIN = timedelta(days=2)  # a device that sends a metric at all sends it within that
 LOOKED_AT = 50  # devices of a kind among which a sender of a metric is looked for
 
@@ -55,7 +59,7 @@ class GroundRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleFacts:
-    """``seen``: the pairs (kind, metric) asked for of which at least one device sent a reading of late."""
+    """``seen``: the pairs (kind, metric) asked for that at least one device sent of late, or that a profile makes."""
 
     metrics: list[MetricRow]
     kinds: list[KindRow]
@@ -84,8 +88,17 @@ def load(
         categories=[str(row[0]) for row in connection.execute("SELECT code FROM categories")],
         areas=areas,
         ground=_ground(connection, devices),
-        seen=[pair for pair in pairs if _is_sent(connection, *pair, now=now)],
+        seen=_seen(connection, pairs, now),
     )
+
+
+def _seen(connection: Db, pairs: Sequence[tuple[str, str]], now: datetime) -> list[tuple[str, str]]:
+    """A profile says what devices of its kind can send before the first of them has sent it."""
+    if not pairs:
+        return []
+    profiles = parse_files(senders.profile_files(connection), {}, Faults())
+    made = {(one.kind, mapped.metric) for one in profiles for mapped in one.metrics.values()}
+    return [pair for pair in pairs if pair in made or _is_sent(connection, *pair, now=now)]
 
 
 def _ground(connection: Db, codes: Sequence[str]) -> list[GroundRow]:

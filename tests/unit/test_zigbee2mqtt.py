@@ -1,7 +1,6 @@
 """Zigbee2MQTT: reports under names with any number of levels, availability in both forms, and who is in the network."""
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from city.device_profiles import choose, parse_profiles
-from city.district_source import Faults
 from city.observations import Rejection
 from ingest.decoders.said import Announced, Arrival, Link, Rejected, Report, Said
 from ingest.decoders.zigbee2mqtt import DECODER, Zigbee2Mqtt
+from ingest.profile_book import ProfileBook
 from ingest.routing import matches
 
 NOW = Arrival(1_763_750_400_000_000, ZoneInfo("Asia/Shanghai"))
@@ -278,7 +276,8 @@ UNITS = {"voltage": "V", "air_pressure": "hPa", "smoke": "%", "gas": "%LEL"}
     [
         ({"smoke": True, "temperature": 20, "battery": 90, "voltage": 3100}, "zigbee-smoke", 90000,
          {"smoke": 100, "temperature": 20, "battery": 90, "voltage": 3.1}),
-        ({"smoke": False, "test": True}, "zigbee-smoke", 90000, {"smoke": 0, "self_test": 1}),
+        ({"smoke": False, "test": True, "trouble": True, "restore_reports": True}, "zigbee-smoke", 90000,
+         {"smoke": 0, "self_test": 1, "fault": 1}),
         ({"gas": True, "gas_value": 9}, "zigbee-gas", 600, {"gas_alarm": 1}),
         ({"carbon_monoxide": True, "co": 50, "battery": 3}, "zigbee-carbon-monoxide", 90000,
          {"carbon_monoxide_alarm": 1, "carbon_monoxide": 50, "battery": 3}),
@@ -293,21 +292,18 @@ UNITS = {"voltage": "V", "air_pressure": "hPa", "smoke": "%", "gas": "%LEL"}
     ],
 )  # fmt: skip
 def test_profiles(payload: dict[str, Any], code: str, interval_s: int, stored: dict[str, float]) -> None:
-    text = (resources.files("city") / "defaults/profiles/zigbee2mqtt.toml").read_text("utf-8")
-    faults = Faults()
-    profiles = parse_profiles("zigbee2mqtt.toml", text, UNITS, faults)
-    assert faults.entries == []
+    book = ProfileBook((), UNITS)
     values = report("zigbee2mqtt/a", payload).values
-    profile = choose(profiles, "zigbee2mqtt", "", values)
+    profile = book.choose("zigbee2mqtt", "", values)
     assert profile is not None
     assert (profile.code, profile.expected_interval_s) == (code, interval_s)
     made: dict[str, float] = {}
     for key, value in values.items():
-        mapped = profile.metrics.get(key)
-        metric = mapped.metric if mapped else key
-        line = mapped.line(UNITS.get(metric, "")) if mapped else None
-        if metric:
-            made[metric] = value if line is None else value * line.factor + line.offset
+        mapped = book.mapped("zigbee2mqtt", profile, key)
+        line = book.line(mapped, "")
+        assert line is not None
+        if mapped.metric:
+            made[mapped.metric] = value * line.factor + line.offset
     assert made == pytest.approx(stored)
 
 
