@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
@@ -71,9 +72,12 @@ class Pipeline:
         max_unclaimed: int,
         retention_days: int,
         router: Router | None = None,
+        zone: ZoneInfo | None = None,
     ) -> None:
+        """``zone`` is for local times until a district was imported, which has its own."""
         self._connection = connection
         self._router = router or Router(())
+        self._settings_zone = zone
         self._foreign = Senders(max_unclaimed=max_unclaimed)
         self._retention_us = retention_days * 86_400_000_000
         self._register = DeviceRegister(connection, max_unclaimed=max_unclaimed)
@@ -93,14 +97,16 @@ class Pipeline:
         with self._connection.transaction():
             register = self._load_register()
             active, rules = self._read_rules()
-            engine = Engine(rules, self._register.metrics, district_zone(self._connection))
+            engine = Engine(
+                rules, self._register.metrics, district_zone(self._connection, self._settings_zone)
+            )
             self._places = areas.load_places(self._connection)
             engine.know(list(facts_of(register, self._places)))
             self._take_over(engine, active)
 
     def _load_register(self) -> Register:
         register = self._register.load(self._connection)
-        self._zone = district_zone(self._connection)
+        self._zone = district_zone(self._connection, self._settings_zone)
         self._foreign.load(self._connection, kinds=self._register.kinds)
         return register
 
@@ -110,7 +116,7 @@ class Pipeline:
             active, rules = self._read_rules()
             fleet = self._engine.known_devices(rules)
             if fleet is not None:
-                zone = district_zone(self._connection)
+                zone = district_zone(self._connection, self._settings_zone)
                 self._take_over(Engine(rules, self._register.metrics, zone, fleet), active)
         if fleet is None:
             self.load()

@@ -131,6 +131,7 @@ class Worker:
             max_unclaimed=self._settings.max_unclaimed_devices,
             retention_days=self._settings.retention_days,
             router=self._router,
+            zone=self._settings.zone,
         )
         now_us = time.time_ns() // 1000
         with connection.transaction():

@@ -30,10 +30,10 @@ def code_forms(connection: Connection[TupleRow]) -> CodeForms:
     return {} if row is None else from_plain(cast(Any, row[0]))
 
 
-def district_zone(connection: Connection[TupleRow]) -> ZoneInfo:
-    """The district's own time zone; UTC before the first import."""
+def district_zone(connection: Connection[TupleRow], unknown: ZoneInfo | None = None) -> ZoneInfo:
+    """The district's own time zone; ``unknown`` (or UTC) before the first import."""
     row = connection.execute("SELECT timezone FROM district").fetchone()
-    return ZoneInfo("UTC" if row is None else str(row[0]))
+    return ZoneInfo(str(row[0])) if row is not None else unknown or ZoneInfo("UTC")
 
 
 def source_digest(connection: Connection[TupleRow]) -> str | None:
