@@ -9,6 +9,7 @@ import io
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
@@ -20,11 +21,22 @@ from city.catalogue_reading import MOST_ROWS, Table
 from city.errors import CityError
 
 LARGEST_FILE = 5 * 1024 * 1024  # bytes as sent
-_LARGEST_INSIDE = 32 * 1024 * 1024  # bytes of all parts of an archive together
 _MOST_PARTS = 500
 _MOST_COLUMNS = 64
-_LONGEST_CELL = 2000
 _MAGIC = b"PK\x03\x04"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """What a table may hold: bytes as sent, bytes of all parts of an archive together, rows, characters of a cell."""
+
+    file: int = LARGEST_FILE
+    inside: int = 32 * 1024 * 1024
+    rows: int = MOST_ROWS
+    cell: int = 2000
+
+
+CATALOGUE = Bounds()
 
 
 class SheetError(CityError):
@@ -35,23 +47,26 @@ class SheetError(CityError):
         self.reason_zh = reason_zh
 
 
-def read_sheet(content: bytes, name: str) -> Table:
+def read_sheet(content: bytes, name: str, bounds: Bounds = CATALOGUE) -> Table:
     """The first sheet with anything in it, or the CSV text; what it is shows in the first bytes, not in its name."""
-    if len(content) > LARGEST_FILE:
+    if len(content) > bounds.file:
+        most = bounds.file // 1024 // 1024
         raise SheetError(
-            "文件超过5 MB，请拆分后导入", f"{name}: is larger than 5 MB; split it and import the parts"
+            f"文件超过{most} MB，请拆分后导入",
+            f"{name}: is larger than {most} MB; split it and import the parts",
         )
-    rows = _xlsx_rows(content, name) if content.startswith(_MAGIC) else _csv_rows(content, name)
+    xlsx = content.startswith(_MAGIC)
+    rows = _xlsx_rows(content, name, bounds) if xlsx else _csv_rows(content, name, bounds)
     filled = ((number, cells) for number, cells in rows if any(cells))
     _, header = next(filled, (0, []))
     if not header:
         raise SheetError("文件是空的，首行应为列名", f"{name}: is empty; the first row names the columns")
     listed: list[tuple[int, list[str]]] = []
     for number, cells in filled:
-        if len(listed) == MOST_ROWS:
+        if len(listed) == bounds.rows:
             zh, en = (
-                f"超过{MOST_ROWS}行，请拆分后导入",
-                f"more than {MOST_ROWS} rows; split it and import the parts",
+                f"超过{bounds.rows}行，请拆分后导入",
+                f"more than {bounds.rows} rows; split it and import the parts",
             )
             raise SheetError(zh, f"{name}: {en}")
         listed.append((number, cells))
@@ -67,14 +82,14 @@ def _without_tail(header: list[str]) -> list[str]:
 # ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _csv_rows(content: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(content: bytes, name: str, bounds: Bounds) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(_decoded(content, name), newline=""))
     before = 0
     try:
         for line in reader:
             number, before = before + 1, reader.line_num
             cells = [cell.strip() for cell in line]
-            if len(cells) > _MOST_COLUMNS or any(len(cell) > _LONGEST_CELL for cell in cells):
+            if len(cells) > _MOST_COLUMNS or any(len(cell) > bounds.cell for cell in cells):
                 zh = f"第{number}行列数过多或文字过长，含逗号的文字请加引号并成对"
                 raise SheetError(
                     zh, f"{name} row {number}: too many cells, or one too long; close quotation marks"
@@ -101,13 +116,13 @@ def _decoded(content: bytes, name: str) -> str:
 # ── XLSX ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _xlsx_rows(content: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
-    _check_archive(content, name)
+def _xlsx_rows(content: bytes, name: str, bounds: Bounds) -> Iterator[tuple[int, list[str]]]:
+    _check_archive(content, name, bounds)
     try:
         reader = ExcelReader(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
         reader.read()
         for sheet in reader.wb.worksheets:
-            rows = list(_sheet_rows(sheet, name))
+            rows = list(_sheet_rows(sheet, name, bounds))
             if rows:
                 yield from rows
                 return
@@ -117,7 +132,7 @@ def _xlsx_rows(content: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
         raise _damaged(name) from error
 
 
-def _sheet_rows(sheet: Any, name: str) -> Iterator[tuple[int, list[str]]]:
+def _sheet_rows(sheet: Any, name: str, bounds: Bounds) -> Iterator[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what the file says of its size may be wrong
     before: Any = None
     for number, row in enumerate(sheet.iter_rows(max_col=_MOST_COLUMNS), 1):
@@ -126,10 +141,15 @@ def _sheet_rows(sheet: Any, name: str) -> Iterator[tuple[int, list[str]]]:
             row,
         )  # openpyxl fills gaps with one and the same empty row, up to a million
         if not gap and any(cell.value is not None for cell in row):
-            yield number, [_shown(cell, number, name) for cell in row]
+            if number > bounds.rows + 1:  # before the memory of a list a hundred times as long is gone
+                raise SheetError(
+                    f"超过{bounds.rows}行，请拆分后导入",
+                    f"{name}: more than {bounds.rows} rows; split it and import the parts",
+                )
+            yield number, [_shown(cell, number, name, bounds.cell) for cell in row]
 
 
-def _shown(cell: Any, row: int, name: str) -> str:
+def _shown(cell: Any, row: int, name: str, longest: int) -> str:
     """The cell as a person typed it: 30 and not 30.0."""
     value = cell.value
     if value is None:
@@ -142,14 +162,12 @@ def _shown(cell: Any, row: int, name: str) -> str:
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         return str(int(value))
     text = value.isoformat() if isinstance(value, date | datetime | time) else str(value)
-    if len(text) > _LONGEST_CELL:
-        raise SheetError(
-            f"第{row}行文字过长", f"{name} row {row}: a cell has more than {_LONGEST_CELL} characters"
-        )
+    if len(text) > longest:
+        raise SheetError(f"第{row}行文字过长", f"{name} row {row}: a cell has more than {longest} characters")
     return text.strip()
 
 
-def _check_archive(content: bytes, name: str) -> None:
+def _check_archive(content: bytes, name: str, bounds: Bounds) -> None:
     """Refuse archives that unpack to far more than a catalogue, and XML with a document type.
 
     zipfile never unpacks more of a part than the archive says, so what it says can be trusted as a bound.
@@ -157,7 +175,7 @@ def _check_archive(content: bytes, name: str) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             parts = archive.infolist()
-            if len(parts) > _MOST_PARTS or sum(part.file_size for part in parts) > _LARGEST_INSIDE:
+            if len(parts) > _MOST_PARTS or sum(part.file_size for part in parts) > bounds.inside:
                 zh = "展开后过大，请另存为CSV或减少内容"
                 raise SheetError(zh, f"{name}: unpacks to too much; save it as CSV, or with less in it")
             for part in parts:

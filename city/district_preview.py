@@ -10,24 +10,26 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from city import district, district_files, district_writing
+from city.catalogue_sheet import SheetError
 from city.coordinates import Crs
 from city.district import ParseRules
 from city.district_fates import RowFate, fates
 from city.district_source import DistrictFilesError, Fault, Faults, decoded
 from city.district_taking import RULES, CheckRules, ImportReport, write
 from city.errors import CityError
+from city.register_sheets import LISTS, Sent, as_csv, stands_for
 from city.storage import device_lists, facility_lists, register_log
 from city.storage import district as stored
 from city.storage.database import nudge
 
 Db = Connection[TupleRow]
-LARGEST_ZIP = 50 * 1024 * 1024  # bytes, and as many of each file in it when unpacked
+_LARGEST_INSIDE = 200 * 1024 * 1024  # bytes of all files in a zip together, when unpacked
 _MOST_FILES = 200
 
 
@@ -62,20 +64,39 @@ class Preview:
         return {name: dict(counter) for name, counter in found.items()}
 
 
-def unpacked(uploads: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
+def unpacked(uploads: Sequence[tuple[str, bytes]]) -> dict[str, Sent]:
     """Files by their names inside a district's folder; a zip is opened, whatever folder it holds them in.
 
-    Raises PreviewError for a name that no district has, and for a zip that is broken or too large.
+    A list that came as a sheet or a drawing stands under the name of its CSV file. Raises PreviewError for a name that
+    no district has, for a list that came twice, and for a zip or a sheet that is broken or too large.
     """
-    found: dict[str, bytes] = {}
+    given: list[tuple[str, bytes]] = []
     for name, content in uploads:
-        if name.lower().endswith(".zip"):
-            found |= dict(_named(one, data) for one, data in _zipped(name, content))
-        else:
-            found |= dict([_named(name, content)])
+        given += _zipped(name, content) if name.lower().endswith(".zip") else [(name, content)]
+    found: dict[str, Sent] = {}
+    for path, content in given:
+        one = _sheet(path, content)
+        if one.stands_for in found:
+            other = found[one.stands_for].name
+            raise PreviewError(
+                f"“{other}”与“{one.name}”是同一清单，请只发送一个",
+                f"{other} and {one.name} are one list; send one",
+            )
+        found[one.stands_for] = one
     if not found:
         raise PreviewError("没有收到文件", "no file was sent")
     return found
+
+
+def _sheet(path: str, content: bytes) -> Sent:
+    last = path.replace("\\", "/").split("/")[-1]
+    if stands_for(last) is None:
+        name, content = _named(path, content)
+        return Sent(name=name, stands_for=name, content=content)
+    try:
+        return as_csv(last, content)
+    except SheetError as error:
+        raise PreviewError(f"“{last}”{error.reason_zh}", str(error)) from error
 
 
 def _zipped(name: str, content: bytes) -> list[tuple[str, bytes]]:
@@ -84,7 +105,7 @@ def _zipped(name: str, content: bytes) -> list[tuple[str, bytes]]:
             entries = [
                 one for one in archive.infolist() if not one.is_dir() and "__MACOSX" not in one.filename
             ]
-            if len(entries) > _MOST_FILES or any(one.file_size > LARGEST_ZIP for one in entries):
+            if len(entries) > _MOST_FILES or sum(one.file_size for one in entries) > _LARGEST_INSIDE:
                 raise PreviewError("压缩包过大", f"{name} unpacks to more than is taken")
             return [(one.filename, archive.read(one)) for one in entries]
     except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
@@ -160,6 +181,24 @@ def take_in(
     return done
 
 
+def as_sent(done: Preview, sent: Mapping[str, Sent]) -> Preview:
+    """The same told by the names and places of what was sent: a sheet's row, a drawing's feature."""
+    other = {name: one for name, one in sent.items() if one.name != name}
+    if not other:
+        return done
+    rows = [_renamed(row, other[row.file]) if row.file in other else row for row in done.rows]
+    return replace(done, rows=rows)
+
+
+def _renamed(row: RowFate, one: Sent) -> RowFate:
+    place = None if row.row is None else row.row - one.shift
+    faults = tuple(
+        replace(fault, where=one.name if place is None else f"{one.name} {one.word} {place}")
+        for fault in row.faults
+    )
+    return replace(row, file=one.name, row=place, faults=faults)
+
+
 def _as_it_is(
     connection: Db, write_rules: district_writing.WriteRules
 ) -> tuple[district_files.Standing, dict[str, str]]:
@@ -171,7 +210,7 @@ def _as_it_is(
         components=facility_lists.listed_components(connection),
         buildings=facility_lists.listed_buildings(connection),
     )
-    return lists, district.texts(connection, write_rules=write_rules, without=district_writing.LISTS)
+    return lists, district.texts(connection, write_rules=write_rules, without=LISTS)
 
 
 def _only(sent: Mapping[str, bytes]) -> set[str]:

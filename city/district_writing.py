@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -17,6 +18,7 @@ from city.catalogue_columns import written as catalogue_written
 from city.devices import Kind, Metric
 from city.district_files import PROFILES, DistrictInfo
 from city.errors import CityError
+from city.register_sheets import LISTS
 from city.storage import (
     areas,
     categories,
@@ -65,7 +67,7 @@ def texts(
         "kinds.toml": _kinds(connection, metrics, kinds),
         "categories.csv": _categories(connection, categories),
         "areas.geojson": _geojson(drawn),
-        **{name: write(connection) for name, write in LISTS.items() if name not in without},
+        **{name: _list(connection, name) for name in LISTS if name not in without},
         "stations.csv": _stations(connection),
         "station_series.csv": _station_series(connection),
         "units.csv": _units(connection),
@@ -128,26 +130,18 @@ _STATIONS += " upstream travel_min"
 _SERIES = "station role device metric travel_min"
 
 
-def _devices(connection: Connection[TupleRow]) -> str:
-    return _csv(device_files.COLUMNS, map(device_files.cells, device_lists.listed_devices(connection)))
+def rows_of(connection: Connection[TupleRow], name: str) -> list[Sequence[Any]]:
+    """One of the long lists (``LISTS``) as its lines."""
+    if name == device_files.FILE:
+        return [device_files.cells(one) for one in device_lists.listed_devices(connection)]
+    if name == facility_files.COMPONENTS:
+        return [facility_files.component_cells(one) for one in facility_lists.listed_components(connection)]
+    return [facility_files.building_cells(one) for one in facility_lists.listed_buildings(connection)]
 
 
-def _components(connection: Connection[TupleRow]) -> str:
-    lines = facility_lists.listed_components(connection)
-    return _csv(facility_files.COMPONENT_COLUMNS, map(facility_files.component_cells, lines)) if lines else ""
-
-
-def _buildings(connection: Connection[TupleRow]) -> str:
-    lines = facility_lists.listed_buildings(connection)
-    return _csv(facility_files.BUILDING_COLUMNS, map(facility_files.building_cells, lines)) if lines else ""
-
-
-# Lists of what stands in the district, by file: as long as the district has things.
-LISTS: Mapping[str, Callable[[Connection[TupleRow]], str]] = {
-    device_files.FILE: _devices,
-    facility_files.COMPONENTS: _components,
-    facility_files.BUILDINGS: _buildings,
-}
+def _list(connection: Connection[TupleRow], name: str) -> str:
+    rows = rows_of(connection, name)
+    return csv_of(LISTS[name], rows) if rows or name == device_files.FILE else ""
 
 
 def _stations(connection: Connection[TupleRow]) -> str:
@@ -166,12 +160,12 @@ def _stations(connection: Connection[TupleRow]) -> str:
                 ";".join(times),
             )
         )
-    return _csv(_STATIONS.split(), rows)
+    return csv_of(_STATIONS.split(), rows)
 
 
 def _station_series(connection: Connection[TupleRow]) -> str:
     lines = stations.listed_series(connection)
-    return _csv(_SERIES.split(), (dataclasses.astuple(line)[1:] for line in lines)) if lines else ""
+    return csv_of(_SERIES.split(), (dataclasses.astuple(line)[1:] for line in lines)) if lines else ""
 
 
 _UNITS = "code name name_en kind parent lead phone lead_phone email lead_email webhook_url"
@@ -180,7 +174,7 @@ _UNITS += " tier capacity fallback hours lon lat"
 
 def _units(connection: Connection[TupleRow]) -> str:
     known = units.load_units(connection).values()
-    return _csv(_UNITS.split(), (dataclasses.astuple(unit)[1:] for unit in known))
+    return csv_of(_UNITS.split(), (dataclasses.astuple(unit)[1:] for unit in known))
 
 
 def _rosters(connection: Connection[TupleRow]) -> Texts:
@@ -197,14 +191,14 @@ def _rosters(connection: Connection[TupleRow]) -> Texts:
         for one in roster.people
     ]
     return {
-        "shifts.csv": _csv(("unit", "name", "days", "from", "to"), shifts) if shifts else "",
-        "roster.csv": _csv(("unit", "person", "phone", "from", "to"), people) if people else "",
+        "shifts.csv": csv_of(("unit", "name", "days", "from", "to"), shifts) if shifts else "",
+        "roster.csv": csv_of(("unit", "person", "phone", "from", "to"), people) if people else "",
     }
 
 
 def _patrol(connection: Connection[TupleRow]) -> str:
     points = stored_patrol.listed_points(connection)
-    return _csv(patrol_files.COLUMNS, patrol_files.lines(points)) if points else ""
+    return csv_of(patrol_files.COLUMNS, patrol_files.lines(points)) if points else ""
 
 
 def _responsibilities(connection: Connection[TupleRow], by_id: Mapping[int, Area]) -> str:
@@ -229,7 +223,8 @@ def _rules(connection: Connection[TupleRow], built_in_source: str, write_rules: 
     return {name: write_rules(rows) for name, rows in by_file.items()}
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Text with a header, as the reader takes it back."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from city.areas import Geometry
+from city.device_files import LifeState
 from city.devices import Registration
 from city.units import Unit
 
@@ -45,6 +46,17 @@ class DeviceEntry:
     version: int
     edited_at: datetime | None
     edited_by: str | None
+    vendor: str = ""
+    profile: str | None = None
+    life_state: LifeState = "in_service"
+    installed_on: date | None = None
+    calibrated_on: date | None = None
+    calibration_due: date | None = None
+    building: str | None = None
+    facility: str | None = None
+    names: Sequence[str] = ()  # family:name, as foreign senders call it
+    owner: str | None = None  # codes of the units that the two texts mean, where they mean any
+    maintainer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

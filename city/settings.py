@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         return self.data_dir / "photos"
 
     @property
+    def document_folder(self) -> Path:
+        """Where documents of the register stand, outside the database."""
+        return self.data_dir / "documents"
+
+    @property
     def media_folder(self) -> Path:
         """Where fetched pictures and clips stand for some minutes."""
         return self.data_dir / "media"

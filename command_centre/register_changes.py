@@ -1,15 +1,16 @@
 """Changes of devices and units by people: checked, written with who and why, and seen by dispatch within a second."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncConnection
 
 from city.areas import cell_of_points
+from city.device_files import NAME
 from city.register import DeviceEntry, UnitEntry
 from city.register_rows import CODE
-from city.storage import ground, register
+from city.storage import ground, register, register_names
 from city.worktime import HoursError, read_hours
 from command_centre.actions import ActionError
 from command_centre.notify.addresses import masked
@@ -42,7 +43,12 @@ async def edit_device(
     if not changed:
         return known
     before = {name: _now(known, name) for name in changed}
-    await register.update_device(connection, known.id, changed, actor)
+    columns = {name: value for name, value in changed.items() if name != "names"}
+    if "life_state" in changed or "registration" in changed:
+        columns |= {"life_by": actor, "life_reason": reason}
+    await register.update_device(connection, known.id, columns, actor)
+    if "names" in changed:
+        await _rename(connection, known, changed["names"])
     fresh = await register.device(connection, code)
     assert fresh is not None  # noqa: S101  # locked by this transaction
     await register.record(
@@ -72,9 +78,13 @@ async def create_device(
     if await register.device(connection, code) is not None:
         raise ActionError("conflict", f"已有设备“{code}”", f"there is a device {code!r} already", "code")
     values = await _of_device(connection, code, wanted, None)
+    named = values.pop("names", [])
     await register.insert_device(connection, code, values, actor)
     made = await register.device(connection, code)
     assert made is not None  # noqa: S101  # inserted by this transaction
+    if named:
+        await _rename(connection, made, named)
+        made = await register.device(connection, code) or made
     await register.record(
         connection,
         "device.created",
@@ -89,12 +99,12 @@ async def create_device(
 
 def _now(known: DeviceEntry, name: str) -> object:
     value = getattr(known, name)
-    return list(value) if name == "tags" else value
+    return list(value) if name in ("tags", "names") else value
 
 
 def _named(before: Values, after: Values) -> str:
     """The action in the audit table: what people look for in a device's history."""
-    if after.get("registration") == "retired":
+    if after.get("registration") == "retired" or after.get("life_state") == "retired":
         return "device.retired"
     if before.get("registration") == "unclaimed":
         return "device.claimed"
@@ -116,6 +126,7 @@ async def _of_device(
         raise ActionError(
             "invalid", f"没有设备类型“{values['kind']}”", "there is no such kind of device", "kind"
         )
+    await _check_what_it_names(connection, values, known)
     gateway = values.get("gateway")
     if gateway and (gateway == code or await register.device(connection, gateway) is None):
         raise ActionError(
@@ -135,6 +146,71 @@ async def _of_device(
     elif values.get("longitude") is not None:
         values |= await _cell_beneath(connection, values["longitude"], values["latitude"], known)
     return values
+
+
+async def _check_what_it_names(connection: Connection, values: Values, known: DeviceEntry | None) -> None:
+    for name, table, zh in (("building", "buildings", "楼栋"), ("facility", "components", "部件")):
+        if values.get(name) and not await register_names.stands_there(connection, table, values[name]):
+            raise ActionError("invalid", f"没有{zh}“{values[name]}”", f"there is no such {name}", name)
+    for name in values.get("names", ()):
+        if not NAME.fullmatch(name):
+            words = "请写成“协议:名称”，如 zigbee2mqtt:Hall"
+            raise ActionError("invalid", words, "write family:name such as zigbee2mqtt:Hall", "names")
+    calibrated = values.get("calibrated_on", known.calibrated_on if known else None)
+    due = values.get("calibration_due", known.calibration_due if known else None)
+    if calibrated is not None and due is not None and due < calibrated:
+        raise ActionError(
+            "invalid", "校准到期日早于校准日期", "it lies before the calibration", "calibration_due"
+        )
+
+
+async def _rename(connection: Connection, known: DeviceEntry, names: Sequence[str]) -> None:
+    """A name that another device has is not taken from it unasked: its readings would go on elsewhere."""
+    await register_names.lock_names(connection)
+    for name, (code, registration) in (await register_names.owners(connection, names)).items():
+        if code != known.code:
+            zh = f"“{name}”属于设备“{code}”；请在该设备上移除，或将其认领为本设备"
+            en = f"{name} is {code}'s ({registration}); remove it there, or claim that device as this one"
+            raise ActionError("conflict", zh, en, "names")
+    await register_names.set_names(connection, known.id, names)
+
+
+async def claim_as(connection: Connection, code: str, listed: str, *, actor: str, reason: str) -> DeviceEntry:
+    """What was heard as ``code`` is the listed device: its names go there, and it is retired.
+
+    Readings stay with whom they were recorded; new ones come to the listed device. Raises ActionError.
+    """
+    await register.lock(connection)
+    heard = await register.device(connection, code, locked=True)
+    known = await register.device(connection, listed, locked=True)
+    if heard is None or known is None:
+        wrong = code if heard is None else listed
+        raise ActionError("not_found", f"没有设备“{wrong}”", f"there is no device {wrong!r}", "device")
+    if heard.registration != "unclaimed" or not heard.names:
+        zh, en = (
+            "只有未认领、以外部名称上报的设备可以这样认领",
+            "only an unclaimed device that has foreign names",
+        )
+        raise ActionError("conflict", zh, en, "device")
+    if known.registration != "registered":
+        raise ActionError("conflict", f"“{listed}”不在册", f"{listed} is not registered", "device")
+    await register_names.lock_names(connection)
+    names = sorted({*known.names, *heard.names})
+    await register_names.set_names(connection, known.id, names)
+    told = {"life_by": actor, "life_reason": reason, "registration": "retired", "life_state": "retired"}
+    await register.update_device(connection, heard.id, told, actor)
+    if known.life_state == "planned":
+        told = {"life_state": "installed", "life_by": actor, "life_reason": reason}
+        await register.update_device(connection, known.id, told, actor)
+    detail = {"before": {"names": list(known.names)}, "after": {"names": names}, "heard_as": code}
+    await register.record(connection, "device.claimed", listed, actor=actor, reason=reason, detail=detail)
+    await register.record(
+        connection, "device.retired", code, actor=actor, reason=reason, detail={"after": {"device": listed}}
+    )
+    await register.nudge(connection)
+    fresh = await register.device(connection, listed)
+    assert fresh is not None  # noqa: S101  # locked by this transaction
+    return fresh
 
 
 async def _cell(connection: Connection, code: str | None) -> int | None:

@@ -169,6 +169,9 @@ def take_names(connection: Connection[TupleRow], *, who: str) -> list[tuple[str,
            WHERE known.device_id <> excluded.device_id"""
     )
     connection.execute(
+        "SELECT bump_register()"
+    )  # ingest holds names in memory, and a new row alone wakes nobody
+    connection.execute(
         """UPDATE devices d SET registration = 'retired', life_by = %(who)s, life_reason = 'heard as ' || gone.now
            FROM (SELECT m.before, min(m.now) AS now
                  FROM unnest(%(before)s::text[], %(now)s::text[]) AS m (before, now) GROUP BY m.before) gone

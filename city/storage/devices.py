@@ -20,7 +20,8 @@ REGISTER_LOCK = 7235_0002  # advisory lock of a transaction that adds devices or
 
 _REGISTER_COLUMNS: LiteralString = """
     d.id, d.code, d.kind, d.cell_id,
-    coalesce(d.expected_interval_s, k.expected_interval_s) AS expected_interval_s,
+    CASE WHEN d.life_state IN ('in_service', 'retired')  -- who is not yet there, or broken, is not missed
+        THEN coalesce(d.expected_interval_s, k.expected_interval_s) END AS expected_interval_s,
     d.service_state,
     coalesce((extract(epoch FROM d.service_until) * 1000000)::bigint, 0) AS service_until_us,
     d.registration, p.link,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from psycopg import AsyncConnection
 
 Connection = AsyncConnection[Any]
-UsedFor = Literal["report", "incident", "patrol"]
+UsedFor = Literal["report", "incident", "patrol", "device", "component", "building"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

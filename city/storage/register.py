@@ -18,7 +18,13 @@ Row = dict[str, Any]
 _DEVICE: LiteralString = """
     SELECT d.id, d.code, d.kind, d.name, a.code AS cell, d.cell_id, d.longitude, d.latitude, d.model, d.owner_unit,
         d.maintainer_unit, d.gateway, d.address, d.expected_interval_s, d.tags, d.registration, d.origin, d.version,
-        d.edited_at, coalesce(nullif(p.display_name, ''), p.name, d.edited_by) AS edited_by
+        d.edited_at, coalesce(nullif(p.display_name, ''), p.name, d.edited_by) AS edited_by, d.vendor, d.profile,
+        d.life_state, d.installed_on, d.calibrated_on, d.calibration_due, d.building, d.facility,
+        ARRAY(SELECT n.family || ':' || n.name FROM device_names n WHERE n.device_id = d.id ORDER BY 1) AS names,
+        (SELECT u.code FROM units u WHERE d.owner_unit <> '' AND d.owner_unit IN (u.code, u.name)
+         ORDER BY u.code <> d.owner_unit, u.code LIMIT 1) AS owner,
+        (SELECT u.code FROM units u WHERE d.maintainer_unit <> '' AND d.maintainer_unit IN (u.code, u.name)
+         ORDER BY u.code <> d.maintainer_unit, u.code LIMIT 1) AS maintainer
     FROM devices d LEFT JOIN areas a ON a.id = d.cell_id LEFT JOIN users p ON d.edited_by = 'user:' || p.id
 """
 _UNIT: LiteralString = """
@@ -30,7 +36,9 @@ _UNIT: LiteralString = """
 DEVICE_FIELDS = frozenset(
     {
         *("kind", "name", "cell_id", "longitude", "latitude", "model", "owner_unit", "maintainer_unit"),
-        *("gateway", "address", "expected_interval_s", "tags", "registration"),
+        *("gateway", "address", "expected_interval_s", "tags", "registration", "vendor", "profile"),
+        *("life_state", "life_by", "life_reason", "installed_on", "calibrated_on", "calibration_due"),
+        *("building", "facility"),
     }
 )
 UNIT_FIELDS = frozenset(
@@ -228,9 +236,9 @@ async def _update(
 ) -> None:
     names = [name for name in values if name in known]
     await connection.execute(
-        sql.SQL("UPDATE {} SET {}, edited_at = now(), edited_by = %s WHERE id = %s").format(
+        sql.SQL("UPDATE {} SET {}edited_at = now(), edited_by = %s WHERE id = %s").format(
             sql.Identifier(table),
-            sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in names),
+            sql.SQL("").join(sql.SQL("{} = %s, ").format(sql.Identifier(name)) for name in names),
         ),
         (*(values[name] for name in names), actor, entry),
     )

@@ -35,13 +35,16 @@ ALWAYS: Iterable[tuple[str, str]] = (
 LARGEST_BODY = 1024 * 1024
 # Where more is wanted than JSON: five photos of 10 MB with the fields around them.
 PHOTOS = 51 * 1024 * 1024
+LISTS = 101 * 1024 * 1024  # 200,000 devices with everything that is known of them have 60 MB
+PAPERS = 101 * 1024 * 1024  # five documents of 20 MB
 SHEET = 5 * 1024 * 1024 + 64 * 1024  # and what a form adds around it
 LARGER: Mapping[tuple[str, str], int] = {
     ("POST", "/api/reports"): PHOTOS,
     ("POST", "/api/reports/{tracking}/more"): PHOTOS,
     ("POST", "/api/photos"): PHOTOS,
     ("POST", "/api/categories/import"): SHEET,
-    ("POST", "/api/register/import"): PHOTOS,
+    ("POST", "/api/register/import"): LISTS,
+    ("POST", "/api/register/{thing}/{code}/papers"): PAPERS,
     ("POST", "/open311/v2/requests.{form}"): PHOTOS,
 }
 _LARGER = [(method, compile_path(path)[0], most) for (method, path), most in LARGER.items()]

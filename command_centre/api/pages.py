@@ -70,6 +70,7 @@ def _shell(name: str, kind: str, headers: dict[str, str]) -> Response:
 @router.get("/report")
 @router.get("/track")
 @router.get("/track/{tracking}")
+@router.get("/i/{sort}/{code:path}")
 def page(_request: Request) -> Response:
     """The one page; it draws the view that its address names."""
     index = BUILT / "index.html"

@@ -1,6 +1,7 @@
 """Devices as their list has them: looked at with their history, changed with a reason, added, claimed, retired."""
 
 from dataclasses import asdict
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Request
@@ -8,15 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from city import register as entries
+from city.device_files import MOST_NAMES, LifeState
 from city.register import DeviceEntry
-from city.storage import device_choices, register
+from city.storage import device_choices, register, register_names
 from command_centre import register_changes as changes
 from command_centre.api import paging
 from command_centre.api.answers import answer, gives
 from command_centre.api.once import Key, once, tag, version
 from command_centre.api.problem import not_found
 from command_centre.api.refusals import refusable
-from command_centre.api.register_shapes import DeviceChoices, DeviceDetail, DeviceProposals, RegisterChanges
+from command_centre.api.register_shapes import (
+    DeviceChoices,
+    DeviceDetail,
+    DeviceLife,
+    DeviceProposals,
+    RegisterChanges,
+)
 from command_centre.api.services import async_transaction
 from command_centre.api.session import Known
 
@@ -50,6 +58,26 @@ class DeviceChange(BaseModel):
     registration: Literal["registered", "retired"] | None = Field(
         None, description="registered claims an unclaimed one"
     )
+    vendor: Text | None = None
+    profile: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="how its sender is read; null = chosen by itself"
+    )
+    life_state: LifeState | None = None
+    installed_on: date | None = None
+    calibrated_on: date | None = None
+    calibration_due: date | None = None
+    building: Code | None = None
+    facility: Code | None = None
+    names: list[Annotated[str, Field(max_length=240)]] | None = Field(
+        None, max_length=MOST_NAMES, description="as foreign senders call it: family:name"
+    )
+    reason: Words
+
+
+class ClaimAs(BaseModel):
+    """``device`` is the listed one that was heard under the other's names."""
+
+    device: Code
     reason: Words
 
 
@@ -58,17 +86,22 @@ class NewDevice(DeviceChange):
     kind: Code
 
 
-_MAY_BE_NONE = {"cell", "longitude", "latitude", "gateway", "expected_interval_s"}
+_MAY_BE_NONE = {
+    *("cell", "longitude", "latitude", "gateway", "expected_interval_s", "profile", "installed_on"),
+    *("calibrated_on", "calibration_due", "building", "facility"),
+}
 
 
 def _values(body: BaseModel) -> dict[str, Any]:
     """Only what was sent; null means none where there can be none, and as it is elsewhere."""
     sent = body.model_dump(exclude_unset=True, exclude={"reason", "code"})
     named = {_RENAMED.get(name, name): value for name, value in sent.items()}
-    if named.get("gateway") == "":
-        named["gateway"] = None
-    if "tags" in named and named["tags"] is not None:
-        named["tags"] = sorted(set(named["tags"]))
+    for name in ("gateway", "building", "facility", "profile"):
+        if named.get(name) == "":
+            named[name] = None
+    for name in ("tags", "names"):
+        if named.get(name) is not None:
+            named[name] = sorted(set(named[name]))
     return {name: value for name, value in named.items() if value is not None or name in _MAY_BE_NONE}
 
 
@@ -174,6 +207,38 @@ async def device_changes(
             connection, code, "device.", before=after[0] if after else None, limit=limit + 1
         )
     return answer(paging.page(rows, limit, lambda row: [row["id"]]))
+
+
+@router.post(
+    "/{code}/claim-as",
+    summary="Say which listed device an unclaimed one is",
+    operation_id="claim_device_as",
+    responses=gives(DeviceDetail),
+)
+async def claim_as(request: Request, code: str, body: ClaimAs, known: Known) -> Response:
+    """Its names go to the listed device and it is retired; what it read until now stays with it."""
+    async with async_transaction(request) as connection:
+        fresh = await refusable(
+            changes.claim_as(connection, code, body.device, actor=known.actor, reason=body.reason.strip())
+        )
+        shown = await _shown(connection, fresh)
+    return answer(shown, headers={"ETag": tag(fresh.version)})
+
+
+@router.get(
+    "/{code}/life",
+    summary="The steps of a device's life",
+    operation_id="device_life",
+    responses=gives(DeviceLife),
+)
+async def device_life(request: Request, code: str) -> Response:
+    """Newest first: from what to what, who said so and why. Nothing of it can be changed."""
+    async with async_transaction(request) as connection:
+        found = await register.device(connection, code)
+        if found is None:
+            raise not_found("device", "设备", code)
+        steps = await register_names.life(connection, found.id)
+    return answer({"items": [asdict(one) for one in steps], "next": None})
 
 
 @router.get(

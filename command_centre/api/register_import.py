@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from city import district
+from city import district, district_writing, register_sheets
+from city.coordinates import Crs
 from city.district_fates import RowFate
-from city.district_preview import Preview, PreviewError, take_in, unpacked
+from city.district_preview import Preview, PreviewError, as_sent, take_in, unpacked
 from city.district_source import Fault
 from command_centre.api.answers import answer, gives
-from command_centre.api.problem import Problem
+from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
 from command_centre.rule_changes import check_imported
@@ -98,9 +99,12 @@ async def import_register(
     reason: Reason,
     *,
     dry_run: Annotated[bool, Query(description="say what would become of every row, write nothing")] = False,
+    crs: Annotated[
+        Crs, Query(description="map of positions that say none themselves; never guessed")
+    ] = "wgs84",
     if_match: Annotated[str | None, Header(max_length=64, description="`token` of the preview")] = None,
 ) -> Response:
-    """CSV, GeoJSON and TOML files of docs/district-files.md by their names there, or a zip of them: all rows or none.
+    """CSV, XLSX, GeoJSON and TOML files of docs/district-files.md by their names there, or a zip: all rows or none.
 
     What is not sent stays. With a row refused nothing is written and the answer is 200 with `refused` for a dry run,
     else a problem. With the preview's token in `If-Match` it is done only if it would still do the same.
@@ -110,9 +114,10 @@ async def import_register(
 
     def work() -> Preview:
         with transaction(request) as connection:
+            sent = unpacked(uploads)
             done = take_in(
                 connection,
-                unpacked(uploads),
+                {name: one.content for name, one in sent.items()},
                 parse_rules=to_rows,
                 write_rules=to_toml,
                 check_rules=check_imported,
@@ -120,7 +125,9 @@ async def import_register(
                 reason=reason.strip(),
                 dry_run=dry_run,
                 expected=token,
+                crs=dict.fromkeys(sent, crs),
             )
+            done = as_sent(done, sent)
             if done.refused and not dry_run:
                 raise _refused(done)
             return done
@@ -149,6 +156,33 @@ def export_register(request: Request) -> Response:
     return Response(packed.getvalue(), 200, headers, "application/zip")
 
 
+@router.get("/export/{file}", summary="One list of the register as a file", operation_id="export_list")
+def export_list(request: Request, file: Annotated[str, Path(max_length=40)]) -> Response:
+    """`devices`, `components` or `buildings`, as `.csv`, `.xlsx` or `.geojson`; the import takes each of them back."""
+    stem, _, form = file.rpartition(".")
+    columns = register_sheets.LISTS.get(f"{stem}.csv")
+    if columns is None or form not in _FORMS:
+        raise not_found("list", "清单", file)
+    with transaction(request) as connection:
+        rows = district_writing.rows_of(connection, f"{stem}.csv")
+    content = (
+        district_writing.csv_of(columns, rows).encode("utf-8-sig")
+        if form == "csv"
+        else register_sheets.as_xlsx(columns, rows)
+        if form == "xlsx"
+        else register_sheets.as_geojson(columns, rows)
+    )
+    headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-cache"}
+    return Response(content, 200, headers, _FORMS[form])
+
+
+_FORMS = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "geojson": "application/geo+json",
+}
+
+
 async def _uploads(request: Request) -> list[tuple[str, bytes]]:
     if "multipart/form-data" not in request.headers.get("content-type", ""):
         raise Problem(415, "send a form with the part files, once for each file", "请以表单 files 发送文件")
@@ -173,7 +207,7 @@ def _refused(done: Preview) -> Problem:
 
 
 def _shown(done: Preview, *, taken: bool) -> Mapping[str, Any]:
-    rows = sorted(done.rows, key=lambda row: row.fate == "same")[:MOST_ROWS]
+    rows = sorted(done.rows, key=lambda row: _ORDER.get(row.fate, 1))[:MOST_ROWS]
     return {
         "taken": taken,
         "refused": done.refused,
@@ -184,6 +218,9 @@ def _shown(done: Preview, *, taken: bool) -> Mapping[str, Any]:
         "warnings": done.warnings,
         "report": done.report.as_dict() if done.report else None,
     }
+
+
+_ORDER = {"refused": 0, "same": 2}
 
 
 def _row(row: RowFate) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
+LifeState = Literal["planned", "installed", "in_service", "faulty", "in_maintenance", "retired"]
+
 
 class DeviceDetail(TypedDict):
     """An entry of the list of devices. ``expected_interval_s`` null = its kind's, ``usual_interval_s``."""
@@ -27,6 +29,122 @@ class DeviceDetail(TypedDict):
     version: int
     edited_at: str | None
     edited_by: str | None
+    vendor: str
+    profile: str | None
+    life_state: LifeState
+    installed_on: str | None
+    calibrated_on: str | None
+    calibration_due: str | None
+    building: str | None
+    facility: str | None
+    names: list[str]
+    owner: str | None
+    maintainer: str | None
+
+
+class LifeStep(TypedDict):
+    at: str
+    was: LifeState
+    state: LifeState
+    by: str
+    reason: str
+
+
+class DeviceLife(TypedDict):
+    items: list[LifeStep]
+    next: str | None
+
+
+PlaceState = Literal["in_use", "under_repair", "out_of_use", "removed"]
+
+
+class FacilityDetail(TypedDict):
+    """A public facility. ``parts`` are its code's segments in the district's form; ``devices`` stand in it."""
+
+    code: str
+    kind: str
+    category: str | None
+    name: str
+    owner_unit: str
+    maintainer_unit: str
+    cell: str | None
+    address: str
+    lon: float | None
+    lat: float | None
+    state: PlaceState
+    building: str | None
+    devices: list[str]
+    form: str
+    parts: dict[str, str]
+    version: int
+    edited_at: str | None
+    edited_by: str | None
+
+
+class BuildingDetail(TypedDict):
+    """A building; devices and facilities by their codes, 200 of each at most."""
+
+    code: str
+    name: str
+    kind: str
+    owner_unit: str
+    maintainer_unit: str
+    cell: str | None
+    address: str
+    lon: float | None
+    lat: float | None
+    floors: int | None
+    floors_below: int | None
+    outline: dict[str, Any] | None
+    state: PlaceState
+    devices: list[str]
+    components: list[str]
+    form: str
+    parts: dict[str, str]
+    version: int
+    edited_at: str | None
+    edited_by: str | None
+
+
+class BuildingDetails(TypedDict):
+    items: list[BuildingDetail]
+    next: str | None
+
+
+class Document(TypedDict):
+    """``kind`` by its content: pdf, docx, xlsx, pptx or text."""
+
+    id: int
+    name: str
+    kind: str
+    bytes: int
+    at: str
+    by: str
+
+
+class Papers(TypedDict):
+    """``photos`` are digests for `/api/photos/{digest}`."""
+
+    photos: list[str]
+    documents: list[Document]
+
+
+class LabelledThing(TypedDict):
+    """What anybody who scans a label is told: no names of people or homes, and of a device only kind and cell."""
+
+    sort: Literal["device", "component", "building"]
+    code: str
+    name: str
+    kind: str
+    kind_name: str
+    kind_name_en: str
+    category: str | None
+    address: str
+    cell: str | None
+    cell_name: str | None
+    lon: float | None
+    lat: float | None
+    state: str
 
 
 class RegisterChange(TypedDict):

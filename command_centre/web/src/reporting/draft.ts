@@ -16,6 +16,8 @@ export interface Draft {
   call_back: boolean;
   /** Staff only; the centre chooses for everybody else. */
   channel: string;
+  /** Code of the public facility it is about, from its label. */
+  component: string;
 }
 
 export const NATURES = ["complaint", "consultation", "suggestion", "request", "alarm"] as const;
@@ -36,6 +38,7 @@ export function emptyDraft(): Draft {
     told_by: "",
     call_back: false,
     channel: "",
+    component: "",
   };
 }
 
@@ -56,6 +59,7 @@ export function fieldsOf(draft: Draft, language: "zh" | "en"): [name: string, va
     "contact.told_by": reachable ? draft.told_by : "",
     "contact.call_back": draft.call_back ? "true" : "",
     channel: draft.channel,
+    component: draft.component,
     language,
   };
   return Object.entries(fields).filter(([, value]) => value !== "");

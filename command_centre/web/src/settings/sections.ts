@@ -3,6 +3,7 @@ import type { Needs } from "../staff/roles";
 
 export const SECTIONS = [
   "devices",
+  "facilities",
   "areas",
   "units",
   "import",
@@ -19,6 +20,7 @@ export type Section = (typeof SECTIONS)[number];
 /** The centre's own table decides what may be done; here only what would be of no use to a role is left out. */
 const NEEDS: Record<Section, Needs> = {
   devices: "dispatcher",
+  facilities: "dispatcher",
   areas: "dispatcher",
   units: "dispatcher",
   import: "administrator",

@@ -14,6 +14,13 @@ export type GroundPreview = Shapes["GroundPreview"];
 export type Finding = Shapes["OutlineFinding"];
 export type ImportPreview = Shapes["ImportPreview"];
 export type ImportRow = Shapes["ImportRow"];
+export type LifeStep = Shapes["LifeStep"];
+export type Papers = Shapes["Papers"];
+export type Facility = Shapes["FacilityDetail"];
+export type Building = Shapes["BuildingDetail"];
+export type Sort = "components" | "buildings";
+export type Thing = "device" | "component" | "building";
+export type Crs = "wgs84" | "gcj02" | "bd09";
 export type NewValues = Record<string, unknown>;
 
 /** A device as lists show it, with its live state. */
@@ -56,6 +63,15 @@ export interface AlarmOf {
   level: string;
   incident: string | null;
 }
+/** A facility or a building as lists show it. */
+export interface Place {
+  code: string;
+  kind: string;
+  name: string;
+  cell: string | null;
+  address: string;
+  state: "in_use" | "under_repair" | "out_of_use" | "removed";
+}
 interface Page<Row> {
   items: Row[];
   next: string | null;
@@ -85,6 +101,32 @@ export const register = {
     call<Entry>("PATCH", `/api/devices/${seg(code)}`, values, { version }),
   create: (values: NewValues) => call<Entry>("POST", "/api/devices", values, { key: freshKey() }),
 
+  life: (code: string) => call<Page<LifeStep>>("GET", `/api/devices/${seg(code)}/life`),
+  claimAs: (code: string, device: string, reason: string) =>
+    call<Entry>("POST", `/api/devices/${seg(code)}/claim-as`, { device, reason }),
+
+  places: (sort: Sort, query: URLSearchParams, cursor: string | null) => {
+    const asked = new URLSearchParams(query);
+    asked.delete("new");
+    if (cursor !== null) asked.set("cursor", cursor);
+    return call<Page<Place>>("GET", `/api/${sort}?${asked}`);
+  },
+  place: (sort: Sort, code: string) =>
+    call<Facility | Building>("GET", sort === "buildings" ? `/api/buildings/${seg(code)}` : `/api/components/${seg(code)}/entry`),
+  changePlace: (sort: Sort, code: string, values: NewValues, version: number) =>
+    call<Facility | Building>("PATCH", `/api/${sort}/${seg(code)}`, values, { version }),
+  createPlace: (sort: Sort, values: NewValues) =>
+    call<Facility | Building>("POST", `/api/${sort}`, values, { key: freshKey() }),
+
+  papers: (thing: Thing, code: string) => call<Papers>("GET", `/api/register/${thing}/${seg(code)}/papers`),
+  addPapers: (thing: Thing, code: string, files: readonly File[], reason: string) => {
+    const form = new FormData();
+    for (const file of files) form.append("files", file, file.name);
+    return sendForm<Papers>(`/api/register/${thing}/${seg(code)}/papers?reason=${seg(reason)}`, form);
+  },
+  removePaper: (thing: Thing, code: string, what: { photo?: string; document?: number }, reason: string) =>
+    call<Papers>("POST", `/api/register/${thing}/${seg(code)}/papers/remove`, { ...what, reason }),
+
   units: () => call<Page<UnitEntry>>("GET", "/api/register/units"),
   changeUnit: (code: string, values: NewValues, version: number) =>
     call<UnitEntry>("PATCH", `/api/units/${seg(code)}`, values, { version }),
@@ -97,10 +139,10 @@ export const register = {
   saveGround: (body: NewValues, token: string) =>
     call<GroundPreview>("POST", "/api/areas/changes", body, { tag: `"${token}"` }),
 
-  import: (files: readonly File[], reason: string, token: string | null) => {
+  import: (files: readonly File[], reason: string, crs: Crs, token: string | null) => {
     const form = new FormData();
     for (const file of files) form.append("files", file, file.name);
-    const query = new URLSearchParams({ reason, dry_run: String(token === null) });
+    const query = new URLSearchParams({ reason, crs, dry_run: String(token === null) });
     const extra = token === null ? {} : { tag: `"${token}"` };
     return sendForm<ImportPreview>(`/api/register/import?${query}`, form, extra);
   },

@@ -27,7 +27,8 @@ export function shownValue(value: unknown): string {
   return typeof value === "object" ? JSON.stringify(value) : String(value as string | number | boolean);
 }
 
-export type Kind = "text" | "number" | "list" | "code";
+/** `lines`: a list with one entry on each line, since its entries may hold spaces. */
+export type Kind = "text" | "number" | "list" | "code" | "lines" | "day";
 export type Draft = Record<string, string>;
 
 /** The entry's values as a form shows them. */
@@ -35,7 +36,8 @@ export function draftOf(entry: Record<string, unknown>, fields: Record<string, K
   return Object.fromEntries(
     Object.entries(fields).map(([name, kind]) => {
       const value = entry[name];
-      return [name, kind === "list" && Array.isArray(value) ? value.join(" ") : shownValue(value)];
+      const between = kind === "list" ? " " : kind === "lines" ? "\n" : null;
+      return [name, between !== null && Array.isArray(value) ? value.join(between) : shownValue(value)];
     }),
   );
 }
@@ -47,6 +49,7 @@ export function changed(draft: Draft, before: Draft, fields: Record<string, Kind
     const text = (draft[name] ?? "").trim();
     if (text === (before[name] ?? "").trim()) continue;
     if (kind === "list") found[name] = text.split(/[\s,;，；]+/).filter((part) => part !== "");
+    else if (kind === "lines") found[name] = text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
     else if (kind === "text") found[name] = text;
     else if (text === "") found[name] = null;
     else found[name] = kind === "number" ? Number(text) : text;
