@@ -55,14 +55,13 @@ def test_a_building_a_cover_and_a_device_are_led_by_hand(town: Centre, open_page
 
 
 def test_a_citizen_scans_a_cover_and_finds_the_form_filled_in(town: Centre, open_page: OpenPage) -> None:
-    page = open_page(width=390, height=844)
-    page.goto(f"{town.base}/i/component/4403990101000017")
+    page = open_page(f"{town.base}/i/component/4403990101000017", 390, 844)
     expect(page.get_by_text("沿河路 17 号")).to_be_visible()
     sound(page)
     page.get_by_role("link", name="反映它的问题").click()
     expect(page.get_by_role("status").filter(has_text="污水井盖")).to_be_visible()
-    expect(page.get_by_label("详细地址").or_(page.get_by_label("地址")).first).to_have_value("沿河路 17 号")
+    expect(page.get_by_label("地址或附近标志")).to_have_value("沿河路 17 号")
     page.locator("textarea").first.fill("井盖翘起")
-    page.get_by_role("button", name="提交").click()
+    page.get_by_role("button", name="提交", exact=True).click()
     expect(page.get_by_text("编号").first).to_be_visible()
     assert town.execute("SELECT component, channel FROM reports") == [("4403990101000017", "qr")]

@@ -16,7 +16,9 @@ PUBLIC = {
     ("GET", "/field"), ("GET", "/field/{place:path}"), ("GET", "/settings"), ("GET", "/field/sw.js"),
     ("GET", "/field/manifest.webmanifest"), ("GET", "/field/icons/{name}"),
     ("GET", "/settings/{place:path}"), ("GET", "/login"),
-    ("GET", "/i/{sort}/{code:path}"), ("GET", "/api/scanned/{sort}/{code}"), ("GET", "/report"), ("GET", "/track"), ("GET", "/track/{tracking}"), ("GET", "/api/report-categories"),
+
+    ("GET", "/i/{sort}/{code:path}"), ("GET", "/api/scanned/{sort}/{code}"),
+    ("GET", "/report"), ("GET", "/track"), ("GET", "/track/{tracking}"), ("GET", "/api/report-categories"),
     ("GET", "/assets/{path:path}"),
     ("GET", "/cap/feed.atom"), ("GET", "/cap/{identifier}.xml"),
     ("GET", "/api/wall/map"), ("GET", "/api/stations"),
