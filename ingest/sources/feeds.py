@@ -1,7 +1,7 @@
 """Pull feeds as a source: public gauges asked for at their own pace, their answers put into the inbox like messages.
 
-Who fails is tried again soon, then ever later, and as late as he asks. What is not committed when the process ends is in
-the next answer, so nothing has to be acknowledged.
+Who fails is tried again soon, then ever later, and as late as he asks. What is not committed when the process ends is
+in the next answer, so nothing has to be acknowledged.
 """
 
 import asyncio

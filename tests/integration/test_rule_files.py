@@ -213,7 +213,7 @@ def test_the_rules_of_the_demonstration_district_stand_their_own_checks(
         rows = [(one.rule_id, one.definition) for one in rules.active(connection)]
         problems = rule_changes.validate(connection, rows, now=datetime.now(UTC))
     assert len(rows) > 5
-    # It has no devices of some kinds that rules come for out of the box, and none that says of itself what only some do.
+    # It has no devices of some kinds that rules come for, and none that says of itself what only some do.
     said_by_some = {
         f"{what}-alarm" for what in ("gas", "carbon-monoxide", "smoke-carbon-monoxide", "gas-carbon-monoxide")
     }
