@@ -29,10 +29,16 @@ def metrics_of(
     if device is None:
         return None
     rows = connection.execute(
-        """SELECT m.id, m.code, m.unit FROM metrics m CROSS JOIN LATERAL (
-               SELECT FROM observations o WHERE o.device_id = %(device)s AND o.metric_id = m.id
-                   AND o.observed_at >= %(start)s AND o.observed_at < %(end)s LIMIT 1
-           ) read ORDER BY m.code""",
+        """WITH RECURSIVE read AS (
+               (SELECT metric_id FROM observations WHERE device_id = %(device)s AND observed_at >= %(start)s
+                AND observed_at < %(end)s ORDER BY metric_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT o.metric_id FROM observations o WHERE o.device_id = %(device)s
+                       AND o.metric_id > read.metric_id AND o.observed_at >= %(start)s AND o.observed_at < %(end)s
+                       ORDER BY o.metric_id LIMIT 1)
+               FROM read WHERE read.metric_id IS NOT NULL
+           )
+           SELECT m.id, m.code, m.unit FROM read JOIN metrics m ON m.id = read.metric_id ORDER BY m.code""",
         {"device": device[0], "start": start, "end": end},
     )
     return [Series(device_id=device[0], metric_id=row[0], metric=row[1], unit=row[2]) for row in rows]
