@@ -103,13 +103,14 @@ class Sibling:
 class Proposal:
     """What a field of an unclaimed device probably is, and how many of its kind say so."""
 
-    field: Literal["model", "owner_unit", "maintainer_unit", "gateway", "expected_interval_s"]
+    field: Literal["kind", "cell", "model", "owner_unit", "maintainer_unit", "gateway", "expected_interval_s"]
     value: str | int
     votes: int
     of: int
-    because: Literal["cell", "prefix", "kind", "heard"]
+    because: Literal["cell", "prefix", "kind", "heard", "gateway", "metric"]
 
 
+OTHER_KIND = "sensor"  # of what no profile knew
 LEAST_SHARE = 0.5  # of the siblings must agree, or nothing is proposed
 
 
@@ -144,6 +145,31 @@ def propose(
                 because="heard",
             )
         )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heard:
+    """What tells of kind and place: kinds whose main metric it reports, and cells of devices that share its gateway.
+
+    ``cells`` holds the gateway's own cell first where it has one.
+    """
+
+    kinds: Sequence[str] = ()
+    cells: Sequence[str] = ()
+
+
+def propose_place(kind: str, cell: str | None, heard: Heard) -> list[Proposal]:
+    """Kind and cell where it has none: the one kind that fits, and where its gateway and what it serves stand."""
+    found = []
+    if kind == OTHER_KIND and len(set(heard.kinds)) == 1:
+        found.append(Proposal(field="kind", value=heard.kinds[0], votes=1, of=1, because="metric"))
+    if cell is None and heard.cells:
+        value, votes = Counter(heard.cells).most_common(1)[0]
+        if votes / len(heard.cells) >= LEAST_SHARE:
+            found.append(
+                Proposal(field="cell", value=value, votes=votes, of=len(heard.cells), because="gateway")
+            )
     return found
 
 

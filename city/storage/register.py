@@ -7,7 +7,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from city.register import DeviceEntry, Edited, Sibling, UnitEntry
+from city.register import DeviceEntry, Edited, Heard, Sibling, UnitEntry
 from city.storage.database import CHANNEL
 from city.storage.devices import REGISTER_LOCK
 from city.units import Unit
@@ -125,6 +125,24 @@ async def gaps(connection: Connection, code: str) -> list[float]:
         (code,),
     )
     return [row[0] for row in await cursor.fetchall() if row[0] is not None]
+
+
+async def heard(connection: Connection, code: str) -> Heard:
+    """Kinds whose main metric it has reported, and the cells of its gateway and of what reports through that."""
+    cursor = await connection.execute(
+        """
+        SELECT ARRAY(SELECT k.code FROM device_kinds k JOIN metrics m ON m.code = k.main_metric
+                     WHERE EXISTS (SELECT FROM observations o WHERE o.device_id = d.id AND o.metric_id = m.id)
+                     ORDER BY k.code),
+               ARRAY(SELECT a.code FROM devices n JOIN areas a ON a.id = n.cell_id AND a.valid_to IS NULL
+                     WHERE d.gateway IS NOT NULL AND (n.code = d.gateway OR n.gateway = d.gateway) AND n.id <> d.id
+                     ORDER BY n.code <> d.gateway, n.id LIMIT 200)
+        FROM devices d WHERE d.code = %s
+        """,
+        (code,),
+    )
+    row = await cursor.fetchone()
+    return Heard() if row is None else Heard(kinds=row[0], cells=row[1])
 
 
 async def kind_interval(connection: Connection, kind: str) -> tuple[bool, int | None]:

@@ -254,7 +254,8 @@ async def proposal(request: Request, code: str) -> Response:
         if known is None:
             raise not_found("device", "设备", code)
         usual = (await register.kind_interval(connection, known.kind))[1]
-        found = entries.propose(
+        found = entries.propose_place(known.kind, known.cell, await register.heard(connection, code))
+        found += entries.propose(
             code, await register.siblings(connection, code), await register.gaps(connection, code), usual
         )
     return answer({"items": [asdict(one) for one in found], "next": None})

@@ -164,13 +164,13 @@ class RegisterChanges(TypedDict):
 
 
 class DeviceProposal(TypedDict):
-    """``because``: cell, prefix, kind or heard; ``votes`` of ``of`` siblings say so."""
+    """``because``: cell, prefix, kind, heard, gateway or metric; ``votes`` of ``of`` siblings say so."""
 
     field: str
     value: str | int
     votes: int
     of: int
-    because: Literal["cell", "prefix", "kind", "heard"]
+    because: Literal["cell", "prefix", "kind", "heard", "gateway", "metric"]
 
 
 class DeviceProposals(TypedDict):

@@ -120,6 +120,8 @@ export const registerWords = {
   "because.cell": ["同网格同类 {of} 台中 {n} 台如此", "{n} of {of} of its kind in this cell"],
   "because.prefix": ["编号相近的 {of} 台中 {n} 台如此", "{n} of {of} numbered like it"],
   "because.kind": ["同类 {of} 台中 {n} 台如此", "{n} of {of} of its kind"],
+  "because.gateway": ["其网关及同网关的 {of} 台中 {n} 台在此", "{n} of {of} of its gateway stand there"],
+  "because.metric": ["按其上报的指标", "By what it reports"],
   "because.heard": ["按最近 {of} 次上报的间隔", "From its last {of} reports"],
   "registration.registered": ["已登记", "Registered"],
   "registration.unclaimed": ["待认领", "Unclaimed"],
