@@ -43,7 +43,7 @@ def centre(
 def inside(centre: Centre, cell: str) -> tuple[float, float]:
     """A position in the middle of a cell."""
     (row,) = centre.execute("SELECT geometry FROM areas WHERE code = %s AND valid_to IS NULL", cell)
-    ring = row[0]["coordinates"][0][:-1]  # type: ignore[index]
+    ring = row[0]["coordinates"][0][:-1]  # type: ignore[index]  # a column of JSON
     return sum(p[0] for p in ring) / len(ring), sum(p[1] for p in ring) / len(ring)
 
 
