@@ -23,18 +23,15 @@ _FROM: LiteralString = """
     JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
     LEFT JOIN areas c ON c.id = d.cell_id
     LEFT JOIN presence p ON p.device_id = d.id
-    LEFT JOIN (SELECT device_id, min(raised_at) AS since FROM alarms
-               WHERE cleared_at IS NULL AND category = 'device.silent' AND device_id IS NOT NULL
-               GROUP BY device_id) s ON s.device_id = d.id
-    LEFT JOIN (SELECT DISTINCT device_id FROM device_metrics WHERE blind_since IS NOT NULL) b ON b.device_id = d.id
 """
 # As command_centre.device_health.judge says it, in its order.
 _STATE: LiteralString = """
     CASE WHEN d.registration = 'retired' OR d.service_state = 'out_of_service' THEN 'out'
          WHEN p.device_id IS NULL AND d.first_heard_at IS NULL THEN 'never'
-         WHEN p.device_id IS NULL OR p.link IS NOT DISTINCT FROM 'offline' OR s.device_id IS NOT NULL
-              OR p.last_heard_at <= l.silent_before THEN 'silent'
-         WHEN b.device_id IS NOT NULL THEN 'blind'
+         WHEN p.device_id IS NULL OR p.link IS NOT DISTINCT FROM 'offline' OR p.last_heard_at <= l.silent_before
+              OR d.id IN (SELECT device_id FROM alarms WHERE cleared_at IS NULL AND category = 'device.silent'
+                          AND device_id IS NOT NULL) THEN 'silent'
+         WHEN d.id IN (SELECT device_id FROM device_metrics WHERE blind_since IS NOT NULL) THEN 'blind'
          WHEN p.last_heard_at <= l.late_before THEN 'late'
          ELSE 'online' END
 """
@@ -49,7 +46,8 @@ _SHOWN: LiteralString = """
     SELECT d.id, d.code, d.name, d.kind, k.name AS kind_name, k.name_en AS kind_name_en, d.model, d.vendor,
            d.maintainer_unit AS maintainer, c.code AS cell, c.name AS cell_name, d.gateway, d.registration,
            d.service_state, nullif(l.interval_s, 0) AS expected_interval_s, p.link, d.first_heard_at, p.last_heard_at,
-           l.late_before, l.silent_before, s.since AS silent_alarm_at, now() AS now,
+           l.late_before, l.silent_before, (SELECT min(raised_at) FROM alarms WHERE device_id = d.id
+           AND cleared_at IS NULL AND category = 'device.silent') AS silent_alarm_at, now() AS now,
            h.battery, h.battery_percent, h.battery_per_day, h.battery_since, h.end_at, h.end_early, h.end_late,
            h.signal, sm.code AS signal_metric, sm.unit AS signal_unit, h.signal_value, h.signal_per_week
 """
@@ -129,7 +127,7 @@ async def metrics(connection: Connection, device_ids: Sequence[int]) -> dict[int
 
 _SILENT_GATEWAYS: LiteralString = "".join(
     (
-        "SELECT d.code, coalesce(p.last_heard_at, s.since) AS since ",
+        "SELECT d.code, coalesce(p.last_heard_at, d.first_heard_at) AS since ",
         _FROM,
         "WHERE d.code = ANY(%(codes)s) AND 'silent' = ",
         _STATE,
@@ -138,7 +136,7 @@ _SILENT_GATEWAYS: LiteralString = "".join(
 
 
 async def silent_gateways(connection: Connection, codes: Sequence[str]) -> dict[str, Any]:
-    """Those of these gateways that are silent themselves, with their last word (or their alarm's begin)."""
+    """Those of these gateways that are silent themselves, with their last word."""
     rows = await _rows(connection, _SILENT_GATEWAYS, {"codes": list(codes)})
     return {row["code"]: row["since"] for row in rows}
 

@@ -149,16 +149,15 @@ _PRESENCE = """
         SELECT c.code AS cell, d.kind, k.name, k.name_en,
                d.first_heard_at IS NULL AND p.device_id IS NULL AS never,
                d.registration = 'unclaimed' AS unclaimed,
-               p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline' AND s.device_id IS NULL
-                   AND p.last_heard_at > l.silent_before AS online
+               p.device_id IS NOT NULL AND p.link IS DISTINCT FROM 'offline'
+                   AND p.last_heard_at > l.silent_before
+                   AND d.id NOT IN (SELECT device_id FROM alarms WHERE cleared_at IS NULL
+                                    AND category = 'device.silent' AND device_id IS NOT NULL) AS online
         FROM devices d
         JOIN device_kinds k ON k.code = d.kind
         JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
         LEFT JOIN areas c ON c.id = d.cell_id
         LEFT JOIN presence p ON p.device_id = d.id
-        LEFT JOIN (SELECT DISTINCT device_id FROM alarms
-                   WHERE cleared_at IS NULL AND category = 'device.silent' AND device_id IS NOT NULL) s
-               ON s.device_id = d.id
         WHERE d.registration <> 'retired' AND d.service_state <> 'out_of_service'
     ) AS each_device GROUP BY cell, kind, name, name_en
 """

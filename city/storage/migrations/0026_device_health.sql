@@ -35,7 +35,7 @@ CREATE VIEW heard_limits AS
             UNION SELECT expected_interval_s FROM device_kinds WHERE expected_interval_s IS NOT NULL
             UNION SELECT expected_interval_s FROM devices WHERE expected_interval_s IS NOT NULL
         ) each_interval
-    )
+    ), cut AS MATERIALIZED (                      -- once for a query, not once for a device
     SELECT l.interval_s,
            CASE WHEN ever.listened THEN coalesce(
                (SELECT b.began + (b.listened - l.late) FROM back b WHERE b.listened >= l.late
@@ -45,7 +45,8 @@ CREATE VIEW heard_limits AS
                (SELECT b.began + (b.listened - l.silent) FROM back b WHERE b.listened >= l.silent
                 ORDER BY b.began DESC LIMIT 1), 'epoch')
                ELSE now() - l.silent END AS silent_before
-    FROM limits l CROSS JOIN ever;
+    FROM limits l CROSS JOIN ever)
+    SELECT interval_s, late_before, silent_before FROM cut;
 
 -- ── metrics of a device ───────────────────────────────────────────────────────────────────────────────
 -- What each device sends and how often, learned from what came. Looked at again when it could have fallen silent.

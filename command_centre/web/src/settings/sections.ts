@@ -4,6 +4,7 @@ import type { Needs } from "../staff/roles";
 export const SECTIONS = [
   "devices",
   "facilities",
+  "devices-health",
   "areas",
   "units",
   "import",
@@ -21,6 +22,7 @@ export type Section = (typeof SECTIONS)[number];
 const NEEDS: Record<Section, Needs> = {
   devices: "dispatcher",
   facilities: "dispatcher",
+  "devices-health": "dispatcher",
   areas: "dispatcher",
   units: "dispatcher",
   import: "administrator",
