@@ -197,6 +197,9 @@ def test_a_metric_that_stopped_is_blind_and_its_alarm_comes_and_goes(centre: Cen
     )
     assert incident[:2] == ("U1", "C")
     assert "maintainer" in str(incident[2])
+    shown = get(centre, f"/api/alarms/{alarm[0]}")
+    assert (shown["rule"], shown["device"]) == ("system.device_blind", "D11")
+    assert centre.client.get(f"/api/alarms/{alarm[0]}/why").status_code == 200
     read(centre, "D11", "temperature", [-1.0])
     centre.execute("UPDATE device_metrics SET due_at = now()")
     look(centre, datetime.now(UTC) + timedelta(seconds=30))
