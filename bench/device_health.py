@@ -22,7 +22,7 @@ from city.storage import device_availability, device_health, device_looks, migra
 from city.storage.changes import open_connection
 from command_centre import device_health_loop as loop
 
-MEDIAN_DAYS, HEARD_DAYS, READINGS = 60, 30, 8
+MEDIAN_DAYS, HEARD_DAYS, READINGS = 60, 30, 6
 NO_FILTER: dict[str, str | None] = dict.fromkeys(device_health.FILTERS)
 
 # Ten devices to a gateway; metrics smoke, temperature and battery; every hundredth is silent or has no temperature.
@@ -49,7 +49,8 @@ INSERT INTO observations (device_id, metric_id, observed_at, received_at, value)
     WHERE m.code IN ('smoke', 'temperature', 'battery');
 INSERT INTO daily_medians
     SELECT d.id, m.id, current_date - n, 60 + n * 0.3 + random()
-    FROM generate_series(1, %(days)s) n, devices d, metrics m WHERE m.code = 'battery';
+    FROM generate_series(1, %(days)s) n, devices d, metrics m
+    WHERE m.code = 'battery' AND d.id <= (SELECT min(id) FROM devices) + 4999;
 INSERT INTO heard_hours SELECT current_date - n, id, 16777215 - (id %% 7) FROM generate_series(1, %(heard)s) n, devices;
 INSERT INTO listened_hours SELECT current_date - n, 16777215 FROM generate_series(1, %(heard)s) n;
 INSERT INTO rollups SELECT 3600, d.id, m.id, current_date - 3 + make_interval(hours => h), 12, 20, 20, 20
@@ -59,7 +60,7 @@ INSERT INTO rollups SELECT 3600, d.id, m.id, current_date - 3 + make_interval(ho
 
 
 def fill(url: str, devices: int) -> None:
-    """The register, readings of forty minutes, medians of two months, hours of one."""
+    """The register, readings of half an hour, hours of a month; medians and rollups of the 5,000 that are timed."""
     asked = {"devices": devices, "days": MEDIAN_DAYS, "heard": HEARD_DAYS, "readings": READINGS}
     with psycopg.connect(url, autocommit=True) as connection:
         for part in filter(str.strip, _FILL.split(";")):

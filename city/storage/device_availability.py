@@ -116,7 +116,7 @@ async def by(connection: Connection, name: By, start: datetime, end: datetime) -
     ``start`` and ``end`` in UTC; hours that they cut are left out.
     """
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_BY[name], _period(start, end))
+        await cursor.execute(_BY[name], _period(start, end), prepare=False)
         return await cursor.fetchall()
 
 
@@ -150,5 +150,5 @@ _UPTIME: LiteralString = "".join(
 
 async def uptime(connection: Connection, start: datetime, end: datetime) -> dict[str, tuple[int, int]]:
     """By gateway: (expected, heard) spans in which it, or any device behind it, was to be heard and was."""
-    cursor = await connection.execute(_UPTIME, _period(start, end))
+    cursor = await connection.execute(_UPTIME, _period(start, end), prepare=False)
     return {code: (int(expected), int(heard or 0)) for code, expected, heard in await cursor.fetchall()}

@@ -20,7 +20,7 @@ FILTERS = ("kind", "model", "vendor", "maintainer", "cell", "gateway")
 _FROM: LiteralString = """
     FROM devices d
     JOIN device_kinds k ON k.code = d.kind
-    JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
+    LEFT JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
     LEFT JOIN areas c ON c.id = d.cell_id
     LEFT JOIN presence p ON p.device_id = d.id
 """
@@ -58,7 +58,8 @@ _TRENDS: LiteralString = """
 
 async def _rows(connection: Connection, query: str, parameters: Mapping[str, object]) -> list[Row]:
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query, parameters)
+        # A plan for these parameters: one for any would walk the whole register for a state that nobody is in.
+        await cursor.execute(query, parameters, prepare=False)
         return await cursor.fetchall()
 
 

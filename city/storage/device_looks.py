@@ -171,7 +171,7 @@ async def due_metrics(connection: Connection, now: datetime, limit: int) -> list
         FROM (SELECT * FROM device_metrics WHERE due_at <= %(now)s ORDER BY due_at LIMIT %(limit)s) dm
         JOIN devices d ON d.id = dm.device_id
         JOIN device_kinds k ON k.code = d.kind
-        JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
+        LEFT JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
         LEFT JOIN presence p ON p.device_id = d.id
         LEFT JOIN LATERAL (
             SELECT o.received_at, o.value FROM observations o

@@ -353,7 +353,7 @@ _STATE: LiteralString = """
         (SELECT count(*) FROM alarms WHERE device_id = d.id AND cleared_at IS NULL) AS open_alarms
     FROM devices d
     JOIN device_kinds k ON k.code = d.kind
-    JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
+    LEFT JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
     LEFT JOIN areas a ON a.id = d.cell_id
     LEFT JOIN presence p ON p.device_id = d.id
 """

@@ -155,7 +155,7 @@ _PRESENCE = """
                                     AND category = 'device.silent' AND device_id IS NOT NULL) AS online
         FROM devices d
         JOIN device_kinds k ON k.code = d.kind
-        JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
+        LEFT JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
         LEFT JOIN areas c ON c.id = d.cell_id
         LEFT JOIN presence p ON p.device_id = d.id
         WHERE d.registration <> 'retired' AND d.service_state <> 'out_of_service'

@@ -138,7 +138,7 @@ _CAMERAS_OFF = "".join(
         _NAMED,
         """, p.last_heard_at, count(*) OVER () AS all_of_them
         FROM devices d JOIN device_kinds k ON k.code = d.kind LEFT JOIN presence p ON p.device_id = d.id
-        JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
+        LEFT JOIN heard_limits l ON l.interval_s = coalesce(d.expected_interval_s, k.expected_interval_s, 0)
         """,
         _PLACE,
         "WHERE d.kind = 'camera' AND d.registration <> 'retired' AND d.service_state <> 'out_of_service'"

@@ -23,6 +23,7 @@ CREATE VIEW listening_back AS
 -- For every expected interval that occurs (0 = nobody knows one): a device of which nothing came since late_before owes
 -- a word, since silent_before it is silent. As city.devices.silent says it, in time that we listened; a database in
 -- which no ingest ever listened goes by the clock. 'epoch' = nobody is (no -infinity: no datetime of Python's holds it).
+-- Every interval is in it; LEFT JOIN it all the same: the planner then knows that no device is lost by it.
 CREATE VIEW heard_limits AS
     WITH back AS MATERIALIZED (SELECT began, listened FROM listening_back),
     ever AS MATERIALIZED (SELECT EXISTS (SELECT FROM ingest_sessions) AS listened),
