@@ -105,6 +105,7 @@ def measure(url: str, wanted: int) -> int:
         again, same = _timed(connection, _list(wanted, set()), dry_run=True)
         _line("dry run of the same again", again, str(same.counts().get("devices.csv")))
     print(f"dry run and import together: {tried + taken:.1f} s")
+    print(f"processor time of this process for all of it: {time.process_time():.1f} s")
     print(f"most memory of the importing process: {_memory():.0f} MiB ({before:.0f} MiB before)")
     right = all_said and nothing and there == wanted and not done.refused
     print(
