@@ -6,8 +6,8 @@ Numbers are a calm day's unless ``alarm`` is set; nothing is taken from a record
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
@@ -16,12 +16,14 @@ ZONE = ZoneInfo("Asia/Shanghai")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """A message as its sender would publish it. ``retain`` as that sender does; ``binary`` = no JSON."""
+    """A message as its sender would publish it. ``retain`` as that sender does; ``binary`` = no JSON,
+    ``asked`` = an answer that nobody publishes."""
 
     topic: str
     payload: bytes
     retain: bool = False
     binary: bool = False
+    asked: bool = False
 
 
 Maker = Callable[[float, bool], list[Sample]]
@@ -218,14 +220,48 @@ def hj212(now: float, alarm: bool) -> list[Sample]:
     return [Sample(topic="hj212/88888880000001", payload=line, binary=True)]
 
 
+def environment_agency(now: float, alarm: bool) -> list[Sample]:
+    """An answer of the flood-monitoring service: the level of the last two quarters of an hour."""
+    root = "http://environment.data.gov.uk/flood-monitoring"
+    measure = f"{root}/id/measures/3400TH-level-stage-i-15_min-mASD"
+    items = [
+        {
+            "@id": f"{root}/data/readings/{place}",
+            "dateTime": datetime.fromtimestamp(now - 900 * place, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "measure": measure,
+            "value": 4.7 if alarm else 1.2,
+        }
+        for place in range(2)
+    ]
+    said = _json("environment_agency/3400TH/readings", {"meta": {"limit": 400}, "items": items})
+    return [replace(said, asked=True)]
+
+
+def nwps(now: float, alarm: bool) -> list[Sample]:
+    """An answer of the gauge service: stage and flow observed, no forecast."""
+    at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    point = {"validTime": at, "generatedTime": at, "primary": 22.0 if alarm else 16.75, "secondary": 12.5}
+    observed = {
+        "primaryName": "Stage",
+        "primaryUnits": "ft",
+        "secondaryName": "Flow",
+        "secondaryUnits": "kcfs",
+        "issuedTime": at,
+        "data": [point],
+    }
+    return [replace(_json("nwps/PTTP1/stageflow", {"observed": observed, "forecast": None}), asked=True)]
+
+
 FAMILIES: Mapping[str, Maker] = MappingProxyType(
     {
         "chirpstack": chirpstack,
+        "environment_agency": environment_agency,
         "frigate": frigate,
         "frigate_events": frigate_events,
         "gb26875": gb26875,
         "hj212": hj212,
         "homeassistant": homeassistant,
+        "nwps": nwps,
         "senml": senml,
         "sl651": sl651,
         "tasmota": tasmota,

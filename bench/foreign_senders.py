@@ -22,7 +22,7 @@ def rounds(families: list[str], now: float, *, alarm: bool) -> Iterator[tuple[st
     """What each family sends in one round; a frame of TCP is nobody's MQTT message."""
     for family in families:
         for sample in FAMILIES[family](now, alarm):
-            if not sample.binary:
+            if not (sample.binary or sample.asked):
                 yield family, sample
 
 

@@ -174,7 +174,7 @@ def test_files_are_shown_row_by_row_and_taken_in_as_shown(
     units.write_text(
         "code,name,phone,hours\nU1,一队,110-1,soon\nU2,二队,119,\nU3,三队,120,\n", encoding="utf-8"
     )
-    page.get_by_label("文件").set_input_files(units)
+    page.get_by_label("文件", exact=True).set_input_files(units)
     page.get_by_role("button", name="预览", exact=True).click()
     expect(page.get_by_role("heading", name="有行被拒绝，不能写入")).to_be_visible()
     refused = page.get_by_role("option", name=re.compile("被拒绝.*第 2 行.*U1"))
@@ -183,7 +183,7 @@ def test_files_are_shown_row_by_row_and_taken_in_as_shown(
     sound(page)
 
     units.write_text("code,name,phone\nU1,一队,110-1\nU2,二队,119\nU3,三队,120\n", encoding="utf-8")
-    page.get_by_label("文件").set_input_files(units)
+    page.get_by_label("文件", exact=True).set_input_files(units)
     page.get_by_role("button", name="预览", exact=True).click()
     expect(page.get_by_role("heading", name="预览：尚未写入")).to_be_visible()
     expect(page.get_by_role("option", name=re.compile("变更.*U2"))).to_contain_text("电话: 110-3 → 119")

@@ -250,14 +250,14 @@ def test_another_centre_of_the_same_address_knows_it_and_may_cancel_it(
 ) -> None:
     monkeypatch.setattr(api, "ANSWER_WITHIN_S", 0.0)
     with running(centre.url) as other:
-        place = centre.client.post("/api/rules/backtest", json=question()).headers["Location"]
+        long = question(rule_ids=["smoke-high", "device-silent"], tick_s=1, listening="always")
+        del long["toml"]
+        place = centre.client.post("/api/rules/backtest", json=long).headers["Location"]
         assert other.client.post("/api/rules/backtest", json=question()).status_code == 429
         while (said := other.client.get(place).json())["state"] == "running":
             time.sleep(0.05)
         assert said["state"] == "done", said
         assert said["report"] == centre.client.get(place).json()["report"]
-        long = question(rule_ids=["smoke-high", "device-silent"], tick_s=1, listening="always")
-        del long["toml"]
         place = centre.client.post("/api/rules/backtest", json=long).headers["Location"]
         assert other.client.delete(place).json()["state"] == "cancelled"
         while centre.client.get(place).json()["state"] == "running":

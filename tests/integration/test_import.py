@@ -15,7 +15,16 @@ from city.devices import UnclaimedDevice
 from city.district_source import DistrictFilesError
 from city.district_taking import ImportReport
 from city.errors import CityError
-from city.storage import areas, categories, devices, responsibility_files, rules, stations, units
+from city.storage import (
+    areas,
+    categories,
+    device_lists,
+    devices,
+    responsibility_files,
+    rules,
+    stations,
+    units,
+)
 from city.storage import district as stored
 from city.storage.database import CHANNEL, connect
 from rules.definitions import to_rows
@@ -387,7 +396,7 @@ def test_a_unit_that_is_called_over_the_network_gets_a_secret_that_stays(
 
 def contents(url: str) -> dict[str, object]:
     with connect(url, application="test") as connection:
-        listed = stored.listed_devices(connection)
+        listed = device_lists.listed_devices(connection)
         return {
             "info": stored.load_info(connection),
             "devices": listed,

@@ -1,7 +1,9 @@
 """SenML, ThingsBoard, Tasmota and Home Assistant discovery through the real broker, process and database."""
 
 import time
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import cbor2
 import pytest
@@ -20,8 +22,8 @@ def stand(make_stand: Any) -> Stand:
 
 
 def _local(seconds: float) -> str:
-    """As a device writes it; a district that has no zone yet is at UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    """As a device writes it; before the first import the zone is that of CITY_TIMEZONE."""
+    return datetime.fromtimestamp(seconds, ZoneInfo("Asia/Shanghai")).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _publish(stand: Stand, now_s: int) -> None:

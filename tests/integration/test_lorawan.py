@@ -233,7 +233,7 @@ def test_a_preview_shows_the_fate_of_each_profile_file(migrated_url: str, folder
         with psycopg.connect(migrated_url) as connection:
             return district_preview.take_in(
                 connection,
-                sent,
+                {name: one.content for name, one in sent.items()},
                 parse_rules=to_rows,
                 write_rules=to_toml,
                 check_rules=None,
