@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { build, defineConfig, type Plugin, type Rolldown } from "vite";
@@ -16,7 +16,8 @@ function fieldFiles(bundle: Rolldown.OutputBundle): string[] {
     if (!chunk || found.has(file)) return;
     found.add(file);
     for (const other of chunk.imports) take(other, further);
-    for (const other of further ? chunk.dynamicImports : []) take(other, further);
+    // Every view is a dynamic import of the entry: what the field shares with it must not lead to all of them.
+    for (const other of further && !chunk.isEntry ? chunk.dynamicImports : []) take(other, further);
     for (const style of chunk.viteMetadata?.importedCss ?? []) found.add(style);
     for (const asset of chunk.viteMetadata?.importedAssets ?? []) found.add(asset);
   };
@@ -45,7 +46,9 @@ function fieldShell(): Plugin {
     async writeBundle({ dir }) {
       if (dir === undefined) throw new Error("the build writes into no folder");
       const page = readFileSync(join(dir, "index.html"));
-      const shell = ["/field", "/field/manifest.webmanifest", "/field/icons/icon.svg", ...files];
+      // A chunk of styles alone leaves no script: one file that is not there would end every installation.
+      const there = files.filter((file) => existsSync(join(dir, file)));
+      const shell = ["/field", "/field/manifest.webmanifest", "/field/icons/icon.svg", ...there];
       // File names carry digests of their contents, so names and page together are the version.
       const version = createHash("sha256").update(page).update(shell.join()).digest("hex").slice(0, 12);
       await build({

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from city.storage import users
 from command_centre.api import pages
 from command_centre.api.access import COOKIE
+from hatch_build import WEB
 from tests.browser import geometry
 from tests.integration.running_centre import Centre, lay_ground, running
 from tests.servers.postgres import PostgresServer
@@ -131,12 +133,20 @@ def log_in(page: Page, name: str) -> None:
     expect(page.get_by_text("的数据")).to_be_visible()
 
 
+def worker_in_place(page: Page) -> None:
+    """Once all of the page's files are kept; an installation that failed is tried again by the page."""
+    page.evaluate(
+        """() => Promise.race([navigator.serviceWorker.ready.then(() => true), new Promise((_, give_up) =>
+            setTimeout(() => give_up(new Error("no worker after a minute")), 60_000))])"""
+    )
+
+
 def at(phone: BrowserContext, town: Centre, address: str) -> Page:
     """A page of the field with its data, the worker in place."""
     page = phone.new_page()
     page.goto(f"{town.base}{address}?lang=zh")
     expect(page.get_by_text("的数据")).to_be_visible(timeout=15_000)
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    worker_in_place(page)
     return page
 
 
@@ -151,6 +161,15 @@ def sound(page: Page) -> None:
     assert page.evaluate(FAULTS) == []
 
 
+def test_the_phone_keeps_the_files_of_the_field_and_no_others() -> None:
+    built = WEB / "dist"
+    worker = (built / "field" / "sw.js").read_text(encoding="utf-8")
+    kept = set(re.findall(r"/assets/[\w.-]+", worker))
+    assert [path for path in kept if not (built / path[1:]).exists()] == []
+    assert [path for path in kept if re.search("/(Settings|Desk|FloodDesk|Wall|Register)-", path)] == []
+    assert any(path.startswith("/assets/Field-") for path in kept)
+
+
 def test_without_signal_steps_and_photo_are_kept_through_a_kill_and_sent_once(
     town: Centre, phone: Phone
 ) -> None:
@@ -159,7 +178,7 @@ def test_without_signal_steps_and_photo_are_kept_through_a_kill_and_sent_once(
     page = own.new_page()
     page.goto(f"{town.base}/field?lang=zh")
     log_in(page, "zhao")
-    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    worker_in_place(page)
     page.locator(f"a[href='/field/orders/{incident['id']}']").click()
     own.set_offline(True)
     page.get_by_role("button", name="签收").click()

@@ -1,3 +1,5 @@
+const AGAIN_MS = 5_000;
+
 /** The service worker of /field: put in place, and a newer one let in only when the person says so. */
 class Installing {
   /** A new version is there and waits. */
@@ -5,6 +7,7 @@ class Installing {
   /** Whether this browser and address allow a worker at all. */
   readonly possible = "serviceWorker" in navigator;
   private fresh: ServiceWorker | null = null;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   follow(): () => void {
     if (!this.possible) return () => undefined;
@@ -17,6 +20,7 @@ class Installing {
     navigator.serviceWorker.addEventListener("controllerchange", changed);
     void this.put();
     return () => {
+      clearTimeout(this.timer);
       navigator.serviceWorker.removeEventListener("controllerchange", changed);
     };
   }
@@ -28,16 +32,26 @@ class Installing {
         if (worker?.state !== "installed" || !navigator.serviceWorker.controller) return;
         [this.fresh, this.waiting] = [worker, true];
       };
-      look(place.waiting);
-      place.addEventListener("updatefound", () => {
-        const worker = place.installing;
+      const follow = (worker: ServiceWorker | null) => {
         worker?.addEventListener("statechange", () => {
           look(worker);
+          if (worker.state === "redundant" && !place.active) this.later();
         });
+      };
+      look(place.waiting);
+      follow(place.installing);
+      place.addEventListener("updatefound", () => {
+        follow(place.installing);
       });
     } catch {
-      // The page works without it as long as it stays open.
+      this.later(); // the page works without it as long as it stays open
     }
+  }
+
+  /** One file that did not arrive ends an installation, and nothing but another registration begins it again. */
+  private later(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.put(), AGAIN_MS);
   }
 
   takeOver(): void {

@@ -113,7 +113,7 @@ export const registerWords = {
   "life.in_maintenance": ["维护中", "In maintenance"],
   "life.retired": ["报废", "Retired"],
   "import.crs": ["坐标系（未注明时）", "Map of positions (where none is declared)"],
-  "crs.wgs84": ["WGS 84", "WGS 84"],
+  "crs.wgs84": ["WGS 84（国际）", "WGS 84"],
   "crs.gcj02": ["GCJ-02（高德、腾讯）", "GCJ-02 (Amap, Tencent)"],
   "crs.bd09": ["BD-09（百度）", "BD-09 (Baidu)"],
   "register.no_unit": ["没有单位“{code}”", "There is no unit {code}"],
