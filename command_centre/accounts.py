@@ -15,7 +15,17 @@ from city.errors import CityError
 from city.storage import users
 from city.storage.database import connect, translated
 
-Role = Literal["viewer", "handler", "grid_worker", "hotline", "dispatcher", "supervisor", "administrator"]
+Role = Literal[
+    "viewer",
+    "handler",
+    "grid_worker",
+    "hotline",
+    "dispatcher",
+    "flood_officer",
+    "supervisor",
+    "administrator",
+    "integrator",
+]
 FIRST_ADMINISTRATOR = "admin"
 NAME = r"[A-Za-z0-9._-]{2,64}"  # what is typed to log in
 SHORTEST_PASSWORD = 10

@@ -19,7 +19,10 @@ LONGEST_PAUSE_S = 15 * 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class User:
-    """A person who may log in; ``role`` is one of ``command_centre.accounts.Role``, ``unit_id`` whom they act for."""
+    """A person who may log in; ``role`` is one of ``command_centre.accounts.Role``, ``unit_id`` whom they act for.
+
+    ``scope`` is the code of the area that they see and act in; None the whole district.
+    """
 
     id: int
     name: str
@@ -32,6 +35,15 @@ class User:
     locked_until: datetime | None
     created_at: datetime
     unit_id: int | None = None
+    scope: str | None = None
+
+
+# Named one by one: a column that the next release adds is not ours to stumble over.
+_COLUMNS = (
+    "users.id, users.name, users.display_name, users.password_hash, users.role, users.must_change, users.disabled,"
+    " users.failed_count, users.locked_until, users.created_at, users.unit_id,"
+    " (SELECT o.scope FROM user_scopes o WHERE o.user_id = users.id) AS scope"
+)
 
 
 def _users(
@@ -60,8 +72,8 @@ def add(
     """A new user, or None when the name is taken."""
     found = _users(
         connection,
-        "INSERT INTO users (name, display_name, password_hash, role, must_change, unit_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING users.*",
+        "INSERT INTO users (name, display_name, password_hash, role, must_change, unit_id)"  # noqa: S608  # columns named above
+        f" VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING {_COLUMNS}",
         (name, display_name, password_hash, role, must_change, unit_id),
     )
     return found[0] if found else None
@@ -69,7 +81,7 @@ def add(
 
 def every(connection: Any_Connection) -> list[User]:
     """All users by name; a district has tens of them, not thousands."""
-    return _users(connection, "SELECT * FROM users ORDER BY name LIMIT 1000", ())
+    return _users(connection, f"SELECT {_COLUMNS} FROM users ORDER BY name LIMIT 1000", ())  # noqa: S608  # columns named above
 
 
 def by_actor(connection: Any_Connection) -> dict[str, str]:
@@ -79,7 +91,7 @@ def by_actor(connection: Any_Connection) -> dict[str, str]:
 
 def get(connection: Any_Connection, name: str) -> User | None:
     """The user of that name."""
-    found = _users(connection, "SELECT * FROM users WHERE name = %s", (name,))
+    found = _users(connection, f"SELECT {_COLUMNS} FROM users WHERE name = %s", (name,))  # noqa: S608  # columns named above
     return found[0] if found else None
 
 
@@ -90,12 +102,12 @@ def begin_try(connection: Any_Connection, name: str, now: datetime) -> User | No
     """
     found = _users(
         connection,
-        """
+        f"""
         UPDATE users SET failed_count = failed_count + 1,
             locked_until = CASE WHEN failed_count + 1 >= %(free)s THEN %(now)s::timestamptz + make_interval(
                 secs => least(%(longest)s, %(first)s * 2 ^ least(failed_count + 1 - %(free)s, 10))) END
-        WHERE name = %(name)s AND (locked_until IS NULL OR locked_until <= %(now)s) RETURNING users.*
-        """,
+        WHERE name = %(name)s AND (locked_until IS NULL OR locked_until <= %(now)s) RETURNING {_COLUMNS}
+        """,  # noqa: S608  # columns named above
         {"now": now, "name": name, "free": FREE_TRIES, "first": FIRST_PAUSE_S, "longest": LONGEST_PAUSE_S},
     )
     return found[0] if found else None
@@ -130,9 +142,9 @@ def change(
     """Change what is not None; None when there is no such user."""
     found = _users(
         connection,
-        "UPDATE users SET role = coalesce(%s, role), disabled = coalesce(%s, disabled),"
+        "UPDATE users SET role = coalesce(%s, role), disabled = coalesce(%s, disabled),"  # noqa: S608  # columns named above
         " display_name = coalesce(%s, display_name), unit_id = coalesce(%s, unit_id)"
-        " WHERE name = %s RETURNING users.*",
+        f" WHERE name = %s RETURNING {_COLUMNS}",
         (role, disabled, display_name, unit_id, name),
     )
     return found[0] if found else None
@@ -172,10 +184,10 @@ def of_session(connection: Any_Connection, digest: bytes, now: datetime) -> User
     """Who holds this session now, and note once a minute that it is used."""
     found = _users(
         connection,
-        """
-        SELECT u.* FROM sessions s JOIN users u ON u.id = s.user_id
-        WHERE s.token_digest = %s AND s.expires_at > %s AND s.seen_at > %s AND NOT u.disabled
-        """,
+        f"""
+        SELECT {_COLUMNS} FROM sessions s JOIN users ON users.id = s.user_id
+        WHERE s.token_digest = %s AND s.expires_at > %s AND s.seen_at > %s AND NOT users.disabled
+        """,  # noqa: S608  # columns named above
         (digest, now, now - IDLE),
     )
     if found:

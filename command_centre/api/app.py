@@ -70,7 +70,7 @@ from command_centre.api import (
     users,
     wall,
 )
-from command_centre.api.access import Gate
+from command_centre.api.gate import Gate
 from command_centre.api.headers import Headers
 from command_centre.api.screen import socket
 from command_centre.api.services import Services

@@ -17,8 +17,8 @@ from typing_extensions import TypedDict
 
 from command_centre import actions, alarm_actions
 from command_centre.api import once
-from command_centre.api.access import Caller
 from command_centre.api.answers import answer, gives
+from command_centre.api.caller import Caller
 from command_centre.api.incidents import OF_TWO, Act
 from command_centre.api.problem import field_problem
 from command_centre.api.services import async_transaction, services

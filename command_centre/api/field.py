@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 
 from city.storage import field, flood_tasks, incidents, orders_below, reports
 from command_centre import workflow
-from command_centre.api.access import Caller
 from command_centre.api.answers import answer, gives
+from command_centre.api.caller import Caller
 from command_centre.api.problem import not_found
 from command_centre.api.services import async_transaction
 from command_centre.api.session import Known

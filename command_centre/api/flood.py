@@ -13,8 +13,8 @@ from starlette.responses import Response
 from city.flood import ResponseLevel
 from city.storage import flood_facts, flood_response
 from command_centre.api import duty_log, flood_gauges, flood_tasks, flood_warnings
-from command_centre.api.access import Caller
 from command_centre.api.answers import answer
+from command_centre.api.caller import Caller
 from command_centre.api.once import Key, once, tag, version
 from command_centre.api.problem import Problem
 from command_centre.api.refusals import refusable

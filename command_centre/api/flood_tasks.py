@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from city.flood import TaskKind
 from city.storage import changes, flood_tasks
-from command_centre.api.access import ROLES, Caller
+from command_centre.api.access import ROLES
 from command_centre.api.answers import answer
+from command_centre.api.caller import Caller
 from command_centre.api.once import Key, once, tag, version
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.refusals import refusable

@@ -15,8 +15,8 @@ from city.incidents import FINAL, State
 from city.storage import clocks, incidents
 from command_centre import actions, merging, workflow
 from command_centre.api import once, paging
-from command_centre.api.access import Caller
 from command_centre.api.answers import answer, gives
+from command_centre.api.caller import Caller
 from command_centre.api.problem import field_problem, not_found
 from command_centre.api.refusals import refusable
 from command_centre.api.services import async_transaction, services

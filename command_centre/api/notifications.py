@@ -14,8 +14,8 @@ from city.contacts import Channel, ContactError
 from city.incidents import Happening, Purpose
 from city.storage import contacts, notification_log
 from command_centre.api import paging
-from command_centre.api.access import Caller
 from command_centre.api.answers import answer
+from command_centre.api.caller import Caller
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known

@@ -13,8 +13,8 @@ from city.storage import idempotency, orders_below
 from command_centre import order_actions, order_giving
 from command_centre import orders_below as rules
 from command_centre.api import once, paging
-from command_centre.api.access import Caller
 from command_centre.api.answers import answer
+from command_centre.api.caller import Caller
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.refusals import refusable
 from command_centre.api.services import async_transaction, services

@@ -14,8 +14,8 @@ from city.storage.patrol_routes import NewPoint
 from command_centre import checklists, patrol_actions
 from command_centre import patrol as rules
 from command_centre.api import once
-from command_centre.api.access import Caller
 from command_centre.api.answers import answer
+from command_centre.api.caller import Caller
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.refusals import refusable
 from command_centre.api.services import async_transaction, services

@@ -17,7 +17,8 @@ from city.reports import CITIZEN, NewReport, Registered, Report, read_tracking, 
 from city.storage import reports
 from command_centre import intake, photos, progress
 from command_centre.api import turnstile
-from command_centre.api.access import ROLES, Caller
+from command_centre.api.access import ROLES
+from command_centre.api.caller import Caller
 from command_centre.api.once import Key, once
 from command_centre.api.problem import field_problem, not_found
 from command_centre.api.refusals import refusable

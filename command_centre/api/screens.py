@@ -12,8 +12,8 @@ from starlette.responses import Response
 from city.storage import screens as stored
 from command_centre import accounts
 from command_centre.api import once, paging
-from command_centre.api.access import SCREEN_COOKIE
 from command_centre.api.answers import answer, gives
+from command_centre.api.gate import SCREEN_COOKIE
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.screen.guests import EXPIRED, Dismissed, still_holds
 from command_centre.api.screen_shapes import (

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from city.settings import Settings
 from city.storage import users
 from command_centre import accounts
-from command_centre.api.access import COOKIE, Caller
 from command_centre.api.answers import answer
+from command_centre.api.caller import Caller
+from command_centre.api.gate import COOKIE
 from command_centre.api.problem import Problem
 from command_centre.api.services import services, transaction
 

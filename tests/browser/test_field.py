@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from city.storage import users
 from command_centre.api import pages
-from command_centre.api.access import COOKIE
+from command_centre.api.gate import COOKIE
 from hatch_build import WEB
 from tests.browser import geometry
 from tests.integration.running_centre import Centre, lay_ground, running

@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 
 from city.storage import users
 from command_centre import accounts
-from command_centre.api.access import COOKIE
+from command_centre.api.gate import COOKIE
 from tests.integration.running_centre import NO_TLS, Centre, on_fresh_ground
 from tests.servers.postgres import PostgresServer
 

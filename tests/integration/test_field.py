@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from city.storage import users
-from command_centre.api.access import COOKIE
 from command_centre.api.field import FieldCall, FieldDay, FieldOrder, FieldTask
+from command_centre.api.gate import COOKIE
 from tests.conftest import PostgresServer, _database
 from tests.integration.running_centre import Centre, lay_ground, running
 

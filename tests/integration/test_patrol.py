@@ -16,7 +16,7 @@ from PIL import Image
 
 from city.patrol_files import ListedPoint
 from city.storage import patrol_files, users
-from command_centre.api.access import COOKIE
+from command_centre.api.gate import COOKIE
 from tests.conftest import PostgresServer, _database
 from tests.integration.running_centre import Centre, lay_ground, running
 

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from city.storage import screens as stored
 from command_centre import accounts
-from command_centre.api.access import COOKIE, SCREEN_COOKIE
+from command_centre.api.gate import COOKIE, SCREEN_COOKIE
 from command_centre.api.screen.guests import (
     AUTOMATION,
     FAULTY,
