@@ -88,6 +88,9 @@ class Settings(BaseSettings):
         ""  # cameras and recorders whose pictures and clips are fetched for people; empty = none
     )
     forecast_hour: int = Field(3, ge=0, le=23)  # local hour at which stations' models are trained anew
+    data_key_file: Path | None = (
+        None  # keys that seal secrets and personal data; None = data_dir/keys/data.keys
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -153,6 +156,7 @@ class Settings(BaseSettings):
     @field_validator(
         "config",
         "api_token_file",
+        "data_key_file",
         "log_format",
         "api_token",
         "sms_url",
@@ -178,6 +182,11 @@ class Settings(BaseSettings):
     def media_folder(self) -> Path:
         """Where fetched pictures and clips stand for some minutes."""
         return self.data_dir / "media"
+
+    @property
+    def key_file(self) -> Path:
+        """The ring of keys that seals secrets and personal data; apart from the database on purpose."""
+        return self.data_key_file or self.data_dir / "keys" / "data.keys"
 
     @property
     def zone(self) -> ZoneInfo:
