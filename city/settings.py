@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         None  # keys that seal secrets and personal data; None = data_dir/keys/data.keys
     )
 
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(0, ge=0, le=65535)  # a door for figures of this process alone; 0 = none
+    drain_s: float = Field(
+        0, ge=0, le=60
+    )  # after a stop was asked for, answered so long while /readyz says 503
+
     @field_validator("database_url")
     @classmethod
     def _postgres(cls, value: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from starlette.types import ASGIApp
 
 from city.errors import CityError
+from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings
 from city.storage import migrate
 from city.storage.database import DatabaseError, connection_arguments
@@ -25,6 +26,7 @@ from command_centre import (
     device_health_loop,
     orders_loop,
     outbox,
+    sealing,
     signs_loop,
     triage_loop,
     upkeep,
@@ -33,10 +35,13 @@ from command_centre.api.app import create
 from command_centre.api.screen.hub import Hub
 from command_centre.api.screen.sender import ScreenProtocol
 from command_centre.api.services import Services
+from command_centre.api.tracing import Traced
 from command_centre.backtest_jobs import Jobs
 from command_centre.flood import desk_loop, forecasting
 from command_centre.flood.desk import known_defaults
+from command_centre.leaving import Leaving
 from command_centre.supervision import Supervision
+from command_centre.waking import rest
 
 SCHEMA_PATIENCE_S = 120.0
 LOOPS_PATIENCE_S = 1.0  # after a stop; the server's own second runs before it
@@ -47,8 +52,11 @@ class CentreError(CityError):
     """The centre cannot start; says what is in the way."""
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns 0. Raises CityError when it cannot start."""
+def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
+    """Serve until SIGTERM or SIGINT; returns 0. Raises CityError when it cannot start.
+
+    ``manager`` is told that we are ready, alive and stopping.
+    """
     if not settings.database_url:
         raise CentreError("CITY_DATABASE_URL: is empty; `city up` brings a database, this needs one")
     token = settings.token()
@@ -56,11 +64,11 @@ def run(settings: Settings) -> int:
     listener = listen(settings.http_host, settings.http_port, shared=settings.centres > 1)
     with listener:
         wait_for_schema(settings.database_url)
-        asyncio.run(_until_signal(settings, token, listener))
+        asyncio.run(_until_signal(settings, token, listener, manager))
     return 0
 
 
-def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def listen(host: str, port: int, *, shared: bool = False, variable: str = "CITY_HTTP_PORT") -> socket.socket:
     """The listening socket, taken before anything else is started; raises CentreError when it is taken.
 
     ``shared``: with other centres of ours, each with a socket of its own; the kernel spreads what connects.
@@ -77,10 +85,20 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     except OSError as error:
         listener.close()
         raise CentreError(
-            f"CITY_HTTP_PORT = {port}: cannot listen on {host} ({error.strerror}); "
+            f"{variable} = {port}: cannot listen on {host} ({error.strerror}); "
             "stop whoever has it, or choose another port"
         ) from error
     return listener
+
+
+@contextmanager
+def figures_listener(settings: Settings) -> Iterator[list[socket.socket]]:
+    """A door of this process alone, for Prometheus where several centres share one port; none when it is 0."""
+    if not settings.metrics_port:
+        yield []
+        return
+    with listen(settings.metrics_host, settings.metrics_port, variable="CITY_METRICS_PORT") as listener:
+        yield [listener]
 
 
 def wait_for_schema(url: str, patience_s: float = SCHEMA_PATIENCE_S) -> None:
@@ -103,16 +121,39 @@ def wait_for_schema(url: str, patience_s: float = SCHEMA_PATIENCE_S) -> None:
         time.sleep(0.25)
 
 
-async def _until_signal(settings: Settings, token: str | None, listener: socket.socket) -> None:
+async def _until_signal(
+    settings: Settings, token: str | None, listener: socket.socket, manager: ServiceManager
+) -> None:
     stop = asyncio.Event()
+    leaving = Leaving(stop, drain_s=settings.drain_s, manager=manager)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve(settings, token, listener, stop)
+        loop.add_signal_handler(number, leaving.ask)
+    watching = asyncio.create_task(_watch(manager, stop))
+    try:
+        await serve(settings, token, listener, stop, leaving=leaving)
+    finally:
+        watching.cancel()
 
 
-async def serve(settings: Settings, token: str | None, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _watch(manager: ServiceManager, stop: asyncio.Event) -> None:
+    """That the loop which answers still goes round; a process that answers from its threads alone is no use."""
+    manager.ready()
+    while not stop.is_set():
+        manager.watched()
+        await rest(stop, 1.0)
+
+
+async def serve(
+    settings: Settings,
+    token: str | None,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    leaving: Leaving | None = None,
+) -> None:
     """Run everything on ``listener`` until ``stop``; leaves nothing behind."""
+    leaving = leaving or Leaving(stop, drain_s=0)
     url = settings.database_url
     supervision = Supervision(stop)
     async with _pools(url) as (pool, screen_pool, async_pool):
@@ -127,6 +168,7 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
             failing=lambda: supervision.failing,
             missing_migrations=lambda: migrate.missing(url),
             backtests=Jobs(async_pool.connection),
+            leaving=leaving.asked,
         )
         for name, work in (
             ("screens tick", hub.tick),
@@ -137,6 +179,7 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
             ("outbox", _of(outbox.run, settings)),
             ("signs", _of(signs_loop.run, settings)),
             ("anchors", _of(anchoring.run, settings)),
+            ("audit", _of(sealing.run, settings)),
             ("deadlines", _of(deadlines_loop.run, settings)),
             ("orders", _of(orders_loop.run, settings)),
             ("alarm life", _of(alarm_life_loop.run, settings)),
@@ -147,7 +190,9 @@ async def serve(settings: Settings, token: str | None, listener: socket.socket, 
         ):
             supervision.start(name, work)
         try:
-            await _http(create(services), settings, listener, stop)
+            app = Traced(create(services), calls=services.calls, trusted=settings.trusted_proxies)
+            with figures_listener(settings) as more:
+                await _http(app, [listener, *more], stop)
         finally:
             stop.set()
             await services.backtests.close()
@@ -160,7 +205,7 @@ def _of(
     return lambda stop: run_loop(settings.database_url, settings, stop)
 
 
-async def _http(app: ASGIApp, settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _http(app: ASGIApp, listeners: list[socket.socket], stop: asyncio.Event) -> None:
     server = _Server(
         uvicorn.Config(
             app,
@@ -172,10 +217,10 @@ async def _http(app: ASGIApp, settings: Settings, listener: socket.socket, stop:
             ws_max_size=4096,  # screens say nothing but acknowledgements
             timeout_graceful_shutdown=1,
             server_header=False,
-            forwarded_allow_ips=settings.trusted_proxies,  # whose word counts for who is asking
+            proxy_headers=False,  # Traced reads them: it also asks whose word on a call's id counts
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(server.serve(sockets=listeners))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

@@ -7,6 +7,7 @@ import time
 import structlog
 
 from city.errors import CityError
+from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings, SettingsError
 from city.storage import migrate
 from city.storage.database import DatabaseError
@@ -17,8 +18,11 @@ SCHEMA_WAIT_S = 120.0
 log = structlog.get_logger()
 
 
-def run(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT; 0 on a clean stop. Raises CityError with one line when it cannot start."""
+def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
+    """Work until SIGTERM or SIGINT; 0 on a clean stop. Raises CityError with one line when it cannot start.
+
+    ``manager`` is told that we are ready, alive and stopping.
+    """
     if not settings.database_url or not settings.mqtt_url:
         missing = "CITY_DATABASE_URL" if not settings.database_url else "CITY_MQTT_URL"
         raise SettingsError(f"{missing}: city ingest needs it; set it, or start everything with city up")
@@ -28,7 +32,14 @@ def run(settings: Settings) -> int:
     if not _schema_is_there(settings.database_url, stop):
         return 0
     log.info("ingest starts", topics=settings.mqtt_topics, client=settings.mqtt_client_id)
-    Worker(settings, settings.mqtt_url).run(stop)
+    worker = Worker(settings, settings.mqtt_url, watched=manager.watched)
+    worker.measures.serve(settings.metrics_host, settings.metrics_port)
+    manager.ready()
+    try:
+        worker.run(stop)
+    finally:
+        manager.stopping()
+        worker.measures.close()
     log.info("ingest stopped")
     return 0
 

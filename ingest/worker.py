@@ -23,6 +23,7 @@ from city.storage.database import DatabaseError, connect
 from ingest.delivery import Delivery, Source
 from ingest.inbox import Inbox
 from ingest.listeners import listeners
+from ingest.measures import Measures
 from ingest.pipeline import Pipeline, unstorable
 from ingest.routing import Router, chosen, subscriptions
 from ingest.sources.mqtt import BrokerSource
@@ -44,7 +45,10 @@ log = structlog.get_logger()
 class Worker:
     """One ingest process: a source, an inbox, a pipeline, and the times between."""
 
-    def __init__(self, settings: Settings, mqtt_url: str) -> None:
+    def __init__(
+        self, settings: Settings, mqtt_url: str, *, watched: Callable[[], None] = lambda: None
+    ) -> None:
+        """``watched`` is called about once a second while the loop goes round, waiting for the database included."""
         self._settings = settings
         self._inbox = Inbox(limit=settings.pending_limit, batch=settings.batch_size)
         self._router = Router(chosen(settings.senders))
@@ -66,6 +70,8 @@ class Worker:
         self._presence: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # heard_us as last written
         self._database_down = False
         self._lag_us = 0
+        self._watched = watched
+        self.measures = Measures(lambda: {**self.figures(), "database_up": not self._database_down})
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``; what is not committed then comes again from the broker."""
@@ -73,6 +79,7 @@ class Worker:
         for source in self._sources:
             source.start()
         while not stop.is_set():
+            self._watched()
             deliveries = self._inbox.take(gather_s=self._settings.batch_interval_ms / 1000, wait_s=0.1)
             if deliveries and self._attempt(partial(self._commit, deliveries), stop):
                 for delivery in deliveries:
@@ -102,6 +109,7 @@ class Worker:
         """Do it until it is done or we stop; a lost database is waited for, and everything rebuilt from it."""
         wait_s = 0.05
         while not stop.is_set():
+            self._watched()
             try:
                 if self._opened is None and work != self._open:
                     self._open()
@@ -162,12 +170,14 @@ class Worker:
 
     def _commit(self, deliveries: list[Delivery]) -> None:
         self._lag_us = time.time_ns() // 1000 - deliveries[0].received_us
+        began = time.monotonic()
         try:
             self._pipeline.process(deliveries)
         except _REFUSED as error:
             log.error("the database refused a batch; trying its messages one by one", error=str(error)[:300])
             for delivery in deliveries:
                 self._commit_singly(delivery)
+        self.measures.batch(sum(map(len, deliveries)), time.monotonic() - began)
 
     def _commit_singly(self, delivery: Delivery) -> None:
         """One message a transaction: the one that cannot be stored is quarantined, its neighbours are not."""

@@ -1,4 +1,4 @@
-"""Proves that every timeline is as it was written, and names the first place where one is not.
+"""Proves that every timeline and the audit are as they were written, and names the first place where one is not.
 
 Behind ``city audit verify`` and ``city doctor``. Chains are hashed again event by event, typed texts against their
 digests, the ends against what each incident names; then all of it against the anchors, in the database and in
@@ -17,15 +17,18 @@ from typing import Any
 from psycopg import AsyncConnection
 from rich.console import Console
 
+from city.audit_chain import WORDS as AUDIT_WORDS
+from city.audit_chain import Fault
 from city.chains import WORDS, Anchor, Broken
 from city.errors import CityError
 from city.storage import anchors, chains
 from city.storage.changes import open_connection
-from command_centre import anchoring
+from command_centre import anchoring, sealing
 
 Connection = AsyncConnection[Any]
 Told = Callable[[int, int], None]  # incidents done, of so many
 
+UNSEALED_S = 300.0  # a row of the audit that waits longer for its seal is a fault
 NEWEST, DRAWN = 500, 500  # incidents that a quick look proves: the last ones, and some by lot
 
 
@@ -38,7 +41,9 @@ class Report:
     texts: int = 0
     anchors: int = 0
     seconds: float = 0.0
+    entries: int = 0  # of the audit
     broken: list[Broken] = field(default_factory=list)
+    fault: Fault | None = None  # the first one of the audit
 
 
 async def examined(
@@ -78,6 +83,10 @@ async def examined(
         if number is None and since is None:
             report.broken += [] if quick else await chains.missing(connection)
             report.broken += await _anchors(connection, file, report)
+            if not quick:
+                report.entries, report.fault = await sealing.proved(
+                    connection, file.with_name(sealing.FILE), waits_s=UNSEALED_S
+                )
     report.seconds = time.monotonic() - started
     return report
 
@@ -119,6 +128,12 @@ def described(one: Broken) -> str:
     return f"{place}: {zh} / {en}" + (f" ({one.detail})" if one.detail else "")
 
 
+def described_fault(one: Fault) -> str:
+    """One line for a person, in both languages."""
+    zh, en = AUDIT_WORDS[one.what]
+    return f"audit #{one.seq}: {zh} / {en}" + (f" (id {one.entry})" if one.entry is not None else "")
+
+
 def show(console: Console, report: Report, *, as_json: bool) -> None:
     """Each fault on a line, then the sum; or one JSON object."""
     if as_json:
@@ -126,11 +141,15 @@ def show(console: Console, report: Report, *, as_json: bool) -> None:
         return
     for one in report.broken:
         console.print(described(one), style="red", highlight=False, soft_wrap=True)
+    if report.fault is not None:
+        console.print(described_fault(report.fault), style="red", highlight=False, soft_wrap=True)
+    faults = len(report.broken) + (report.fault is not None)
     rate = report.events / report.seconds if report.seconds else 0.0
     console.print(
-        f"{report.incidents} incidents, {report.events} events, {report.texts} texts, {report.anchors} anchors in "
+        f"{report.incidents} incidents, {report.events} events, {report.texts} texts, {report.anchors} anchors, "
+        f"{report.entries} audit entries in "
         f"{report.seconds:.1f} s ({rate:,.0f} events/s): "
-        + ("all as written" if not report.broken else f"{len(report.broken)} not as written"),
+        + ("all as written" if not faults else f"{faults} not as written"),
         highlight=False,
         soft_wrap=True,
     )

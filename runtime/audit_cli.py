@@ -56,4 +56,4 @@ def verify(
                 )
             )
     audit.show(console, report, as_json=as_json)
-    raise typer.Exit(int(bool(report.broken)))
+    raise typer.Exit(int(bool(report.broken) or report.fault is not None))

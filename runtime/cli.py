@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from city import logs, settings
+from city import logs, service_manager, settings
 from city.errors import CityError
+from city.service_manager import ServiceManager
 from city.settings import Settings, SettingsError
 from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, decode_cli, readings_cli, rules_cli
 
@@ -69,7 +70,7 @@ def up(
     chosen = settings.load()
     if demo and "simulate" not in chosen.model_fields_set:
         chosen = chosen.model_copy(update={"simulate": "demo"})
-    raise typer.Exit(supervisor.up(chosen, Console()))
+    raise typer.Exit(supervisor.up(chosen, Console(), _manager()))
 
 
 @app.command()
@@ -78,7 +79,7 @@ def ingest() -> None:
     chosen = _worker("ingest")
     from ingest import main as room
 
-    raise typer.Exit(room.run(chosen))
+    raise typer.Exit(room.run(chosen, _manager()))
 
 
 @app.command()
@@ -87,7 +88,7 @@ def centre() -> None:
     chosen = _worker("centre")
     from command_centre import main as room
 
-    raise typer.Exit(room.run(chosen))
+    raise typer.Exit(room.run(chosen, _manager()))
 
 
 @app.command()
@@ -285,6 +286,14 @@ def _worker(name: str) -> Settings:
     chosen = settings.load()
     logs.configure(name, chosen.log_level, chosen.log_format)
     return connections.complete(chosen)
+
+
+def _manager() -> ServiceManager:
+    """systemd, when it started us; whom we start does not speak with it."""
+    said = {name: os.environ.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")}
+    return service_manager.from_words(
+        said["NOTIFY_SOCKET"], said["WATCHDOG_USEC"], said["WATCHDOG_PID"], os.getpid()
+    )
 
 
 def _pairs(option: str, given: list[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from city import district
 from city.errors import CityError
+from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings
 from city.storage import migrate
 from command_centre import accounts
@@ -45,15 +46,17 @@ TICK_S = 0.2
 FAULTY_SETTINGS = 2  # exit code of our commands: a person must put something right, restarting does not help
 
 
-def up(settings: Settings, console: Console) -> int:
+def up(settings: Settings, console: Console, manager: ServiceManager = SILENT) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP; returns the exit code. CityError when it cannot start."""
     folder = data_dir.prepare(settings.data_dir)
     with data_dir.hold(folder) as unclean, _signals_interrupt():
         house = House(settings, folder, Display(console, steps=7), patience_s=LEAVING_S if unclean else 0)
         try:
             house.set_up()
-            house.keep_running()
+            manager.ready()
+            house.keep_running(manager)
         except KeyboardInterrupt:
+            manager.stopping()
             console.print("正在停止 · stopping")
         finally:
             _ignore_signals()
@@ -111,9 +114,10 @@ class House:
             self._settings, self._folder / "log", administrator[0] if administrator else None
         )
 
-    def keep_running(self) -> None:
+    def keep_running(self, manager: ServiceManager = SILENT) -> None:
         """Restart what ends, show what goes wrong, for ever."""
         while True:
+            manager.watched()
             self._tick()
             time.sleep(TICK_S)
 
@@ -184,6 +188,9 @@ class House:
             "CITY_CONFIG": str(self._district),
             "CITY_LOG_FORMAT": "json",
         }
+        if self._settings.metrics_port:  # a door each: ingest has the port named, the centres those after it
+            number = len(self._ours) if command[0] != "simulate" else 0
+            environment["CITY_METRICS_PORT"] = str(self._settings.metrics_port + number)
 
         def start() -> Process:
             return Process(

@@ -57,7 +57,7 @@ def record(
 ) -> Awaitable[Any] | None:
     """One row, in the caller's transaction: it stands when what was done stands. To be awaited on an async connection.
 
-    ``actor`` is ``user:7``, ``api``, ``command-line`` or ``system``; ``action`` a word like ``session.opened``;
+    ``actor`` is ``user:7``, ``api-token``, ``command-line`` or ``system``; ``action`` a word like ``session.opened``;
     ``subject`` what it was done to, as ``device:D7``. Neither secrets nor personal data belong into any of them.
     """
     done = connection.execute(
@@ -170,6 +170,13 @@ async def _waiting(connection: AsyncConnection[Any], waits_s: float) -> Fault | 
     )
     row = await cursor.fetchone()
     return Fault(seq=0, what="unsealed", entry=row[0]) if row else None
+
+
+async def waiting(connection: AsyncConnection[Any]) -> tuple[int, datetime | None]:
+    """Rows that are not sealed yet, and since when the oldest waits."""
+    cursor = await connection.execute("SELECT count(*), min(at) FROM audit WHERE seq IS NULL")
+    row = await cursor.fetchone()
+    return (int(row[0]), row[1]) if row else (0, None)
 
 
 async def erase(connection: AsyncConnection[Any], entry: int, *, actor: str, reason: str) -> bool:

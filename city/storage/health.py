@@ -95,3 +95,26 @@ _DETAILS = """
 async def details(connection: Connection) -> Row:
     """Ages of queues, sizes and versions, at the database's ``now``; names as ``health_checks.Figures`` has them."""
     return (await _rows(connection, _DETAILS))[0]
+
+
+_WORKINGS = """
+    SELECT count(*) AS screens_paired,
+           count(*) FILTER (WHERE last_seen_at IS NULL OR last_seen_at < now() - interval '3 minutes') AS screens_away
+    FROM screens WHERE revoked_at IS NULL AND token_digest IS NOT NULL AND expires_at > now()
+"""
+# A client id names a persistent session at the broker, so there are few of them; strangers cannot make one.
+_WORKERS = """
+    SELECT DISTINCT ON (client_id) client_id, figures,
+           extract(epoch FROM clock_timestamp() - alive_at)::double precision AS age_s
+    FROM ingest_sessions WHERE alive_at > now() - interval '1 day' ORDER BY client_id, alive_at DESC LIMIT 32
+"""
+
+
+async def workings(connection: Connection) -> Row:
+    """What /metrics asks beside ``details``: paired screens, and those of them that are away."""
+    return (await _rows(connection, _WORKINGS))[0]
+
+
+async def workers(connection: Connection) -> list[Row]:
+    """The newest session of each ingest process that was heard of within a day."""
+    return await _rows(connection, _WORKERS)

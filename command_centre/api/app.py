@@ -9,6 +9,7 @@ from city.media_hosts import read_hosts
 from command_centre.api import (
     alarm_performance,
     alarms,
+    audit,
     backtest,
     board,
     bulk,
@@ -39,6 +40,7 @@ from command_centre.api import (
     labels,
     links,
     media,
+    metrics,
     notifications,
     open311,
     orders_below,
@@ -74,15 +76,18 @@ from command_centre.api.gate import Gate
 from command_centre.api.headers import Headers
 from command_centre.api.screen import socket
 from command_centre.api.services import Services
+from command_centre.api.witness import Witness
 from command_centre.known_directory import KnownDirectory
 from command_centre.media import Media
 
 ROUTERS = (
     health.router,
     health_details.router,
+    metrics.router,
     session.router,
     users.router,
     permissions.router,
+    audit.router,
     screens.router,
     cells.router,
     wall.router,
@@ -184,7 +189,7 @@ def create(services: Services) -> ASGIApp:
     app.state.media = Media(services.settings.media_folder, read_hosts(services.settings.media_hosts))
     app.state.directory = KnownDirectory(services.settings.zone, services.settings.urge_after)
     gate = Gate(
-        app,
+        Witness(app, pool=services.async_pool),
         pool=services.pool,
         token=services.token,
         public_url=services.settings.public_url,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import AsyncConnection, Connection
@@ -13,6 +13,7 @@ from city.settings import Settings
 from city.storage.database import translated
 from command_centre.api.screen.hub import Hub
 from command_centre.backtest_jobs import Jobs
+from command_centre.calls import Calls
 from command_centre.known_directory import KnownDirectory
 
 Pool = ConnectionPool[Connection[Any]]
@@ -35,6 +36,8 @@ class Services:
     failing: Callable[[], Mapping[str, str]]
     missing_migrations: Callable[[], list[str]]
     backtests: Jobs
+    calls: Calls = field(default_factory=Calls)
+    leaving: Callable[[], bool] = lambda: False  # a stop was asked for: no new callers, please
 
 
 def services(request: Request) -> Services:

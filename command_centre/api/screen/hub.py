@@ -6,7 +6,7 @@ rest stands still.
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -51,6 +51,9 @@ class Hub:
         self.beat = 0
         self.screens: set[asyncio.Event] = set()
         self.guests: dict[Dismissable, Guest] = {}
+        self.owed: dict[
+            asyncio.Event, deque[tuple[int, float]]
+        ] = {}  # frames sent and not acknowledged, since when
         self._views: dict[Sight, View] = {}
         self._tallies: dict[tuple[str | None, str | None], str] = {}
         self._named = 0
@@ -87,6 +90,11 @@ class Hub:
     def counted(self) -> Counter[str]:
         """What was done how often."""
         return self.feed.counted
+
+    def slowest_s(self) -> float:
+        """How long the slowest screen has not acknowledged what it was sent; 0 when all have."""
+        now = time.monotonic()
+        return max((now - frames[0][1] for frames in self.owed.values() if frames), default=0.0)
 
     async def tick(self, stop: asyncio.Event) -> None:
         """Commit what is staged five times a second, at once for class A; beat when nothing happens."""

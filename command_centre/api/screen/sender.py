@@ -86,12 +86,14 @@ class Screen:
         hub = self._hub
         await self._socket.accept()
         hub.screens.add(self._wake)
+        hub.owed[self._wake] = self._unacknowledged
         reader = asyncio.create_task(self._read())
         writer = asyncio.create_task(self._write(standing))
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             hub.screens.discard(self._wake)
+            hub.owed.pop(self._wake, None)
             self._look_through(None)
             for task in (reader, writer):
                 task.cancel()

@@ -37,6 +37,7 @@ export const settingsPeopleWords = {
   "extent.none": ["无", "none"],
   "extent.everybody": ["无需角色", "no role needed"],
   "noun.orders from below": ["基层任务", "Orders from below"],
+  "noun.audit": ["审计", "Audit"],
   "noun.dispatch": ["派遣", "Dispatch"],
   "noun.shift": ["交接班", "Shift"],
   "noun.cap": ["预警发布", "Warnings as CAP"],
