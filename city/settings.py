@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     data_key_file: Path | None = (
         None  # keys that seal secrets and personal data; None = data_dir/keys/data.keys
     )
+    backup_max_age_hours: int = Field(48, ge=0)  # an older newest backup is an incident; 0 = is none
+    postgres_programs: Path | None = None  # folder of pg_dump and pg_restore; None = the embedded ones
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65535)  # a door for figures of this process alone; 0 = none
@@ -168,6 +170,7 @@ class Settings(BaseSettings):
         "sms_url",
         "webhook_secret",
         "sl651_password",
+        "postgres_programs",
         mode="before",
     )
     @classmethod

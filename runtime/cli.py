@@ -20,7 +20,16 @@ from city import logs, service_manager, settings
 from city.errors import CityError
 from city.service_manager import ServiceManager
 from city.settings import Settings, SettingsError
-from runtime import audit_cli, backtest, backtest_rule, catalogue_cli, decode_cli, readings_cli, rules_cli
+from runtime import (
+    audit_cli,
+    backtest,
+    backtest_rule,
+    backup_cli,
+    catalogue_cli,
+    decode_cli,
+    readings_cli,
+    rules_cli,
+)
 
 app = typer.Typer(
     name="city",
@@ -36,6 +45,8 @@ app.add_typer(audit_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)
+app.command()(backup_cli.backup)
+app.command()(backup_cli.restore)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
 
 

@@ -72,7 +72,8 @@ async def prove(connection: Connection, ids: Sequence[int]) -> AsyncIterator[Pro
 async def missing(connection: Connection) -> list[Broken]:
     """Incidents that are gone: events without incident, and numbers of a day that nobody has.
 
-    Numbers are given without gaps (incident_numbers), so a day with fewer incidents than its last number lost some.
+    Numbers are given without gaps (incident_numbers), so a day with fewer incidents than its last number lost some;
+    a restore leaves some out, on record (incident_number_gaps).
     """
     cursor = await connection.execute(
         "SELECT DISTINCT e.incident_id FROM incident_events e LEFT JOIN incidents i ON i.id = e.incident_id"
@@ -85,11 +86,15 @@ async def missing(connection: Connection) -> list[Broken]:
     cursor = await connection.execute(
         """
         WITH had AS (SELECT left(number, 9) AS day, count(*) AS counted FROM incidents GROUP BY 1),
-             given AS (SELECT to_char(day, 'YYYYMMDD') || '-' AS day, last FROM incident_numbers)
-        SELECT s.number FROM given g LEFT JOIN had h USING (day)
+             given AS (SELECT to_char(day, 'YYYYMMDD') || '-' AS day, day AS of, last FROM incident_numbers),
+             gaps AS (SELECT day AS of, sum(last - first + 1) AS counted FROM incident_number_gaps GROUP BY 1)
+        SELECT s.number FROM given g LEFT JOIN had h USING (day) LEFT JOIN gaps l USING (of)
             CROSS JOIN LATERAL (SELECT g.day || lpad(n::text, greatest(4, length(n::text)), '0')
-                                FROM generate_series(1, g.last) n) s (number)
-        WHERE coalesce(h.counted, 0) < g.last AND NOT EXISTS (SELECT FROM incidents i WHERE i.number = s.number)
+                                FROM generate_series(1, g.last) n
+                                WHERE NOT EXISTS (SELECT FROM incident_number_gaps s
+                                                  WHERE s.day = g.of AND n BETWEEN s.first AND s.last)) s (number)
+        WHERE coalesce(h.counted, 0) + coalesce(l.counted, 0) < g.last
+            AND NOT EXISTS (SELECT FROM incidents i WHERE i.number = s.number)
         ORDER BY 1 LIMIT 1000
         """
     )

@@ -1,0 +1,99 @@
+"""A backup's rows put into a database, and what it holds then compared with what was written down.
+
+The same way for a check into a scratch database and for a restore.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from city.backups import ANCHORS, DATABASE, BackupError, Check, Content, differences
+from city.storage import backups as stored
+from city.storage.database import DatabaseError
+from runtime import audit, postgres_programs
+
+SCRATCH = "city_check_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """Where PostgreSQL's programs are (None = the wheel's), and how many work at once."""
+
+    folder: Path | None
+    jobs: int
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server's address with another database."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, "/" + quote(name, safe=""), parts.query, parts.fragment))
+
+
+def fill(url: str, folder: Path, content: Content, programs: Programs) -> None:
+    """Put a backup's rows into an empty database; raises BackupError or DatabaseError."""
+    database = folder / DATABASE
+    with stored.restoring(url, content.timescaledb):
+        if content.timescaledb is None:
+            postgres_programs.restore(url, database, jobs=programs.jobs, programs=programs.folder)
+            return
+        # TimescaleDB's own catalogue has to be there before the chunks, and in order: one job for it.
+        catalogue = ("--section=data", "--schema=_timescaledb_catalog", "--schema=_timescaledb_config")
+        others = ("--exclude-schema=_timescaledb_catalog", "--exclude-schema=_timescaledb_config")
+        for jobs, more in (
+            (1, ("--section=pre-data",)),
+            (1, catalogue),
+            (programs.jobs, ("--section=data", *others)),
+            (programs.jobs, ("--section=post-data",)),
+        ):
+            postgres_programs.restore(url, database, jobs=jobs, programs=programs.folder, more=more)
+
+
+def compare(url: str, folder: Path, content: Content, started: float) -> Check:
+    """Every table's rows and digest, the ends of the timelines, and every timeline proved; ``started`` is monotonic."""
+    faults = differences(content, stored.restored_content(url))
+    report = asyncio.run(audit.examined(url, folder / ANCHORS))
+    faults += [audit.described(one) for one in report.broken[:20]]
+    return Check(
+        at=datetime.now(UTC),
+        seconds=round(time.monotonic() - started, 1),
+        incidents=report.incidents,
+        events=report.events,
+        faults=tuple(faults),
+    )
+
+
+@contextmanager
+def scratch(url: str) -> Iterator[str]:
+    """The address of a new database on the same server, dropped afterwards; raises BackupError when we may not."""
+    for forgotten in stored.forgotten_scratch(url, SCRATCH):
+        stored.drop(url, forgotten)
+    name = SCRATCH + secrets.token_hex(4)
+    try:
+        stored.create(url, name)
+    except DatabaseError as error:
+        raise BackupError(
+            f"no scratch database to check the backup in ({error}); give the account CREATEDB, or use --no-check "
+            "and check elsewhere with `city restore --check`"
+        ) from error
+    try:
+        yield with_database(url, name)
+    finally:
+        stored.drop(url, name)
+
+
+def checked(url: str, folder: Path, content: Content, programs: Programs) -> Check:
+    """Restore into a scratch database beside ``url`` and compare; what pg_restore refuses is a fault as well."""
+    started = time.monotonic()
+    with scratch(url) as address:
+        try:
+            fill(address, folder, content, programs)
+            return compare(address, folder, content, started)
+        except BackupError as error:
+            seconds = round(time.monotonic() - started, 1)
+            return Check(at=datetime.now(UTC), seconds=seconds, incidents=0, events=0, faults=(str(error),))

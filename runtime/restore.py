@@ -1,0 +1,136 @@
+"""``city restore``: a backup proved, put into an empty database, compared, and what time has made wrong put right."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from city import backups, district
+from city.backups import ANCHORS, DISTRICT, DOCUMENTS, PHOTOS, BackupError, Check, Manifest
+from city.settings import Settings
+from city.storage import backups as stored
+from city.storage import migrate
+from city.storage.backups import Settled
+from command_centre import anchoring
+from rules.definitions import to_rows
+from runtime import backup_check, backup_files
+from runtime.backup_check import Programs
+
+Told = Callable[[str], None]
+SET_ASIDE = ".before-restore"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What was asked for. ``into`` empty = the database of the settings."""
+
+    backup: Path
+    into: str
+    jobs: int
+    send_waiting: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """How it went. ``settled`` None after a mere check."""
+
+    folder: Path
+    manifest: Manifest
+    check: Check
+    migrated: tuple[str, ...]
+    settled: Settled | None
+
+
+def newest(folder: Path) -> Path:
+    """The backup itself, or the newest good one in a folder of backups; raises BackupError when there is none."""
+    if not folder.is_dir():
+        raise BackupError(f"{folder}: no such folder")
+    if (
+        (folder / backups.MANIFEST).exists()
+        or backups.is_backup(folder.name)
+        or backups.leftover(folder.name)
+    ):
+        return folder
+    finished = sorted(path for path in folder.iterdir() if path.is_dir() and backups.is_backup(path.name))
+    if not finished:
+        raise BackupError(f"{folder}: holds no finished backup (city-…Z)")
+    return finished[-1]
+
+
+def proved(url: str, folder: Path, told: Told) -> Manifest:
+    """Read and prove a backup's files, and that this program and this server can take it; raises BackupError."""
+    manifest = backup_files.read_manifest(folder)
+    if not manifest.good:
+        raise BackupError(f"{folder}: did not prove itself when it was made; use another one")
+    known = [path.stem for path in sorted(migrate.migrations_folder().glob("[0-9]*.sql"))]
+    if why := backups.unfit(manifest.content, known, stored.server(url)):
+        raise BackupError(f"{folder}: {why}")
+    told(f"proving {len(manifest.files)} files, {manifest.bytes / 1e9:.2f} GB")
+    backup_files.prove(folder, manifest)
+    return manifest
+
+
+def check(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restored:
+    """Restore into a scratch database on this server, compare, drop it; changes nothing else."""
+    folder = newest(wanted.backup)
+    manifest = proved(url, folder, told)
+    programs = Programs(folder=settings.postgres_programs, jobs=wanted.jobs)
+    told("restoring into a scratch database")
+    found = backup_check.checked(url, folder, manifest.content, programs)
+    return Restored(folder=folder, manifest=manifest, check=found, migrated=(), settled=None)
+
+
+def restore(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restored:
+    """Restore for good; raises BackupError when the target holds anything, before anything is changed."""
+    folder = newest(wanted.backup)
+    manifest = proved(url, folder, told)
+    target = url
+    if wanted.into:
+        stored.create(url, wanted.into)
+        target = backup_check.with_database(url, wanted.into)
+    elif not stored.is_empty(url):
+        raise BackupError(
+            "the database is not empty, nothing was changed; restore with --into NAME into a new one beside it, "
+            "or give an empty one (docs/backup.md)"
+        )
+    started = time.monotonic()
+    told("restoring")
+    programs = Programs(folder=settings.postgres_programs, jobs=wanted.jobs)
+    backup_check.fill(target, folder, manifest.content, programs)
+    told("comparing")
+    found = backup_check.compare(target, folder, manifest.content, started)
+    if found.faults:
+        return Restored(folder=folder, manifest=manifest, check=found, migrated=(), settled=None)
+    stored.analyze(target)
+    migrated = migrate.apply(target)
+    if migrated:
+        district.import_defaults(target, parse_rules=to_rows)
+    if not wanted.into:
+        _files(settings, folder)
+    settled = settle(target, settings, manifest.snapshot_at, send_waiting=wanted.send_waiting)
+    return Restored(folder=folder, manifest=manifest, check=found, migrated=tuple(migrated), settled=settled)
+
+
+def settle(url: str, settings: Settings, snapshot_at: datetime | None, *, send_waiting: bool) -> Settled:
+    """What follows every recovery, also one without us (point in time, a virtual machine's snapshot)."""
+    now = datetime.now(UTC)
+    today = now.astimezone(settings.zone).date()
+    return stored.settle(url, today=today, now=now, snapshot_at=snapshot_at, send_waiting=send_waiting)
+
+
+def _files(settings: Settings, folder: Path) -> None:
+    """Photos and documents beside those that are there; the district's folder where there is none; the anchors.
+
+    An anchors.log of this machine is set aside, never overwritten: it may know of more than the backup.
+    """
+    backup_files.copy_folder(folder / PHOTOS, settings.photo_folder)
+    backup_files.copy_folder(folder / DOCUMENTS, settings.document_folder)
+    if settings.config is None and not (settings.data_dir / DISTRICT).exists():
+        backup_files.copy_folder(folder / DISTRICT, settings.data_dir / DISTRICT)
+    anchors = settings.data_dir / anchoring.FILE
+    if anchors.exists():
+        anchors.replace(anchors.with_name(anchors.name + SET_ASIDE))
+    if (folder / ANCHORS).exists():
+        shutil.copyfile(folder / ANCHORS, anchors)
