@@ -110,6 +110,8 @@ def wait_for_schema(url: str, patience_s: float = SCHEMA_PATIENCE_S) -> None:
             missing = migrate.missing(url)
             trouble = f"the schema lacks {', '.join(missing)}; run `city migrate`" if missing else ""
         except DatabaseError as error:
+            if not error.retry:
+                raise
             trouble = str(error)
         if not trouble:
             return

@@ -11,9 +11,9 @@ from datetime import date, datetime
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, Connection, IsolationLevel, errors, sql
-from psycopg.types.json import Jsonb
 
 from city.backups import Chains, Content, Manifest, Server, Table
+from city.storage import audit
 from city.storage.database import connect, translated
 
 # Numbers that the lost time may have given out, on paper and on the telephone: left out, so that none is given twice.
@@ -278,10 +278,8 @@ def settle(
             "held_back": len(held),
             "first_number": settled.first_number,
         }
-        connection.execute(
-            "INSERT INTO audit (at, actor, action, object, detail)"
-            " VALUES (%s, 'command-line', 'backup.restored', 'database', %s)",
-            (now, Jsonb(detail)),
+        audit.record(
+            connection, actor="command-line", action="backup.restored", subject="database", detail=detail
         )
         return settled
 
@@ -290,16 +288,21 @@ def settle(
 
 
 def record(url: str, manifest: Manifest, *, finished_at: datetime, place: str, digest: str) -> None:
-    """Remember a good backup in the database it is of."""
+    """Remember a good backup in the database it is of, and who can be asked where it is."""
+    checked = manifest.check is not None
     with translated(), connect(url, application="city backup") as connection:
         connection.execute(
             "INSERT INTO backups (snapshot_at, finished_at, bytes, checked, place, product, manifest)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (
-                manifest.snapshot_at, finished_at, manifest.bytes, manifest.check is not None, place,
-                manifest.product, digest,
-            ),
-        )  # fmt: skip
+            (manifest.snapshot_at, finished_at, manifest.bytes, checked, place, manifest.product, digest),
+        )
+        audit.record(
+            connection,
+            actor="command-line",
+            action="backup.made",
+            subject="database",
+            detail={"place": place, "bytes": manifest.bytes, "checked": checked, "manifest": digest},
+        )
 
 
 def newest(url: str) -> tuple[datetime | None, datetime | None]:

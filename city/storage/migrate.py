@@ -1,17 +1,27 @@
 """Bring a database to the newest schema: numbered SQL, forward only, then what TimescaleDB adds where it is there."""
 
 import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import structlog
+from psycopg import errors
 from yoyo import get_backend, read_migrations
 
 from city.storage.database import DatabaseError, connect, translated
 
 _LOCK = 7235_0001  # advisory lock: two processes that start together migrate once
 _yoyo_is_not_thread_safe = threading.Lock()
+LOCK_TIMEOUT = "2s"  # everybody who wants the table waits behind us for so long at most
+LOCK_PATIENCE_S = 120.0
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,10 +37,12 @@ def migrations_folder() -> Path:
     return Path(str(resources.files("city.storage"))) / "migrations"
 
 
-def apply(url: str) -> list[str]:
+def apply(url: str, *, patience_s: float = LOCK_PATIENCE_S) -> list[str]:
     """Apply every missing migration and return their names; nothing to do returns an empty list.
 
-    Raises DatabaseError when the server is older than 15 (UNIQUE NULLS NOT DISTINCT) or refuses.
+    Each is one transaction together with the note that it is applied, waits ``LOCK_TIMEOUT`` for a lock and then makes
+    room for others before it tries again, for ``patience_s`` altogether. Raises DatabaseError when the server is older
+    than 15 (UNIQUE NULLS NOT DISTINCT), when the schema is newer than this program, or when it refuses.
     """
     with connect(url, application="city migrate", autocommit=True) as connection, translated():
         if connection.info.server_version < 150000:
@@ -38,22 +50,68 @@ def apply(url: str) -> list[str]:
                 f"database: PostgreSQL {connection.info.server_version // 10000} is too old; use 15 or newer",
                 retry=False,
             )
-        connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+        connection.execute(
+            "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0"
+        )
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        applied = _apply_numbered(url)
-        _apply_timescale(connection)
+        _refuse_newer(connection)
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        applied = []
+        for migration in _pending(url):
+            log.info("migrating", migration=migration.id)
+            _patiently(connection, migration.id, patience_s, partial(_apply_one, connection, url, migration))
+            applied.append(str(migration.id))
+        _patiently(connection, "TimescaleDB", patience_s, partial(_apply_timescale, connection))
         return applied
 
 
 def missing(url: str) -> list[str]:
-    """Names of migrations that ``apply`` would run now."""
+    """Names of migrations that ``apply`` would run now.
+
+    Raises DatabaseError, not to be retried, when the schema says that it is no longer for a program as old as this.
+    """
     with connect(url, application="city migrate") as connection, translated():
-        known = [path.stem for path in sorted(migrations_folder().glob("[0-9]*.sql"))]
-        table = connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone()
-        if table is None or table[0] is None:
-            return known
-        done = {str(row[0]) for row in connection.execute("SELECT migration_id FROM _yoyo_migration")}
+        known = _known()
+        done = _applied(connection)
+        _refuse_outgrown(connection, known, done)
         return [name for name in known if name not in done]
+
+
+def _known() -> list[str]:
+    return [path.stem for path in sorted(migrations_folder().glob("[0-9]*.sql"))]
+
+
+def _applied(connection: "psycopg.Connection[tuple[object, ...]]") -> set[str]:
+    table = connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone()
+    if table is None or table[0] is None:
+        return set()
+    return {str(row[0]) for row in connection.execute("SELECT migration_id FROM _yoyo_migration")}
+
+
+def _refuse_newer(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+    """A schema is never brought back: what a newer program added would be lost with it."""
+    known = _known()
+    if newer := sorted(_applied(connection) - set(known)):
+        raise DatabaseError(
+            f"database: its schema ({newer[-1]}) is newer than this program ({known[-1]}) and is not brought back; "
+            "use the newer program, or restore the backup of before the upgrade (docs/upgrade.md)",
+            retry=False,
+        )
+
+
+def _refuse_outgrown(
+    connection: "psycopg.Connection[tuple[object, ...]]", known: Sequence[str], done: set[str]
+) -> None:
+    """A program one release behind works on; one that the schema has outgrown says so in one line."""
+    table = connection.execute("SELECT to_regclass('schema_release')").fetchone()
+    if table is None or table[0] is None:
+        return
+    row = connection.execute("SELECT oldest_reader FROM schema_release").fetchone()
+    if row is not None and str(row[0]) not in known and str(row[0]) in done:
+        raise DatabaseError(
+            f"database: its schema needs a program that knows {row[0]}, this one knows {known[-1]}; upgrade it",
+            retry=False,
+        )
 
 
 def edition(connection: "psycopg.Connection[tuple[object, ...]]") -> Edition:
@@ -66,20 +124,77 @@ def edition(connection: "psycopg.Connection[tuple[object, ...]]") -> Edition:
     return Edition(server_version=version, timescale=str(row[0]) if row and row[0] else "apache")
 
 
-def _apply_numbered(url: str) -> list[str]:
+def _pending(url: str) -> list[Any]:
+    """yoyo's migrations that are not applied, in order."""
     with _yoyo_is_not_thread_safe:
         scheme_free = url.split("://", 1)[1]
         backend = get_backend(f"postgresql+psycopg://{scheme_free}")
         try:
-            migrations = read_migrations(str(migrations_folder()))
-            pending = backend.to_apply(migrations)
-            names = [str(migration.id) for migration in pending]
-            backend.apply_migrations(pending)
-            return names
+            backend.break_lock()  # a crash left it: whoever migrates now holds our own lock
+            return list(backend.to_apply(read_migrations(str(migrations_folder()))))
         except psycopg.Error as error:
             raise DatabaseError("database: " + " ".join(str(error).split())[:300], retry=False) from error
         finally:
             backend.connection.close()
+
+
+def _apply_one(connection: "psycopg.Connection[tuple[object, ...]]", url: str, migration: Any) -> None:
+    """The file and the note that it is applied together, or neither; yoyo would note it a moment later.
+
+    A file that says ``-- transactional: false`` (an index built CONCURRENTLY) is yoyo's, and must be repeatable.
+    """
+    migration.load()
+    if not migration.use_transactions:
+        _apply_outside_transaction(url, migration)
+        return
+    with connection.transaction():
+        connection.execute(Path(migration.path).read_bytes())
+        connection.execute(
+            "INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)"
+            " VALUES (%s, %s, now() AT TIME ZONE 'UTC')",
+            (migration.hash, migration.id),
+        )
+
+
+def _apply_outside_transaction(url: str, migration: Any) -> None:
+    scheme_free = url.split("://", 1)[1]
+    with _yoyo_is_not_thread_safe, get_backend(f"postgresql+psycopg://{scheme_free}") as backend:
+        backend.apply_one(migration)
+
+
+def _patiently(
+    connection: "psycopg.Connection[tuple[object, ...]]",
+    name: str,
+    patience_s: float,
+    work: Callable[[], None],
+) -> None:
+    """Try until no lock is in the way. Between two attempts whoever waited behind us goes on."""
+    deadline, pause_s = time.monotonic() + patience_s, 0.2
+    while True:
+        try:
+            work()
+            return
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            holder = _longest(connection)
+            if time.monotonic() > deadline:
+                raise DatabaseError(
+                    f"database: {name} waits for a lock; the oldest transaction is of {holder}; "
+                    "wait for it or end it, then run `city migrate` again (nothing is half done)",
+                    retry=True,
+                ) from error
+            log.warning("migration waits for a lock", migration=name, oldest_transaction=holder)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, 2.0)
+
+
+def _longest(connection: "psycopg.Connection[tuple[object, ...]]") -> str:
+    """Who has had a transaction open for longest, for a person to look at."""
+    row = connection.execute(
+        "SELECT application_name, pid, extract(epoch FROM clock_timestamp() - xact_start)::integer"
+        " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 1"
+    ).fetchone()
+    return f"{row[0] or 'somebody'} (pid {row[1]}, {row[2]} s)" if row else "nobody any more"
 
 
 def _apply_timescale(connection: "psycopg.Connection[tuple[object, ...]]") -> None:

@@ -1,4 +1,4 @@
-"""Backups of a database in use, brought back whole: every row, every timeline, and what time has made wrong put right."""
+"""Backups of a database in use, brought back whole; and what time has made wrong put right."""
 
 import asyncio
 import json

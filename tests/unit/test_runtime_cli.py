@@ -18,6 +18,7 @@ from runtime import cli
 
 COMMANDS = [
     "up", "ingest", "centre", "simulate", "replay", "bench", "doctor", "migrate", "import", "export", "password",
+    "backup", "restore",
 ]  # fmt: skip
 
 
