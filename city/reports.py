@@ -43,7 +43,12 @@ class Contact:
 
     def dialled(self) -> "Contact":
         """With the telephone number as it is dialled, so that one number is found however it was written."""
-        return replace(self, phone="".join(part for part in self.phone if part in "+0123456789"))
+        return replace(self, phone=dialled(self.phone))
+
+
+def dialled(written: str) -> str:
+    """The digits of a telephone number, and a plus in front of the country's."""
+    return "".join(part for part in written if part in "+0123456789")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

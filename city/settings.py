@@ -7,15 +7,17 @@ Every variable is prefixed ``CITY_``; a ``.env`` file in the working folder is r
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from city.errors import CityError
+from city.key_files import KeyFile, key_file
 from city.media_hosts import read_hosts
+from city.secret_files import IN_FILES, filled
 
 
 class SettingsError(CityError):
@@ -27,8 +29,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CITY_", env_file=".env", extra="ignore", frozen=True)
 
-    database_url: str = ""
-    mqtt_url: str = ""
+    database_url: str = Field("", repr=False)  # holds a password, as the next one may
+    mqtt_url: str = Field("", repr=False)
     mqtt_port: int = Field(1883, ge=1, le=65535)
     mqtt_topics: str = "city/#"  # comma separated filters; more when other senders share the broker
     senders: str = "all"  # comma separated decoders of foreign senders that are listened to; all, or none
@@ -72,7 +74,7 @@ class Settings(BaseSettings):
     listen_bytes_per_s: int = Field(65_536, ge=1)  # of one connection; ten seconds' worth may come at once
     listen_frames_per_s: int = Field(200, ge=1)
     stock_paho: bool = False  # read with paho's own loop: slower, for when an upgrade breaks the fast one
-    smtp_url: str = ""  # smtp://user:pass@host:587 ; empty = orders are not mailed
+    smtp_url: str = Field("", repr=False)  # smtp://user:pass@host:587 ; empty = orders are not mailed
     smtp_from: str = "city@localhost"
     sms_url: SecretStr | None = None  # a gateway of apprise with {phone} in it, for notices to citizens
     webhook_private: Literal["allow", "refuse"] = "allow"  # units' webhooks on private networks
@@ -93,12 +95,33 @@ class Settings(BaseSettings):
     )
     backup_max_age_hours: int = Field(48, ge=0)  # an older newest backup is an incident; 0 = is none
     postgres_programs: Path | None = None  # folder of pg_dump and pg_restore; None = the embedded ones
+    report_days: int = Field(1095, ge=1)  # so long after its matter is over a report keeps words and photos
+    outgoing_hosts: str = ""  # the only hosts that are called: names, *.names, networks; empty = see the page
+    requests_at_once: int = Field(
+        600, ge=1
+    )  # of one account, or of one address without; then so many each minute
+    database_password: SecretStr | None = None  # put into database_url, where that has none
+    mqtt_password: SecretStr | None = None  # put into mqtt_url likewise
+    database_url_file: Path | None = None  # each holds what the variable without _FILE would
+    database_password_file: Path | None = None
+    mqtt_url_file: Path | None = None
+    mqtt_password_file: Path | None = None
+    smtp_url_file: Path | None = None
+    sms_url_file: Path | None = None
+    webhook_secret_file: Path | None = None
+    sl651_password_file: Path | None = None
+    body_seconds: float = Field(30, gt=0)  # a body of JSON is here after so long, or its sender is sent away
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65535)  # a door for figures of this process alone; 0 = none
     drain_s: float = Field(
         0, ge=0, le=60
     )  # after a stop was asked for, answered so long while /readyz says 503
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, given: Any) -> Any:
+        return filled(given) if isinstance(given, dict) else given
 
     @field_validator("database_url")
     @classmethod
@@ -165,6 +188,9 @@ class Settings(BaseSettings):
         "config",
         "api_token_file",
         "data_key_file",
+        *(f"{name}_file" for name in IN_FILES),
+        "database_password",
+        "mqtt_password",
         "log_format",
         "api_token",
         "sms_url",
@@ -186,6 +212,11 @@ class Settings(BaseSettings):
     def document_folder(self) -> Path:
         """Where documents of the register stand, outside the database."""
         return self.data_dir / "documents"
+
+    @property
+    def keys(self) -> KeyFile:
+        """The same ring as it stands now: read, or made, when it is first used, and again when the file changes."""
+        return key_file(self.key_file.absolute())
 
     @property
     def media_folder(self) -> Path:
@@ -237,8 +268,11 @@ def load() -> Settings:
     except ValidationError as error:
         lines = []
         for fault in error.errors():
+            if not fault["loc"]:  # of a secret's file, which names itself
+                lines.append(fault["msg"].removeprefix("Value error, "))
+                continue
             name = "CITY_" + "_".join(str(part) for part in fault["loc"]).upper()
-            secret = any(word in name.lower() for word in ("token", "url", "password"))
+            secret = any(word in name.lower() for word in ("token", "url", "password", "secret"))
             shown = "(hidden)" if secret else repr(fault.get("input"))
             lines.append(f"{name} = {shown}: {fault['msg'].removeprefix('Value error, ')}")
         raise SettingsError("; ".join(lines)) from error

@@ -102,11 +102,12 @@ async def register(
         place=where,
         incident_id=incident.id if incident else None,
         joined=joined,
+        keys=settings.keys.ring(),
     )
     await photos.use(connection, "report", case.id, report.photos)
     if incident is not None:
         await photos.use(connection, "incident", incident.id, report.photos)
-        await received(connection, case.id, tracking, report, incident, now)
+        await received(connection, case.id, tracking, report, incident, settings.keys.ring(), now)
     _log.info("report received", report=case.id, channel=report.channel, joined=joined, place=where)
     return Registered(
         report_id=case.id,

@@ -22,6 +22,7 @@ from city.storage.database import DatabaseError, connection_arguments
 from command_centre import (
     alarm_life_loop,
     anchoring,
+    data_keys,
     deadlines_loop,
     device_health_loop,
     orders_loop,
@@ -64,6 +65,7 @@ def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
     listener = listen(settings.http_host, settings.http_port, shared=settings.centres > 1)
     with listener:
         wait_for_schema(settings.database_url)
+        data_keys.agree(settings.database_url, settings.keys)
         asyncio.run(_until_signal(settings, token, listener, manager))
     return 0
 

@@ -12,7 +12,8 @@ from psycopg import AsyncConnection
 
 from city.incidents import Incident
 from city.reports import Contact, NewReport, spoken
-from city.storage import notifications, report_voices, reports
+from city.sealing import KeyRing
+from city.storage import notifications, report_voices, reports, sealed
 from city.storage.notifications import NewNotification
 
 # States that reporters hear of; who has arrived is for the desk, and a merged one speaks through the other.
@@ -41,6 +42,7 @@ async def received(
     tracking: str,
     report: NewReport,
     incident: Incident,
+    keys: KeyRing,
     now: datetime,
 ) -> None:
     """The first notice: it is here, and this is its number. Where it stands then is not told again."""
@@ -52,8 +54,7 @@ async def received(
         "tracking": tracking,
         "language": report.language,
         "told_by": contact.told_by,
-        "phone": contact.phone,
-        "email": contact.email,
+        **sealed.columns(keys, report_id, contact),
     }
     await _tell(connection, [(follower, incident, "received")], now)
 

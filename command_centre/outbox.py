@@ -8,6 +8,7 @@ be a storm for one receiver becomes one digest; what cannot be delivered is told
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +16,9 @@ import httpx
 import structlog
 from psycopg import AsyncConnection
 
+from city.sealing import SealingError
 from city.settings import Settings
-from city.storage import digests, notifications
+from city.storage import digests, notifications, sealed
 from city.storage.changes import open_connection
 from city.storage.notifications import Claimed
 from command_centre.notify import digest, outcome, webhook
@@ -98,6 +100,7 @@ class Outbox:
     async def deliver(self, message: Claimed) -> None:
         """One attempt, and its outcome into the database."""
         try:
+            message = self._opened(message)
             receipt = await self._channels.send(message, datetime.now(UTC))
         except DeliveryError as error:
             await self._failed(message, error)
@@ -112,6 +115,19 @@ class Outbox:
             self._under_way[message.receiver] -= 1
             if self._under_way[message.receiver] <= 0:
                 del self._under_way[message.receiver]
+
+    def _opened(self, message: Claimed) -> Claimed:
+        """With the address of a reporter as it can be written to; it stands sealed in the database."""
+        if message.report_id is None or message.channel not in ("smtp", "sms"):
+            return message
+        by_mail = message.channel == "smtp"
+        try:
+            found = sealed.address(
+                self._settings.keys.ring(), message.report_id, by_mail=by_mail, stored=message.address
+            )
+        except SealingError as error:
+            raise DeliveryError(str(error), retry=True) from error  # the file may be brought back
+        return replace(message, address=found)
 
     async def _failed(self, message: Claimed, error: DeliveryError) -> None:
         now = datetime.now(UTC)

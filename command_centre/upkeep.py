@@ -15,7 +15,7 @@ from city.settings import Settings
 from city.storage import alarms, maintenance, reports
 from city.storage.changes import open_connection
 from city.storage.series import SUSPECT
-from command_centre import photos
+from command_centre import data_keys, persons, photos
 from command_centre.waking import rest
 
 SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that it listens
@@ -25,6 +25,7 @@ KEPT_QUARANTINE = 100_000  # messages of at most 64 KiB each: a flood of rubbish
 ROLLED_UP_AFTER = timedelta(days=2)  # by then a backlog is in; what comes later has its day rolled up again
 UNBELIEVED = SUSPECT  # what charts leave out, rollups leave out too
 MOST_DAYS = 40  # rolled up in one round
+ERASED_AT_ONCE = 200  # reports in one transaction
 BITE = 20_000  # rows in one DELETE: seconds, not minutes, and nobody waits behind it
 
 INGEST_RULE = "system.ingest_silent"
@@ -66,8 +67,18 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
                 await clean(connection, now, settings.retention_days, stop)
                 await roll_up(connection, now, stop)
                 await photos.clean(connection, settings.photo_folder, now)
-                await reports.forget_contacts(connection, now - timedelta(days=settings.contact_days), BITE)
+                await forget(connection, settings, now, stop)
             await rest(stop)
+
+
+async def forget(connection: Connection, settings: Settings, now: datetime, stop: asyncio.Event) -> None:
+    """Contacts and words of reporters whose matter has long been over go; what stays is sealed as it should be."""
+    await reports.forget_contacts(connection, now - timedelta(days=settings.contact_days), BITE)
+    long_ago = now - timedelta(days=settings.report_days)
+    erased = await persons.erase_old(connection, long_ago, ERASED_AT_ONCE, now)
+    sealed = await data_keys.seal_all(connection, settings.keys, stop=stop)
+    if erased or sealed:
+        log.info("personal data looked after", erased=erased, sealed=sealed)
 
 
 async def back_in_service(connection: Connection, now: datetime) -> None:

@@ -27,6 +27,8 @@ from runtime import (
     backup_cli,
     catalogue_cli,
     decode_cli,
+    keys_cli,
+    person_cli,
     readings_cli,
     rules_cli,
 )
@@ -42,6 +44,8 @@ app.add_typer(rules_cli.app)
 app.add_typer(catalogue_cli.app)
 app.add_typer(backtest.app)
 app.add_typer(audit_cli.app)
+app.add_typer(keys_cli.app)
+app.add_typer(person_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)

@@ -40,8 +40,10 @@ def translated() -> Iterator[None]:
         raise DatabaseError(_line(error), retry=False) from error
 
 
-def _line(error: BaseException) -> str:
-    return "database: " + " ".join(str(error).split())[:300]
+def _line(error: psycopg.Error) -> str:
+    """Without the server's DETAIL and CONTEXT, which repeat the row: it may be a person's."""
+    said = error.diag.message_primary or str(error)
+    return "database: " + " ".join(said.split())[:300]
 
 
 def connection_arguments(application: str) -> dict[str, object]:

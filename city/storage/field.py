@@ -5,6 +5,10 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from city.reports import Contact
+from city.sealing import KeyRing
+from city.storage import sealed
+
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
@@ -48,8 +52,13 @@ async def orders(connection: Connection, unit_id: int | None, *, checks: bool) -
         return await cursor.fetchall()
 
 
-async def caller(connection: Connection, incident_id: int, unit_id: int) -> tuple[int, str, str] | None:
-    """Report, name and telephone of whoever reported what this unit has at work; None when there is none to see."""
+async def caller(
+    connection: Connection, incident_id: int, unit_id: int, keys: KeyRing
+) -> tuple[int, str, str] | None:
+    """Report, name and telephone of whoever reported what this unit has at work; None when there is none to see.
+
+    Raises SealingError.
+    """
     cursor = await connection.execute(
         """
         SELECT r.id, c.name, c.phone FROM incidents i JOIN reports r ON r.incident_id = i.id
@@ -59,7 +68,10 @@ async def caller(connection: Connection, incident_id: int, unit_id: int) -> tupl
         (incident_id, unit_id, list(AT_WORK)),
     )
     row = await cursor.fetchone()
-    return (int(row[0]), str(row[1]), str(row[2])) if row else None
+    if row is None:
+        return None
+    found = sealed.opened(keys, int(row[0]), Contact(name=row[1], phone=row[2]))
+    return int(row[0]), found.name, found.phone
 
 
 async def ground(connection: Connection, unit_id: int | None) -> Row:

@@ -6,7 +6,9 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from city.reports import tracking_digest
+from city.reports import dialled, tracking_digest
+from city.sealed_text import digests
+from city.sealing import KeyRing
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -65,6 +67,7 @@ async def page(
     tracking: str | None,
     before: int | None,
     limit: int,
+    keys: KeyRing,
 ) -> list[Row]:
     """Reports, newest first, only ids below ``before``.
 
@@ -81,8 +84,9 @@ async def page(
     elif words:
         conditions.append(
             "(r.text ILIKE %(like)s OR r.address ILIKE %(like)s OR r.component = %(words)s"
-            " OR c.phone = %(words)s OR r.external_id = %(words)s)"
+            " OR c.phone_digest = ANY(%(numbers)s) OR c.phone = %(dialled)s OR r.external_id = %(words)s)"
         )
+    number = dialled(words or "")
     escaped = (words or "").replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
@@ -91,6 +95,8 @@ async def page(
                 "before": before,
                 "channel": channel,
                 "words": words,
+                "dialled": number or None,  # as it stood before numbers were sealed
+                "numbers": digests(keys, number) if number else [],
                 "like": f"%{escaped}%",
                 "digest": tracking_digest(tracking) if tracking is not None else None,
                 "limit": limit,

@@ -1,7 +1,7 @@
 """Reports and who waits for an answer to them; asynchronous.
 
-Contacts are personal data: they stand in a table of their own and leave it through ``contact`` only, which the
-caller puts on the record.
+Contacts are personal data: they stand sealed (``city.sealing``) in a table of their own and leave it through
+``contact`` only, which the caller puts on the record.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from psycopg.rows import class_row, dict_row
 from city.areas import Geometry
 from city.incidents import Incident
 from city.reports import Contact, NewReport, Place, Report, tracking_digest
-from city.storage import notifications
+from city.sealing import KeyRing
+from city.storage import notifications, sealed
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -60,6 +61,7 @@ async def insert(
     place: Place,
     incident_id: int | None,
     joined: bool,
+    keys: KeyRing,
 ) -> None:
     """Store a report under an id of ``take_id``, with its contact."""
     await connection.execute(
@@ -95,7 +97,7 @@ async def insert(
         ),
     )
     if report.contact is not None:
-        await put_contact(connection, report_id, report.contact)
+        await put_contact(connection, report_id, report.contact, keys)
 
 
 async def by_tracking(connection: Connection, tracking: str, *, lock: bool = False) -> Report | None:
@@ -139,8 +141,8 @@ async def standing(connection: Connection, incident_id: int) -> Incident | None:
 async def following(connection: Connection, incident_ids: Sequence[int]) -> list[Row]:
     """Who waits for news of these incidents, or of ones merged into them, and how they are told.
 
-    ``incident`` (that of the ids), id, tracking, language, told_by, phone, email, and ``told``: the state they were
-    told of last, None = of none. Never for a screen.
+    ``incident`` (that of the ids), id, tracking, language, told_by, phone and email as they stand sealed, and
+    ``told``: the state they were told of last, None = of none. Never for a screen.
     """
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
@@ -206,27 +208,30 @@ async def cell_by_code(connection: Connection, code: str) -> int | None:
 # ── who ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def put_contact(connection: Connection, report_id: int, contact: Contact) -> None:
-    """Write or replace how to reach the reporter."""
+async def put_contact(connection: Connection, report_id: int, contact: Contact, keys: KeyRing) -> None:
+    """Write or replace how to reach the reporter; the number as it is dialled."""
+    columns = sealed.columns(keys, report_id, contact)
     await connection.execute(
         """
-        INSERT INTO report_contacts (report_id, name, phone, email, told_by, call_back)
-        VALUES (%s, %s, %s, %s, %s, %s)
+        INSERT INTO report_contacts (report_id, name, phone, email, told_by, call_back, phone_digest)
+        VALUES (%(report)s, %(name)s, %(phone)s, %(email)s, %(told_by)s, %(call_back)s, %(digest)s)
         ON CONFLICT (report_id) DO UPDATE SET name = excluded.name, phone = excluded.phone,
-            email = excluded.email, told_by = excluded.told_by, call_back = excluded.call_back
+            email = excluded.email, told_by = excluded.told_by, call_back = excluded.call_back,
+            phone_digest = excluded.phone_digest
         """,
-        (report_id, contact.name, contact.phone, contact.email, contact.told_by, contact.call_back),
+        {"report": report_id, "told_by": contact.told_by, "call_back": contact.call_back, **columns},
     )
 
 
-async def contact(connection: Connection, report_id: int) -> Contact | None:
-    """How to reach the reporter; the caller puts on the record who looked."""
+async def contact(connection: Connection, report_id: int, keys: KeyRing) -> Contact | None:
+    """How to reach the reporter; the caller puts on the record who looked. Raises SealingError."""
     async with connection.cursor(row_factory=class_row(Contact)) as cursor:
         await cursor.execute(
             "SELECT name, phone, email, told_by, call_back FROM report_contacts WHERE report_id = %s",
             (report_id,),
         )
-        return await cursor.fetchone()
+        found = await cursor.fetchone()
+    return sealed.opened(keys, report_id, found) if found else None
 
 
 async def forget_contact(connection: Connection, report_id: int) -> None:
@@ -258,13 +263,21 @@ async def erase(connection: Connection, report_id: int, at: datetime) -> None:
 
 
 async def forget_contacts(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete contacts whose matter was over before ``before`` and is still; returns how many."""
+    """Delete contacts whose matter was over before ``before`` and is still, and the addresses of notices to them
+    that failed; returns how many contacts."""
     cursor = await connection.execute(
         """
-        DELETE FROM report_contacts WHERE report_id IN (
-            SELECT c.report_id FROM report_contacts c JOIN reports r ON r.id = c.report_id
-            LEFT JOIN incidents i ON i.id = r.incident_id
-            WHERE CASE WHEN r.incident_id IS NULL THEN r.received_at ELSE i.closed_at END < %s LIMIT %s)
+        WITH gone AS (
+            DELETE FROM report_contacts WHERE report_id IN (
+                SELECT c.report_id FROM report_contacts c JOIN reports r ON r.id = c.report_id
+                LEFT JOIN incidents i ON i.id = r.incident_id
+                WHERE CASE WHEN r.incident_id IS NULL THEN r.received_at ELSE i.closed_at END < %s LIMIT %s)
+            RETURNING report_id
+        ), forgotten AS (
+            UPDATE notifications n SET address = '' FROM gone
+            WHERE n.report_id = gone.report_id AND n.state <> 'waiting' AND n.address <> ''
+        )
+        SELECT report_id FROM gone
         """,
         (before, limit),
     )

@@ -158,6 +158,8 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/reports/{tracking}/reopen"): "anyone",
     ("POST", "/api/reports/{tracking}/callback"): "hotline",
     ("POST", "/api/reports/{tracking}/erase"): "supervisor",
+    ("POST", "/api/persons/export"): "supervisor",
+    ("POST", "/api/persons/erase"): "supervisor",
     ("GET", "/api/callbacks"): "hotline",
     ("POST", "/api/photos"): "worker",
     ("GET", "/api/photos/{digest}"): "worker",

@@ -14,7 +14,7 @@ from command_centre import workflow
 from command_centre.api.answers import answer, gives
 from command_centre.api.caller import Caller
 from command_centre.api.problem import not_found
-from command_centre.api.services import async_transaction
+from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
 
 router = APIRouter(prefix="/api/field", tags=["field"])
@@ -144,7 +144,9 @@ async def day(request: Request, known: Known) -> Response:
 async def caller(request: Request, incident_id: int, known: Known) -> Response:
     """For the unit that has the incident at work; that you looked is on the record."""
     async with async_transaction(request) as connection:
-        found = await field.caller(connection, incident_id, known.unit_id or 0)
+        found = await field.caller(
+            connection, incident_id, known.unit_id or 0, services(request).settings.keys.ring()
+        )
         if found is None:
             raise not_found("caller of incident", "反映人电话，事件", incident_id)
         report_id, name, phone = found

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from city.directory import Directory
 from city.incidents import Nature
 from city.reports import CITIZEN, Contact, Report, read_tracking, spoken
+from city.sealing import KeyRing
 from city.storage import directory, report_lists, reports
-from command_centre import following, report_checks
+from command_centre import following, persons, report_checks
 from command_centre.api import paging, turnstile
 from command_centre.api.answers import answer, gives
 from command_centre.api.once import tag, version
@@ -75,6 +76,7 @@ async def list_reports(
             tracking=read_tracking(words) if words else None,
             before=before[0] if before else None,
             limit=limit + 1,
+            keys=services(request).settings.keys.ring(),
         )
     return answer(paging.page([_shown(row) for row in rows], limit, lambda row: [row["id"]]))
 
@@ -113,9 +115,8 @@ async def correct(
                 )
             )
         if body.contact is not None:
-            await refusable(
-                _put_contact(connection, report, body.contact.noun(mail=bool(settings.smtp_url)), known.actor)
-            )
+            given = body.contact.noun(mail=bool(settings.smtp_url))
+            await refusable(_put_contact(connection, report, given, known.actor, settings.keys.ring()))
         row = await report_lists.listed(connection, report.id)
     return answer(_shown(row or {}), headers={"ETag": tag(row["version"] if row else 0)})
 
@@ -124,10 +125,12 @@ async def _checked(body: Correction, catalogue: Directory) -> None:
     report_checks.category(body.category, catalogue, citizen=False)
 
 
-async def _put_contact(connection: Connection, report: Report, contact: Contact | None, actor: str) -> None:
+async def _put_contact(
+    connection: Connection, report: Report, contact: Contact | None, actor: str, keys: KeyRing
+) -> None:
     if contact is not None:
         report_checks.contact(contact)
-        await reports.put_contact(connection, report.id, contact.dialled())
+        await reports.put_contact(connection, report.id, contact.dialled(), keys)
     await reports.record(connection, actor=actor, action="report.contact_changed", report_id=report.id)
 
 
@@ -135,7 +138,7 @@ async def _put_contact(connection: Connection, report: Report, contact: Contact 
 async def read_contact(request: Request, tracking: str, known: Known) -> Response:
     """Name, telephone, mail; that you looked is on the record."""
     async with of_tracking(request, tracking) as (connection, report):
-        found = await reports.contact(connection, report.id)
+        found = await reports.contact(connection, report.id, services(request).settings.keys.ring())
         await reports.record(connection, actor=known.actor, action="report.contact_read", report_id=report.id)
     return answer({"contact": found})
 
@@ -159,9 +162,9 @@ async def forget(request: Request, tracking: str) -> Response:
     "/{tracking}/erase", status_code=204, summary="Erase what a reporter said", operation_id="erase_report"
 )
 async def erase(request: Request, tracking: str, body: Erasure, known: Known) -> Response:
-    """Contact, address, every text here and on the timeline. That there was a report, and the chain, stay."""
+    """Contact, address, photos, every text here and on the timeline. That there was a report, and the chain, stay."""
     async with of_tracking(request, tracking, lock=True) as (connection, report):
-        await reports.erase(connection, report.id, datetime.now(UTC))
+        await persons.erase_report(connection, report.id, datetime.now(UTC))
         await reports.record(
             connection, actor=known.actor, action="report.erased", report_id=report.id, reason=body.reason
         )

@@ -58,6 +58,7 @@ export const settingsPeopleWords = {
   "noun.notifications": ["通知", "Notifications"],
   "noun.open311": ["开放接口", "Open311"],
   "noun.patrol": ["巡查", "Patrol"],
+  "noun.persons": ["反映人", "Reporters"],
   "noun.quarantine": ["隔离消息", "Quarantine"],
   "noun.register": ["登记", "Register"],
   "noun.reports": ["上报", "Reports"],
