@@ -68,7 +68,7 @@ def test_no_secret_has_a_default() -> None:
 def test_every_service_is_bounded_watched_and_restarted(compose: dict[str, Any]) -> None:
     always = {"mosquitto", "timescaledb", "migrate", "ingest", "centre"}
     assert {name for name, service in compose["services"].items() if "profiles" not in service} == always
-    assert set(compose["services"]) == always | {"grafana", "grafana-role"}
+    assert set(compose["services"]) == always | {"grafana", "grafana-role", "prometheus", "alertmanager"}
     for name, service in compose["services"].items():
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
         assert service["logging"]["options"]["max-size"], name
@@ -82,7 +82,12 @@ def test_every_service_is_bounded_watched_and_restarted(compose: dict[str, Any])
 
 def test_only_people_and_devices_have_a_port_and_only_here(compose: dict[str, Any]) -> None:
     ports = {name: service.get("ports", []) for name, service in compose["services"].items()}
-    assert {name for name, mapped in ports.items() if mapped} == {"mosquitto", "centre", "grafana"}
+    assert {name for name, mapped in ports.items() if mapped} == {
+        "mosquitto",
+        "centre",
+        "grafana",
+        "prometheus",
+    }
     assert all(
         mapping.split("}:")[0].endswith(":-127.0.0.1") for mapped in ports.values() for mapping in mapped
     )
@@ -91,7 +96,7 @@ def test_only_people_and_devices_have_a_port_and_only_here(compose: dict[str, An
 def test_images_are_pinned(compose: dict[str, Any]) -> None:
     images = [service["image"] for service in compose["services"].values()]
     images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert all(re.search(r":\d+\.\d+\.\d+", image) for image in images), images
+    assert all(re.search(r":v?\d+\.\d+\.\d+", image) for image in images), images
 
 
 def test_dashboards_do_not_begin_without_passwords(compose: dict[str, Any]) -> None:
