@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench fuzz lock clean
+.PHONY: help setup run test check bench fuzz audit lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -41,8 +41,13 @@ check: setup ## format, lint, types, import contracts, front end, lock file
 bench: setup ## measure this machine: messages a second, latency, CPU
 	@$(BIN)/python bench/run.py $(ARGS)
 
-fuzz: setup ## both binary protocols under atheris, SECONDS=600 each, in .venv-fuzz (Linux on x86_64)
-	@$(BIN)/python .ci/fuzz.py $(SECONDS)
+fuzz: setup ## every parser of strangers' bytes under atheris, SECONDS=600 each (ARGS=NAME… some), in .venv-fuzz (Linux on x86_64)
+	@$(BIN)/python .ci/fuzz.py $(SECONDS) $(ARGS)
+
+audit: setup ## bandit over our code, known advisories of every package we lock (asks the advisory databases)
+	@$(BIN)/uv tool run --quiet --from 'bandit>=1.9,<2' bandit --quiet --configfile pyproject.toml --recursive city rules ingest command_centre simulators runtime
+	@$(BIN)/uv tool run --quiet --from 'pip-audit>=2.10,<3' pip-audit --disable-pip --no-deps --requirement requirements.lock
+	@$(NPM) audit --audit-level low
 
 lock: setup ## resolve the packages of pyproject.toml anew; ARGS=--upgrade takes newer ones
 	@$(BIN)/python .ci/lock.py $(ARGS)
