@@ -23,7 +23,7 @@ FROM python:3.11.14-slim-bookworm
 LABEL org.opencontainers.image.title="city-command-centre" org.opencontainers.image.licenses="Apache-2.0"
 # A fixed number, so that volumes keep their owner from one image to the next.
 RUN groupadd --gid 10001 city && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/city city \
-    && install -d -o city -g city /var/lib/city
+    && install -d -o city -g city /var/lib/city /var/lib/broker
 COPY --from=build /opt/city /opt/city
 ENV PATH=/opt/city/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     CITY_DATA_DIR=/var/lib/city CITY_LOG_FORMAT=json

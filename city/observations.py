@@ -47,6 +47,7 @@ class Rejection(StrEnum):
     BAD_TIME = "bad_time"
     TIME_OUT_OF_RANGE = "time_out_of_range"  # beyond retention, or more than a day ahead
     BAD_TOPIC = "bad_topic"
+    OTHER_DEVICE = "other_device"  # the payload names another device than the topic
     NO_DECODER = "no_decoder"
     UNKNOWN_KIND = "unknown_kind"
     KIND_CONFLICT = "kind_conflict"  # a known device under another kind's topic

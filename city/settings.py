@@ -5,6 +5,7 @@ Every variable is prefixed ``CITY_``; a ``.env`` file in the working folder is r
 """
 
 import re
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,12 @@ class Settings(BaseSettings):
         ""  # cameras and recorders whose pictures and clips are fetched for people; empty = none
     )
     forecast_hour: int = Field(3, ge=0, le=23)  # local hour at which stations' models are trained anew
+    mqtt_ca_file: Path | None = (
+        None  # who signed the broker's certificate (mqtts://); None = the system's own
+    )
+    mqtt_cert_file: Path | None = None  # our client certificate and its key, where the broker asks for one
+    mqtt_key_file: Path | None = None
+    broker_files: Path | None = None  # folder where the broker's password and access files are kept written
     data_key_file: Path | None = (
         None  # keys that seal secrets and personal data; None = data_dir/keys/data.keys
     )
@@ -187,6 +194,10 @@ class Settings(BaseSettings):
     @field_validator(
         "config",
         "api_token_file",
+        "mqtt_ca_file",
+        "mqtt_cert_file",
+        "mqtt_key_file",
+        "broker_files",
         "data_key_file",
         *(f"{name}_file" for name in IN_FILES),
         "database_password",
@@ -242,6 +253,27 @@ class Settings(BaseSettings):
     def urge_after(self) -> timedelta:
         """How long a unit may leave an order unacknowledged where neither list nor catalogue says."""
         return timedelta(minutes=self.urge_after_minutes)
+
+    def broker_tls(self) -> ssl.SSLContext:
+        """How ``mqtts://`` is spoken: TLS 1.2 or newer, the broker's name and certificate checked, ours shown.
+
+        Raises SettingsError when a file cannot be read or is no certificate or key.
+        """
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        name, path = "CITY_MQTT_CA_FILE", self.mqtt_ca_file
+        try:
+            if self.mqtt_ca_file is not None:
+                context = ssl.create_default_context(cafile=self.mqtt_ca_file)
+                context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.mqtt_cert_file is not None:
+                name, path = "CITY_MQTT_CERT_FILE or CITY_MQTT_KEY_FILE", self.mqtt_cert_file
+                context.load_cert_chain(self.mqtt_cert_file, self.mqtt_key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"{name}: {path} cannot be used ({error.strerror or error}); give PEM files that belong together"
+            ) from error
+        return context
 
     def token(self) -> str | None:
         """The administrator's bearer token, from the variable or the file, or None.

@@ -22,6 +22,7 @@ from city.storage.database import DatabaseError, connection_arguments
 from command_centre import (
     alarm_life_loop,
     anchoring,
+    broker_files,
     data_keys,
     deadlines_loop,
     device_health_loop,
@@ -182,6 +183,7 @@ async def serve(
             ("triage", _of(triage_loop.run, settings)),
             ("outbox", _of(outbox.run, settings)),
             ("signs", _of(signs_loop.run, settings)),
+            ("broker files", _of(broker_files.run, settings)),
             ("anchors", _of(anchoring.run, settings)),
             ("audit", _of(sealing.run, settings)),
             ("deadlines", _of(deadlines_loop.run, settings)),

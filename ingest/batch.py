@@ -21,7 +21,15 @@ from city.observations import (
     Readings,
     Rejection,
 )
-from ingest.decoders.native import Decoded, Message, check, decode_batch, decode_one, observed_us
+from ingest.decoders.native import (
+    Decoded,
+    Message,
+    check,
+    decode_batch,
+    decode_one,
+    names_another,
+    observed_us,
+)
 from ingest.decoders.said import Rejected
 from ingest.register import Sender
 from ingest.senders import Linked, Measured, Resolved, Watched
@@ -154,6 +162,7 @@ def build(
                 and item.value is not None
                 and item.metrics is None
                 and item.event is None
+                and item.device is None
                 and sender.metric_id
             ):
                 seq = item.seq
@@ -191,6 +200,8 @@ def _take(
 ) -> None:
     """One object of any form."""
     fault = check(message)
+    if fault is None and message.device is not None:
+        fault = names_another(message, messages.topics[position].split(b"/")[3].decode())
     observed = observed_us(message.ts)
     if fault is not None or isinstance(observed, Rejected):
         batch.refused.append(Refused(position, fault or observed))  # type: ignore[arg-type]  # one of the two is a Rejected

@@ -18,7 +18,7 @@ from city.observations import (
     instant,
 )
 from ingest import routing
-from ingest.decoders.native import Message, check, decode_one, observed_us, read_topic
+from ingest.decoders.native import Message, check, decode_one, names_another, observed_us, read_topic
 from ingest.decoders.said import MAX_PAYLOAD, Announced, Arrival, Link, Raw, Rejected, Report, Said, Seen
 from ingest.profile_book import ProfileBook
 from ingest.routing import Router
@@ -110,7 +110,7 @@ def _native(topic: str, payload: bytes, arrival: Arrival, mains: Mapping[str, st
         answer.refused.append(decoded)
         return answer
     for message in decoded if isinstance(decoded, list) else [decoded]:
-        fault = check(message)
+        fault = check(message) or names_another(message, parsed.device)
         at = observed_us(message.ts)
         if fault is not None or isinstance(at, Rejected):
             answer.refused.append(fault or at)  # type: ignore[arg-type]  # one of the two is a Rejected

@@ -26,6 +26,7 @@ from runtime import (
     backtest_rule,
     backup_cli,
     catalogue_cli,
+    credentials_cli,
     decode_cli,
     keys_cli,
     person_cli,
@@ -46,6 +47,7 @@ app.add_typer(backtest.app)
 app.add_typer(audit_cli.app)
 app.add_typer(keys_cli.app)
 app.add_typer(person_cli.app)
+app.add_typer(credentials_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)

@@ -104,6 +104,10 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/devices/{code}/claim"): "administrator",
     ("POST", "/api/devices/{code}/claim-as"): "administrator",
     ("GET", "/api/devices/{code}/life"): "dispatcher",
+    ("GET", "/api/devices/{code}/credentials"): "administrator",
+    ("POST", "/api/devices/{code}/credentials"): "administrator",  # answers a secret, once
+    ("POST", "/api/devices/{code}/credentials/{account}/revoke"): "administrator",
+    ("GET", "/api/broker-accounts"): "administrator",
     ("GET", "/api/alarms"): "viewer",
     ("GET", "/api/alarms/shelved"): "viewer",
     ("GET", "/api/alarms/{alarm_id}"): "viewer",

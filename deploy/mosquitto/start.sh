@@ -1,18 +1,66 @@
 #!/bin/sh
-# Writes the three standing accounts into the password file, then becomes the broker. Other accounts stay as they are:
-#   docker compose exec mosquitto mosquitto_passwd /mosquitto/data/passwords DEVICE-CODE   (asks for the password)
-#   docker compose kill -s HUP mosquitto
+# Puts the broker's password and access files together, runs the broker, and lets it read them again when they change:
+#   the three standing accounts, with the passwords of the environment
+#   accounts made by hand:   docker compose exec mosquitto mosquitto_passwd /mosquitto/data/passwords NAME
+#   devices of the register: /mosquitto/register/{passwords,acl}, which the centre writes (CITY_BROKER_FILES)
+# A change is taken up within two seconds, without a restart; connections that are still good stay open.
 set -eu
 : "${MQTT_INGEST_PASSWORD:?the password of the account "ingest"; see .env.example}"
 : "${MQTT_CENTRE_PASSWORD:?the password of the account "centre"; see .env.example}"
 : "${MQTT_DEVICES_PASSWORD:?the password of the account "devices"; see .env.example}"
 data=${MOSQUITTO_DATA:-/mosquitto/data}
 conf=${MOSQUITTO_CONF:-/mosquitto/config/mosquitto.conf}
+register=${MOSQUITTO_REGISTER:-/mosquitto/register}
+look=${MOSQUITTO_LOOK:-2}
+standing=$(dirname "$conf")/acl
+live=$data/live
 
 umask 077 # password hashes and queued readings are nobody else's to read
+mkdir -p "$live"
 [ -e "$data/passwords" ] || : >"$data/passwords"
-mosquitto_passwd -b "$data/passwords" ingest "$MQTT_INGEST_PASSWORD"
-mosquitto_passwd -b "$data/passwords" centre "$MQTT_CENTRE_PASSWORD"
-mosquitto_passwd -b "$data/passwords" devices "$MQTT_DEVICES_PASSWORD"
+# printf is the shell's own: a password never stands among a process's arguments.
+{
+    printf 'ingest:%s\ncentre:%s\n' "$MQTT_INGEST_PASSWORD" "$MQTT_CENTRE_PASSWORD"
+    if [ "${MQTT_SHARED_DEVICES:-yes}" != no ]; then printf 'devices:%s\n' "$MQTT_DEVICES_PASSWORD"; fi
+} >"$live/standing"
+mosquitto_passwd -U "$live/standing"
 unset MQTT_INGEST_PASSWORD MQTT_CENTRE_PASSWORD MQTT_DEVICES_PASSWORD
-exec mosquitto -c "$conf"
+
+# The register's part only when it is whole: its last line says so. Else what was taken last stays good.
+take() { # $1 = file of the register, $2 = where it is kept
+    if [ -r "$1" ] && [ "$(tail -n 1 "$1")" = "# end" ]; then cat "$1" >"$2.new" && mv "$2.new" "$2"; fi
+    [ -e "$2" ] || : >"$2"
+}
+compose() {
+    take "$register/acl" "$live/acl.register"
+    take "$register/passwords" "$live/passwords.register"
+    cat "$standing" "$live/acl.register" >"$live/acl.new"
+    {
+        cat "$live/standing"
+        grep -v -E '^(ingest|centre|devices):' "$data/passwords" || :
+        cat "$live/passwords.register"
+    } >"$live/passwords.new"
+    mv "$live/acl.new" "$live/acl"
+    mv "$live/passwords.new" "$live/passwords"
+}
+stamp() { ls -li "$standing" "$data/passwords" "$register/acl" "$register/passwords" 2>/dev/null || :; }
+
+seen=$(stamp)
+compose
+mosquitto -c "$conf" &
+broker=$!
+nap=
+trap 'kill -TERM $broker 2>/dev/null; kill $nap 2>/dev/null; wait $broker; exit $?' TERM INT
+trap 'seen=again' HUP
+while kill -0 $broker 2>/dev/null; do
+    sleep "$look" &
+    nap=$!
+    wait $nap || : # a signal ends the wait at once
+    now=$(stamp)
+    if [ "$now" != "$seen" ]; then
+        seen=$now
+        compose
+        kill -HUP $broker 2>/dev/null || :
+    fi
+done
+wait $broker

@@ -36,6 +36,7 @@ class Message(msgspec.Struct, gc=False):
     state: str | None = None
     zone: str | None = None
     url: str | None = None
+    device: Any = None  # optional; where it is given it is the device of the topic
 
 
 Decoded = Message | list[Message]
@@ -142,6 +143,20 @@ def check(message: Message) -> Rejected | None:
     if message.seq is not None and not 0 <= message.seq < 2**63:
         return Rejected(Rejection.WRONG_SHAPE, f"seq {message.seq} is not between 0 and 2^63 - 1")
     return None
+
+
+def names_another(message: Message, device: str) -> Rejected | None:
+    """Why not, when the payload says it is of another device than ``device``, that of its topic; None = it does not.
+
+    A broker's rights go by topic, so a gateway that mixes its devices up is found here or never.
+    """
+    if message.device is None or str(message.device) == device:
+        return None
+    return Rejected(
+        Rejection.OTHER_DEVICE,
+        f"the payload says device {str(message.device)[:40]!r}, its topic {device[:40]!r}; send what is of one device"
+        " on its own topic, or leave `device` out",
+    )
 
 
 def observed_us(ts: int | float | str | None) -> int | Rejected | None:

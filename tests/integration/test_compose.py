@@ -12,22 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import pytest
 import yaml
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.routing import Router, chosen
-from tests.servers.mosquitto import MosquittoServer, mosquitto_binary, mosquitto_passwd_binary
-from tests.servers.processes import ServerProcess, free_port, listening
-
-ROOT = Path(__file__).parents[2]
-SECRETS = {
-    "MQTT_INGEST_PASSWORD": "read-secret",
-    "MQTT_CENTRE_PASSWORD": "centre-secret",
-    "MQTT_DEVICES_PASSWORD": "write-secret",
-}
+from tests.servers.deployed import ROOT, SECRETS, DeployedBroker, Talker
+from tests.servers.mosquitto import MosquittoServer, mosquitto_passwd_binary
 
 
 @pytest.fixture(scope="module")
@@ -164,38 +154,6 @@ def test_docker_compose_itself_accepts_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-class DeployedBroker:
-    """deploy/mosquitto as in the container, with its paths under a folder of the test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.data = folder / "data"
-        self.data.mkdir()
-        shutil.copytree(ROOT / "deploy/mosquitto", folder / "config")
-        conf = folder / "config/mosquitto.conf"
-        text = conf.read_text().replace("/mosquitto/", f"{folder}/")
-        text = text.replace("listener 1883\n", f"listener {self.port} 127.0.0.1\nuser {_user()}\n")
-        conf.write_text(text)
-        self.process: ServerProcess | None = None
-
-    def start(self, secrets: dict[str, str]) -> None:
-        path = f"{mosquitto_binary().parent}:{mosquitto_passwd_binary().parent}:{os.environ['PATH']}"
-        env = {"PATH": path, "MOSQUITTO_DATA": str(self.data), **secrets}
-        env["MOSQUITTO_CONF"] = str(self.folder / "config/mosquitto.conf")
-        script = self.folder / "config/start.sh"
-        self.process = ServerProcess(["/bin/sh", str(script)], self.folder / "log", env=env)
-        self.process.wait_ready(lambda: listening(self.port), 15)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.stop()
-
-
-def _user() -> str:
-    done = subprocess.run(["id", "-un"], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 @pytest.fixture
 def deployed(tmp_path: Path, start_mosquitto: Callable[..., MosquittoServer]) -> Iterator[DeployedBroker]:
     start_mosquitto().close()  # only to skip (or fail) where no broker can be had
@@ -203,54 +161,6 @@ def deployed(tmp_path: Path, start_mosquitto: Callable[..., MosquittoServer]) ->
     broker.start(SECRETS)
     yield broker
     broker.stop()
-
-
-class Talker:
-    """A client that remembers what happened to it."""
-
-    def __init__(self, port: int, user: str | None, password: str, *, session: str = "") -> None:
-        self.refused: ReasonCode | None = None
-        self.heard: list[str] = []
-        self.granted: list[int] = []
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=session, clean_session=not session)
-        if user is not None:
-            client.username_pw_set(user, password)
-        client.on_connect = self._connected
-        client.on_message = lambda _c, _d, message: self.heard.append(message.topic)
-        client.on_subscribe = lambda _c, _d, _m, codes, _p: self.granted.extend(code.value for code in codes)
-        client.connect("127.0.0.1", port)
-        client.loop_start()
-        self.client = client
-        self._until(lambda: client.is_connected() or self.refused is not None)
-
-    def _connected(
-        self, _client: object, _data: object, _flags: object, code: ReasonCode, _properties: object
-    ) -> None:
-        if code.is_failure:
-            self.refused = code
-
-    def _until(self, done: Callable[[], bool]) -> None:
-        for _ in range(1000):
-            if done():
-                return
-            self.client._thread.join(0.01)  # type: ignore[union-attr]  # loop_start has made the thread
-        raise AssertionError("nothing happened within 10 s")
-
-    def subscribe(self, topic: str) -> None:
-        before = len(self.granted)
-        self.client.subscribe(topic, 1)
-        self._until(lambda: len(self.granted) > before)
-
-    def publish(self, topic: str) -> None:
-        self.client.publish(topic, b'{"value": 1}', qos=1).wait_for_publish(10)
-
-    def expect(self, topics: list[str]) -> None:
-        self._until(lambda: len(self.heard) >= len(topics))
-        assert self.heard == topics
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 def test_nobody_gets_in_without_the_right_password(deployed: DeployedBroker) -> None:

@@ -18,9 +18,10 @@ def _batch(
     *items: tuple[Sender | Rejected, bytes],
     retained: set[int] | None = None,
     cut: dict[int, int] | None = None,
+    topic: bytes = b"t",
 ) -> Batch:
     messages = Messages(
-        topics=[b"t"] * len(items),
+        topics=[topic] * len(items),
         payloads=[payload for _, payload in items],
         received=[NOW + i for i in range(len(items))],
         retained=retained or set(),
@@ -123,3 +124,18 @@ def test_new_metric_names_are_announced_before_they_are_needed() -> None:
 def test_an_empty_batch_has_empty_columns() -> None:
     assert len(_batch((STATUS, b"offline")).readings) == 0
     assert np.asarray(_batch((SMOKE, b"x")).source).size == 0
+
+
+def test_a_payload_of_another_device_than_its_topic_is_refused_and_its_neighbours_are_not() -> None:
+    batch = _batch(
+        (SMOKE, b'{"value": 1, "device": "s-1"}'),
+        (SMOKE, b'{"ts": ' + _ms(0) + b', "value": 2, "device": "s-2"}'),
+        (SMOKE, b'[{"value": 3}, {"value": 4, "device": "s-2"}]'),
+        (CAMERA, b'{"event": "person", "id": "c", "device": "s-2"}'),
+        topic=b"city/c/smoke/s-1",
+    )
+    assert [(one.position, one.why.reason) for one in batch.refused] == [
+        (place, Rejection.OTHER_DEVICE) for place in (1, 2, 3)
+    ]
+    assert batch.readings.value.tolist() == [1.0, 3.0]
+    assert batch.detections == []

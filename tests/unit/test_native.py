@@ -16,6 +16,7 @@ from ingest.decoders.native import (
     check,
     decode_batch,
     decode_one,
+    names_another,
     observed_us,
     read_topic,
 )
@@ -148,3 +149,16 @@ def test_an_object_must_say_something() -> None:
     assert check(Message(event="x" * 5000)) is not None
     assert check(Message(metrics={"smoke": 41.0, "battery": None})) is None
     assert check(Message(event="person")) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "other"),
+    [(b'"s-1"', False), (b'"s-2"', True), (b"7", True), (b'{"id":"s-1"}', True), (b"null", False)],
+)
+def test_a_payload_that_names_its_device_names_that_of_its_topic(said: bytes, other: bool) -> None:
+    message = decode_one(b'{"value": 1, "device": ' + said + b"}")
+    assert isinstance(message, Message)
+    found = names_another(message, "s-1")
+    assert (found is not None) == other
+    if found is not None:
+        assert found.reason is Rejection.OTHER_DEVICE

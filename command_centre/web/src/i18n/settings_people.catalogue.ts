@@ -155,6 +155,7 @@ export const settingsPeopleWords = {
   "rejection.bad_time": ["时间无法识别", "unreadable time"],
   "rejection.time_out_of_range": ["时间超出范围", "time out of range"],
   "rejection.bad_topic": ["主题不符", "wrong topic"],
+  "rejection.other_device": ["报文与主题的设备不一致", "names another device than its topic"],
   "rejection.no_decoder": ["没有解码器", "no decoder"],
   "rejection.unknown_kind": ["未知设备类型", "unknown kind of device"],
   "rejection.kind_conflict": ["设备类型冲突", "another kind of device"],

@@ -1,0 +1,221 @@
+"""A device's account from the register to the broker and back: a real centre, the deployed mosquitto, real clients."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from command_centre import broker_files
+from tests.conftest import lacking
+from tests.integration.running_centre import Centre, on_fresh_ground
+from tests.servers.deployed import SECRETS, DeployedBroker, Talker
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import UnavailableError
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeployedBroker]:
+    made = DeployedBroker(tmp_path_factory.mktemp("broker"))
+    try:
+        made.start(SECRETS)
+    except UnavailableError as missing:
+        lacking(missing)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def centre(
+    postgres_server: PostgresServer, postgres_template: str, broker: DeployedBroker
+) -> Iterator[Centre]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(broker_files, "LEAST_BETWEEN_S", 0.0)
+        patch.setattr(broker_files, "SWEEP_S", 0.0)
+        with on_fresh_ground(postgres_server, postgres_template, broker_files=broker.register) as made:
+            yield made
+
+
+@pytest.fixture
+def ingest(broker: DeployedBroker) -> Iterator[Talker]:
+    """Who hears everything, as ingest does."""
+    talker = Talker(broker.port, "ingest", SECRETS["MQTT_INGEST_PASSWORD"])
+    talker.subscribe("#")
+    yield talker
+    talker.close()
+
+
+def issue(centre: Centre, code: str, **more: Any) -> dict[str, Any]:
+    answer = centre.client.post(f"/api/devices/{code}/credentials", json={"reason": "new", **more})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def revoke(centre: Centre, code: str, account: str) -> httpx.Response:
+    return centre.client.post(f"/api/devices/{code}/credentials/{account}/revoke", json={"reason": "lost"})
+
+
+def good(centre: Centre, code: str) -> list[str]:
+    items = centre.client.get(f"/api/devices/{code}/credentials").json()["items"]
+    return [one["account"] for one in items if one["ended_at"] is None]
+
+
+def log_in(broker: DeployedBroker, account: str, secret: str) -> Talker:
+    """Until the broker has taken up what the register says."""
+    deadline = time.monotonic() + 60
+    while True:
+        talker = Talker(broker.port, account, secret)
+        if talker.refused is None:
+            return talker
+        talker.close()
+        assert time.monotonic() < deadline, f"{account} is still refused"
+
+
+def refused(broker: DeployedBroker, account: str, secret: str) -> bool:
+    talker = Talker(broker.port, account, secret)
+    talker.close()
+    return talker.refused is not None
+
+
+@pytest.fixture
+def fresh(centre: Centre) -> Iterator[Callable[[str], None]]:
+    """Ends what a test gave these devices."""
+    codes: list[str] = []
+    yield codes.append
+    for code in codes:
+        for account in good(centre, code):
+            assert revoke(centre, code, account).status_code == 200
+
+
+def test_a_device_speaks_for_itself_and_hears_nothing(
+    centre: Centre, broker: DeployedBroker, ingest: Talker, fresh: Callable[[str], None]
+) -> None:
+    fresh("D1")
+    made = issue(centre, "D1")
+    assert (made["account"], made["old_account"]) == ("D1", None)
+    assert made["writes"] == ["city/+/+/D1", "city/+/+/D1/status"]
+    device = log_in(broker, "D1", made["secret"])
+    device.subscribe("#")
+    for topic in (
+        "city/C1/smoke/D2",
+        "city/C1/smoke/D1/other",
+        "zigbee2mqtt/D1",
+        "out/alarms/C1",
+        "$SYS/broker/x",
+    ):
+        device.publish(topic)
+    device.publish("city/C1/smoke/D1")
+    device.publish("city/C1/smoke/D1/status")
+    ingest.expect(["city/C1/smoke/D1", "city/C1/smoke/D1/status"])
+    assert device.heard == []
+    assert refused(broker, "D1", made["secret"] + "x")
+    assert refused(broker, "D2", made["secret"])
+    device.close()
+
+
+def test_a_rotation_has_no_gap_and_ends_by_itself(
+    centre: Centre, broker: DeployedBroker, ingest: Talker, fresh: Callable[[str], None]
+) -> None:
+    fresh("D1")
+    first = issue(centre, "D1")
+    old = log_in(broker, "D1", first["secret"])
+    second = issue(centre, "D1", overlap_hours=1)
+    assert (second["account"], second["old_account"]) == ("D1~2", "D1")
+    new = log_in(broker, "D1~2", second["secret"])
+    new.publish("city/C1/smoke/D2")
+    new.publish("city/C1/smoke/D1")
+    old.publish("city/C1/smoke/D1")
+    ingest.expect(["city/C1/smoke/D1", "city/C1/smoke/D1"])
+    assert (old.lost, new.lost) == (0, 0)  # taken up without a restart
+    third = centre.client.post("/api/devices/D1/credentials", json={"reason": "again"})
+    assert third.status_code == 409
+    centre.execute("UPDATE device_credentials SET ends_at = now() WHERE account = 'D1' AND ended_at IS NULL")
+    old.until(lambda: old.lost > 0)
+    assert good(centre, "D1") == ["D1~2"]
+    new.publish("city/C1/smoke/D1")
+    ingest.expect(["city/C1/smoke/D1"] * 3)
+    assert new.lost == 0
+    assert issue(centre, "D1")["account"] == "D1"  # the next rotation goes back
+    for talker in (old, new):
+        talker.close()
+
+
+def test_revoking_closes_the_connection(
+    centre: Centre, broker: DeployedBroker, fresh: Callable[[str], None]
+) -> None:
+    fresh("D2")
+    made = issue(centre, "D2")
+    device = log_in(broker, "D2", made["secret"])
+    assert revoke(centre, "D2", "D2").status_code == 200
+    device.until(lambda: device.lost > 0 and device.refused is not None)
+    assert revoke(centre, "D2", "D2").status_code == 404
+    device.close()
+
+
+def test_a_gateway_speaks_for_its_devices_only(
+    centre: Centre, broker: DeployedBroker, ingest: Talker, fresh: Callable[[str], None]
+) -> None:
+    fresh("D1")
+    centre.execute("UPDATE devices SET gateway = 'D1' WHERE code = 'D2'")
+    centre.execute(
+        "INSERT INTO device_names (family, name, device_id)"
+        " SELECT 'tasmota', 'plug/1', id FROM devices WHERE code = 'D2'"
+    )
+    made = issue(centre, "D1", families=["frigate"], topics=["adapter/7/#"])
+    gateway = log_in(broker, "D1", made["secret"])
+    for topic in ("city/C1/smoke/D3", "tele/plug/2/STATE", "zigbee2mqtt/x"):
+        gateway.publish(topic)
+    allowed = ["city/C1/smoke/D1", "city/C1/smoke/D2", "tele/plug/1/STATE", "frigate/events", "adapter/7/a/b"]
+    for topic in allowed:
+        gateway.publish(topic)
+    ingest.expect(allowed)
+    assert {"city/+/+/D2", "tele/plug/1/+", "frigate/#", "adapter/7/#"} < set(made["writes"])
+    centre.execute("UPDATE devices SET gateway = NULL WHERE code = 'D2'")
+    gateway.close()
+
+
+def test_the_secret_is_kept_nowhere(
+    centre: Centre, broker: DeployedBroker, fresh: Callable[[str], None]
+) -> None:
+    fresh("D1")
+    secret = issue(centre, "D1")["secret"]
+    log_in(broker, "D1", secret).close()
+    files = [path.read_text() for path in Path(broker.folder).rglob("*") if path.is_file()]
+    assert sum("D1:$7$" in text for text in files) >= 2
+    assert not any(secret in text for text in files)
+    tables = centre.execute("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+    for (table,) in tables:
+        found = centre.execute(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE %s', f"%{secret}%")
+        assert found == [(0,)], table
+    assert secret not in centre.client.get("/api/devices/D1/credentials").text
+    changes = centre.client.get("/api/devices/D1/changes").json()["items"]
+    assert changes[0]["action"] == "device.credential_made"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "field"),
+    [
+        ({"families": ["no-such"]}, 422, "families"),
+        ({"topics": ["#"]}, 422, "topics"),
+        ({"topics": ["city/+/+/other"]}, 422, "topics"),
+        ({"topics": ["a/b#"]}, 422, "topics"),
+        ({"reason": " "}, 422, "reason"),
+    ],
+)
+def test_what_cannot_be_granted_is_refused_with_its_field(
+    centre: Centre, sent: dict[str, Any], status: int, field: str
+) -> None:
+    answer = centre.client.post("/api/devices/D3/credentials", json={"reason": "new", **sent})
+    assert answer.status_code == status
+    assert field in answer.text
+    assert good(centre, "D3") == []
+
+
+def test_only_administrators_see_accounts(centre: Centre) -> None:
+    for path in ("/api/devices/D1/credentials", "/api/broker-accounts"):
+        assert centre.stranger.get(path).status_code == 401
+    assert centre.client.get("/api/devices/NONE/credentials").status_code == 404
+    assert centre.client.post("/api/devices/NONE/credentials", json={"reason": "x"}).status_code == 404
