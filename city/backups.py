@@ -1,22 +1,22 @@
 """What a backup says of itself, whether two databases hold the same, and which backups may go; pure.
 
 A backup is a folder ``city-20261122T031500Z``: ``database/`` (pg_dump's directory form), ``photos/``, ``documents/``,
-``district/``, ``anchors.log`` and, written last, ``manifest.json``. One that is being made, or was interrupted, ends in
-``.partial`` and has no manifest; one that did not prove itself ends in ``.failed``.
+``district/``, ``anchors.log``, ``audit.log`` and, written last, ``manifest.json``. One that is being made, or was
+interrupted, ends in ``.partial`` and has no manifest; one that did not prove itself ends in ``.failed``.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from city.errors import CityError
 
 FORMAT = 1
-MANIFEST, DATABASE, PHOTOS, DOCUMENTS, DISTRICT, ANCHORS = (
-    "manifest.json", "database", "photos", "documents", "district", "anchors.log",
+MANIFEST, DATABASE, PHOTOS, DOCUMENTS, DISTRICT, ANCHORS, AUDIT = (
+    "manifest.json", "database", "photos", "documents", "district", "anchors.log", "audit.log",
 )  # fmt: skip
 PARTIAL, FAILED = ".partial", ".failed"
 _NAME = re.compile(r"city-\d{8}T\d{6}Z")
@@ -36,13 +36,15 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chains:
-    """Where the timelines ended: SHA-256 over every incident's (id, last_seq, head), and the newest anchor."""
+    """Where the chains ended: SHA-256 over each incident's (id, last_seq, head), the newest anchor, the audit's end."""
 
     incidents: int
     events: int
     heads: str
     anchor: int  # 0 = none yet
     anchor_digest: str
+    audit: int  # rows chained
+    audit_hash: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,8 +145,20 @@ def differences(written: Content, found: Content) -> list[str]:
         elif was.digest != now.digest:
             faults.append(f"{table}: {was.rows} rows, not the same ones")
     if found.chains != written.chains:
-        faults.append(f"timelines end otherwise: {found.chains.heads[:12]} for {written.chains.heads[:12]}")
+        faults.append(f"its chains end otherwise: {found.chains} for {written.chains}")
     return faults
+
+
+def overdue(
+    newest: datetime | None, born: datetime | None, now: datetime, most: timedelta
+) -> timedelta | None:
+    """How old the newest good backup is, when that is older than ``most``; None = all is well.
+
+    Where there is none the database's own age counts: a new one has time for its first. ``most`` 0 = nobody asks.
+    """
+    since = newest or born
+    age = now - since if since is not None else timedelta(0)
+    return age if most and age > most else None
 
 
 def unfit(content: Content, known: Sequence[str], server: Server) -> str | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from city.backups import overdue
+
 State = Literal["fail", "warn", "ok"]
 
 GB = 1024**3
@@ -64,6 +66,9 @@ class Figures:
     forecast_at: datetime | None = None
     forecasts_refused: int = 0
     anchored_at: datetime | None = None
+    backup_at: datetime | None = None
+    born_at: datetime | None = None  # of the database
+    backup_most: timedelta = timedelta(0)  # 0 = no backup is asked for
     screens: int = 0
     screens_most: int = 0
     free_bytes: int | None = None
@@ -313,6 +318,23 @@ def _anchors(figures: Figures) -> Finding:
     )
 
 
+def _backup(figures: Figures) -> Finding:
+    late = overdue(figures.backup_at, figures.born_at, figures.now, figures.backup_most) is not None
+    if figures.backup_at is None:
+        text, text_zh = "none was made yet", "尚无备份"
+    else:
+        hours = (figures.now - figures.backup_at) / timedelta(hours=1)
+        text, text_zh = f"the newest good one is {hours:.1f} h old", f"最近一次有效备份在 {hours:.1f} 小时前"
+    return Finding(
+        check="backup",
+        state="warn" if late else "ok",
+        text=text,
+        text_zh=text_zh,
+        remedy="run `city backup FOLDER`, and look why the daily one did not" if late else "",
+        remedy_zh="请运行 city backup，并检查每日备份为何未执行" if late else "",
+    )
+
+
 def _screens(figures: Figures) -> Finding:
     full = figures.screens_most and figures.screens >= figures.screens_most * 0.9
     return Finding(
@@ -354,6 +376,7 @@ CHECKS: tuple[Callable[[Figures], Finding], ...] = (
     _undelivered,
     _forecasts,
     _anchors,
+    _backup,
     _screens,
     _disk,
 )

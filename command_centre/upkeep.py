@@ -11,8 +11,10 @@ from typing import Any
 import structlog
 from psycopg import AsyncConnection
 
+from city.backups import overdue
 from city.settings import Settings
 from city.storage import alarms, maintenance, reports
+from city.storage import backups as stored_backups
 from city.storage.changes import open_connection
 from city.storage.series import SUSPECT
 from command_centre import data_keys, persons, photos
@@ -31,6 +33,7 @@ BITE = 20_000  # rows in one DELETE: seconds, not minutes, and nobody waits behi
 INGEST_RULE = "system.ingest_silent"
 BROKER_RULE = "system.broker_dropped"
 CATEGORY = "system.ingest"
+BACKUP_RULE, BACKUP_CATEGORY = "system.backup_overdue", "system.backup"
 
 KEPT: Mapping[str, timedelta] = {
     "changes": timedelta(days=1),
@@ -62,6 +65,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
             await back_in_service(connection, now)
             await watch_ingest(connection, now, started)
             await watch_broker(connection, now)
+            await watch_backups(connection, now, timedelta(hours=settings.backup_max_age_hours))
             if now - cleaned >= CLEAN_EVERY:
                 cleaned = now
                 await clean(connection, now, settings.retention_days, stop)
@@ -128,6 +132,25 @@ async def watch_broker(connection: Connection, now: datetime) -> None:
         grown_at = datetime.fromisoformat(str(last[0].get("at", now.isoformat())))
         if now - grown_at > CALM_AFTER:
             await maintenance.clear_system_alarm(connection, BROKER_RULE, now)
+
+
+async def watch_backups(connection: Connection, now: datetime, most: timedelta) -> None:
+    """Raise when the newest good backup is older than ``most``, clear when there is a newer one (docs/backup.md)."""
+    newest, born = await stored_backups.protected_since(connection)
+    age = overdue(newest, born, now, most)
+    standing = BACKUP_RULE in await maintenance.last_raised_at(connection, [BACKUP_RULE])
+    if age is not None and not standing:
+        evidence: dict[str, object] = {
+            "newest_at": newest.isoformat() if newest else None,
+            "after_h": int(most.total_seconds() // 3600),
+        }
+        await maintenance.raise_system_alarm(
+            connection, BACKUP_RULE, BACKUP_CATEGORY, now, evidence, level="yellow"
+        )
+        log.error("backup overdue", newest_at=evidence["newest_at"])
+    elif age is None and standing:
+        await maintenance.clear_system_alarm(connection, BACKUP_RULE, now)
+        log.info("there is a backup again")
 
 
 async def clean(connection: Connection, now: datetime, retention_days: int, stop: asyncio.Event) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from city import backups
 from city.backups import (
     ANCHORS,
+    AUDIT,
     DATABASE,
     DISTRICT,
     DOCUMENTS,
@@ -31,7 +32,7 @@ from city.backups import (
 )
 from city.settings import Settings
 from city.storage import backups as stored
-from command_centre import anchoring, papers, photos
+from command_centre import papers, photos
 from runtime import backup_check, backup_files, postgres_programs
 from runtime.backup_check import Programs
 
@@ -121,16 +122,18 @@ def _collect(url: str, settings: Settings, partial: Path, programs: Programs, to
         )
         try:
             content = stored.content(snapshot.connection)
-            series = stored.first_anchor(snapshot.connection)
+            series = stored.series(snapshot.connection)
             named = stored.named_files(snapshot.connection)
             dump.finish()
         finally:
             dump.end()
     told("copying photos, documents and the district's folder")
     _copy_files(settings, partial)
-    backup_files.copy_anchors(
-        settings.data_dir / anchoring.FILE, partial / ANCHORS, series, content.chains.anchor
-    )
+    for file, line_of, number, newest in (
+        (ANCHORS, series[0], "id", content.chains.anchor),
+        (AUDIT, series[1], "seq", content.chains.audit),
+    ):
+        backup_files.copy_published(settings.data_dir / file, partial / file, line_of, number, newest)
     return Manifest(
         format=FORMAT,
         product=importlib.metadata.version("city-command-centre"),

@@ -59,6 +59,8 @@ def compare(url: str, folder: Path, content: Content, started: float) -> Check:
     faults = differences(content, stored.restored_content(url))
     report = asyncio.run(audit.examined(url, folder / ANCHORS))
     faults += [audit.described(one) for one in report.broken[:20]]
+    if report.fault is not None and report.fault.what != "unsealed":  # the centre that seals is not here
+        faults.append(f"audit {report.fault.seq}: {report.fault.what}")
     return Check(
         at=datetime.now(UTC),
         seconds=round(time.monotonic() - started, 1),

@@ -39,14 +39,17 @@ def copy_folder(source: Path, target: Path) -> None:
             beside.unlink(missing_ok=True)
 
 
-def copy_anchors(source: Path, target: Path, series: bytes | None, newest: int) -> None:
-    """Copy anchors.log up to the newest anchor that the database had at the instant of the backup."""
+def copy_published(source: Path, target: Path, series: str, number: str, newest: int) -> None:
+    """Copy anchors.log or audit.log up to what the database had at the instant of the backup.
+
+    ``series`` names its own lines, ``number`` their key that counts. Lines of other databases stand above them.
+    """
     if not source.exists():
         return
     kept = [
         line
         for line in anchoring.read(source)
-        if series is None or line.get("series") != series.hex() or int(line.get("id", 0)) <= newest
+        if line.get("series") != series or int(line.get(number, 0)) <= newest
     ]
     target.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 

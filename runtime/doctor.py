@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from subprocess import TimeoutExpired
@@ -22,10 +23,11 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from city import district, settings
+from city import backups, district, settings
 from city.chains import Broken
 from city.errors import CityError
 from city.settings import Settings, SettingsError
+from city.storage import backups as stored_backups
 from city.storage import database, migrate
 from command_centre import anchoring
 from rules.definitions import to_rows
@@ -61,6 +63,7 @@ def examine(chosen: Settings) -> Iterator[Finding]:
         _mqtt_port,
         _database,
         _timelines,
+        _backup,
         _broker,
         _district,
         _front_end,
@@ -207,6 +210,18 @@ def _timelines(chosen: Settings) -> Finding:
         text=f"{_where(report.broken[0])}{audit.described(report.broken[0])}{more}",
         remedy="somebody changed the tables by hand: `city audit verify` names all, compare with a backup",
     )
+
+
+def _backup(chosen: Settings) -> Finding:
+    url = chosen.database_url or connections.running(chosen)
+    if url is None or migrate.missing(url):
+        return Finding(check="backup", state="ok", text="not looked at: no database that is up to date")
+    newest, born = stored_backups.newest(url)
+    now, most = datetime.now(UTC), timedelta(hours=chosen.backup_max_age_hours)
+    text = f"the newest good one is of {newest:%Y-%m-%d %H:%M}Z" if newest else "none was made yet"
+    late = backups.overdue(newest, born, now, most) is not None
+    remedy = "run `city backup FOLDER` daily, and keep a copy on another machine (docs/backup.md)"
+    return Finding(check="backup", state="warn" if late or newest is None else "ok", text=text, remedy=remedy)
 
 
 def _where(broken: Broken) -> str:

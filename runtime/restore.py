@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from city import backups, district
-from city.backups import ANCHORS, DISTRICT, DOCUMENTS, PHOTOS, BackupError, Check, Manifest
+from city.backups import ANCHORS, AUDIT, DISTRICT, DOCUMENTS, PHOTOS, BackupError, Check, Manifest
 from city.settings import Settings
 from city.storage import backups as stored
 from city.storage import migrate
 from city.storage.backups import Settled
-from command_centre import anchoring
 from rules.definitions import to_rows
 from runtime import backup_check, backup_files
 from runtime.backup_check import Programs
@@ -123,14 +122,15 @@ def settle(url: str, settings: Settings, snapshot_at: datetime | None, *, send_w
 def _files(settings: Settings, folder: Path) -> None:
     """Photos and documents beside those that are there; the district's folder where there is none; the anchors.
 
-    An anchors.log of this machine is set aside, never overwritten: it may know of more than the backup.
+    This machine's own anchors.log and audit.log are set aside, never overwritten: they may know of more.
     """
     backup_files.copy_folder(folder / PHOTOS, settings.photo_folder)
     backup_files.copy_folder(folder / DOCUMENTS, settings.document_folder)
     if settings.config is None and not (settings.data_dir / DISTRICT).exists():
         backup_files.copy_folder(folder / DISTRICT, settings.data_dir / DISTRICT)
-    anchors = settings.data_dir / anchoring.FILE
-    if anchors.exists():
-        anchors.replace(anchors.with_name(anchors.name + SET_ASIDE))
-    if (folder / ANCHORS).exists():
-        shutil.copyfile(folder / ANCHORS, anchors)
+    for name in (ANCHORS, AUDIT):
+        published = settings.data_dir / name
+        if published.exists():
+            published.replace(published.with_name(name + SET_ASIDE))
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, published)

@@ -130,12 +130,15 @@ def _chains(connection: "Connection[tuple[Any, ...]]") -> Chains:
             incidents, events = incidents + 1, events + last_seq
             digest.update(f"{incident}:{last_seq}:{bytes(head).hex()}\n".encode())
     anchor = connection.execute("SELECT id, digest FROM anchors ORDER BY id DESC LIMIT 1").fetchone()
+    end = _one(connection, "SELECT seq, hash FROM audit_head")
     return Chains(
         incidents=incidents,
         events=events,
         heads=digest.hexdigest(),
         anchor=anchor[0] if anchor else 0,
         anchor_digest=bytes(anchor[1]).hex() if anchor else "",
+        audit=end[0],
+        audit_hash=bytes(end[1]).hex(),
     )
 
 
@@ -145,10 +148,11 @@ def named_files(connection: "Connection[tuple[Any, ...]]") -> tuple[set[bytes], 
     return photos, {bytes(row[0]) for row in connection.execute("SELECT DISTINCT digest FROM documents")}
 
 
-def first_anchor(connection: "Connection[tuple[Any, ...]]") -> bytes | None:
-    """What the series of anchors begins with: names it in anchors.log."""
-    row = connection.execute("SELECT previous FROM anchors ORDER BY id LIMIT 1").fetchone()
-    return bytes(row[0]) if row else None
+def series(connection: "Connection[tuple[Any, ...]]") -> tuple[str, str]:
+    """What this database's lines are known by in anchors.log and in audit.log; empty = it has none yet."""
+    anchor = connection.execute("SELECT previous FROM anchors ORDER BY id LIMIT 1").fetchone()
+    entry = connection.execute("SELECT hash FROM audit WHERE seq = 1").fetchone()
+    return bytes(anchor[0]).hex() if anchor else "", bytes(entry[0]).hex() if entry else ""
 
 
 # ── where it is restored ─────────────────────────────────────────────────────────────────────────────

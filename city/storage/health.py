@@ -88,7 +88,9 @@ _DETAILS = """
            (SELECT max(issued_at) FROM forecast_runs) AS forecast_at,
            (SELECT count(*) FROM forecast_runs r WHERE r.refused IS NOT NULL
             AND r.issued_at >= (SELECT max(issued_at) FROM forecast_runs) - interval '2 minutes') AS forecasts_refused,
-           (SELECT max(at) FROM anchors) AS anchored_at
+           (SELECT max(at) FROM anchors) AS anchored_at,
+           (SELECT max(snapshot_at) FROM backups) AS backup_at,
+           (SELECT min(applied_at_utc) AT TIME ZONE 'UTC' FROM _yoyo_migration) AS born_at
 """
 
 

@@ -142,19 +142,24 @@ async def last_evidence(connection: Connection, rule_id: str) -> tuple[dict[str,
 
 
 async def raise_system_alarm(
-    connection: Connection, rule_id: str, category: str, now: datetime, evidence: dict[str, object]
+    connection: Connection,
+    rule_id: str,
+    category: str,
+    now: datetime,
+    evidence: dict[str, object],
+    level: str = "red",
 ) -> bool:
     """Raise an alarm about ourselves; one that stands gets the new evidence. True when it is new."""
     async with connection.transaction():
         cursor = await connection.execute(
             """
             INSERT INTO alarms AS a (rule_id, rule_version, category, level, raised_at, evidence)
-            VALUES (%(rule)s, 1, %(category)s, 'red', %(now)s, %(evidence)s)
+            VALUES (%(rule)s, 1, %(category)s, %(level)s, %(now)s, %(evidence)s)
             ON CONFLICT (rule_id, device_id, cell_id, metric_id) WHERE cleared_at IS NULL
                 DO UPDATE SET evidence = excluded.evidence, repeats = a.repeats + 1
             RETURNING id, repeats = 0
             """,
-            {"rule": rule_id, "category": category, "now": now, "evidence": Jsonb(evidence)},
+            {"rule": rule_id, "category": category, "level": level, "now": now, "evidence": Jsonb(evidence)},
         )
         row = await cursor.fetchone()
         new = bool(row and row[1])

@@ -2,7 +2,7 @@
 
 import shutil
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -83,6 +83,7 @@ async def health_details(request: Request) -> Response:
         failing=here.failing(),
         restarts=here.restarts(),
         free_bytes=await run_in_threadpool(_free, here),
+        backup_most=timedelta(hours=here.settings.backup_max_age_hours),
     )
     failing = here.failing()
     names = sorted({*here.restarts(), *failing})

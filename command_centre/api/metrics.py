@@ -156,6 +156,7 @@ def _of_details(stored: dict[str, Any]) -> list[Metric]:
     for name, words, since in (
         ("anchor_age_seconds", "since the timelines were anchored", "anchored_at"),
         ("forecast_age_seconds", "since a forecast was issued", "forecast_at"),
+        ("backup_age_seconds", "since the newest good backup", "backup_at"),
     ):
         if stored[since] is not None:
             found.append(gauge(name, words, age(since)))

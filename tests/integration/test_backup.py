@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -16,11 +16,12 @@ from city import backups
 from city.backups import BackupError
 from city.incidents import Happening, Incident
 from city.settings import Settings
+from city.storage import audit as audit_rows
 from city.storage import backups as stored
 from city.storage import incidents
 from city.storage.changes import open_connection
-from command_centre import anchoring, photos
-from runtime import audit, backup, backup_check, restore
+from command_centre import anchoring, photos, sealing, upkeep
+from runtime import audit, backup, backup_check, doctor, restore
 from runtime.cli import app
 from tests.integration import small_town
 from tests.integration.small_town import rows
@@ -60,6 +61,9 @@ async def _incidents(url: str, folder: Path) -> None:
             await incidents.save(connection, [Incident(**grown)])
         await anchoring.anchor(connection, Settings(data_dir=folder, _env_file=None), NOW)
         await anchoring.file(connection, folder / anchoring.FILE, 0)
+        await audit_rows.record(connection, actor="user:1", action="account.made", subject="user:2")
+        await sealing.seal(connection)
+        await sealing.publish(connection, folder / sealing.FILE, "", NOW)
 
 
 def _town(url: str, folder: Path) -> Settings:
@@ -145,7 +149,7 @@ def test_what_was_committed_at_the_instant_is_in_it_and_proved(town: Town) -> No
     assert manifest.check.faults == ()
     assert (manifest.check.incidents, manifest.check.events) == (2, 4)
     assert manifest.content.tables["public.observations"].rows == 4000
-    assert manifest.content.chains.anchor == 1
+    assert (manifest.content.chains.anchor, manifest.content.chains.audit) == (1, 1)
     assert manifest.missing_files == 0
     written = manifest.content.tables["public.changes"].rows
     (later,) = rows(town.url, "SELECT count(*) FROM changes")
@@ -247,6 +251,24 @@ def test_a_backup_that_fails_its_check_counts_for_nothing(
     with pytest.raises(BackupError, match="did not prove itself"):
         restore.proved(town.url, failed, told)
     assert restore.newest(tmp_path).name == "city-20200101T000000Z"
+
+
+def test_one_that_is_overdue_is_an_incident_until_there_is_a_newer_one(town: Town) -> None:
+    most = timedelta(hours=48)
+    (newest, _) = stored.newest(town.url)
+    assert newest is not None
+
+    async def watched(at: datetime) -> list[tuple[object, ...]]:
+        async with await open_connection(town.url, "test", autocommit=True) as connection:
+            await upkeep.watch_backups(connection, at, most)
+        return rows(town.url, "SELECT category, level, cleared_at IS NULL FROM alarms")
+
+    assert asyncio.run(watched(newest + most)) == []
+    assert doctor._backup(town.settings).state == "ok"
+    for _ in range(2):
+        late = asyncio.run(watched(newest + most + timedelta(minutes=1)))
+        assert late == [("system.backup", "yellow", True)]
+    assert asyncio.run(watched(newest + most)) == [("system.backup", "yellow", False)]
 
 
 def test_the_commands(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

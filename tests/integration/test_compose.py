@@ -58,12 +58,15 @@ def test_no_secret_has_a_default() -> None:
 def test_every_service_is_bounded_watched_and_restarted(compose: dict[str, Any]) -> None:
     always = {"mosquitto", "timescaledb", "migrate", "ingest", "centre"}
     assert {name for name, service in compose["services"].items() if "profiles" not in service} == always
-    assert set(compose["services"]) == always | {"grafana", "grafana-role", "prometheus", "alertmanager"}
+    others = {"grafana", "grafana-role", "prometheus", "alertmanager", "backup"}
+    assert set(compose["services"]) == always | others
     for name, service in compose["services"].items():
         assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}, name
         assert service["logging"]["options"]["max-size"], name
         assert "no-new-privileges:true" in service["security_opt"], name
-        if name in ("migrate", "grafana-role"):
+        if name == "backup":
+            assert service["restart"] == "no"
+        elif name in ("migrate", "grafana-role"):
             assert service["restart"] == "on-failure:5"
         else:
             assert service["restart"] == "unless-stopped", name
@@ -110,6 +113,15 @@ def test_work_begins_only_on_a_migrated_database(compose: dict[str, Any]) -> Non
             == "service_completed_successfully"
         )
     assert compose["services"]["migrate"]["depends_on"]["timescaledb"]["condition"] == "service_healthy"
+
+
+def test_what_is_kept_outside_the_database_outlives_a_container(compose: dict[str, Any]) -> None:
+    """Photos, documents and the published heads; the backup reads them where the centre writes them."""
+    for name in ("centre", "backup"):
+        service = compose["services"][name]
+        assert "centre-data:/var/lib/city" in service["volumes"]
+        assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - of the container
+    assert "centre-data" in compose["volumes"]
 
 
 def test_the_image_runs_without_root() -> None:

@@ -108,7 +108,7 @@ def test_a_schema_of_a_later_release_is_worked_on_and_never_brought_back(url: st
         connection.execute("INSERT INTO _yoyo_migration VALUES ('x', '0991_of_the_next_release', now())")
     assert migrate.missing(url) == []
     with pytest.raises(
-        DatabaseError, match="0991_of_the_next_release.* is newer than this program"
+        DatabaseError, match=r"0991_of_the_next_release.* is newer than this program"
     ) as raised:
         migrate.apply(url)
     assert not raised.value.retry

@@ -1,7 +1,7 @@
 """What a backup says of itself, and which of two databases is not the other."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,7 +9,9 @@ from city import backups
 from city.backups import BackupError, Chains, Content, File, Manifest, Server, Table
 
 AT = datetime(2026, 11, 22, 3, 15, tzinfo=UTC)
-CHAINS = Chains(incidents=2, events=5, heads="aa" * 32, anchor=1, anchor_digest="bb")
+CHAINS = Chains(
+    incidents=2, events=5, heads="aa" * 32, anchor=1, anchor_digest="bb", audit=9, audit_hash="dd"
+)
 CONTENT = Content(
     postgres=170006,
     timescaledb="2.19.3",
@@ -76,11 +78,11 @@ def test_one_with_faults_is_no_good() -> None:
         (replace(CONTENT, migrations=("0001_memory",)), ["its schema is another one"]),
         (
             replace(CONTENT, chains=replace(CHAINS, heads="cc" * 32)),
-            ["timelines end otherwise: cccccccccccc for aaaaaaaaaaaa"],
+            [f"its chains end otherwise: {replace(CHAINS, heads='cc' * 32)} for {CHAINS}"],
         ),
         (
-            replace(CONTENT, chains=replace(CHAINS, anchor=0)),
-            ["timelines end otherwise: aaaaaaaaaaaa for aaaaaaaaaaaa"],
+            replace(CONTENT, chains=replace(CHAINS, audit=8)),
+            [f"its chains end otherwise: {replace(CHAINS, audit=8)} for {CHAINS}"],
         ),
     ],
 )
@@ -124,6 +126,26 @@ def test_only_finished_ones_are_counted_and_one_always_stays() -> None:
     assert not backups.leftover("x.partial")
     assert backups.is_backup(backups.name(AT))
     assert backups.name(AT) == "city-20261122T031500Z"
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("newest", "born", "most", "age"),
+    [
+        (AT - DAY, AT - 9 * DAY, 2 * DAY, None),
+        (AT - 3 * DAY, AT - 9 * DAY, 2 * DAY, 3 * DAY),
+        (None, AT - DAY, 2 * DAY, None),
+        (None, AT - 9 * DAY, 2 * DAY, 9 * DAY),
+        (None, AT - 9 * DAY, timedelta(0), None),
+        (None, None, 2 * DAY, None),
+    ],
+)
+def test_when_a_backup_is_overdue(
+    newest: datetime | None, born: datetime | None, most: timedelta, age: timedelta | None
+) -> None:
+    assert backups.overdue(newest, born, AT, most) == age
 
 
 def test_no_setting_that_may_hold_a_secret_is_written_down() -> None:

@@ -12,8 +12,9 @@ NOW = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
 WELL = Figures(
     now=NOW, database="ok", database_version="17.2", database_bytes=3 * GB, connections=9, connections_most=100,
     ingest="ok", lag_s=0.1, broker="ok", failing={}, restarts={}, stations=2,
-    forecast_at=NOW - timedelta(minutes=2), anchored_at=NOW - timedelta(hours=1), screens=3, screens_most=500,
-    free_bytes=90 * GB,
+    forecast_at=NOW - timedelta(minutes=2), anchored_at=NOW - timedelta(hours=1),
+    backup_at=NOW - timedelta(hours=9), born_at=NOW - timedelta(days=9), backup_most=timedelta(days=2),
+    screens=3, screens_most=500, free_bytes=90 * GB,
 )  # fmt: skip
 
 
@@ -45,6 +46,8 @@ def test_all_is_well_and_nobody_is_told_to_do_anything() -> None:
         ({"failed_today": 1}, "undelivered", "warn"),
         ({"forecast_at": NOW - timedelta(hours=1)}, "forecasts", "warn"),
         ({"forecast_at": None}, "forecasts", "warn"),
+        ({"backup_at": NOW - timedelta(days=3)}, "backup", "warn"),
+        ({"backup_at": None}, "backup", "warn"),
         ({"screens": 490}, "screens", "warn"),
         ({"free_bytes": GB}, "disk", "warn"),
         ({"free_bytes": GB // 4}, "disk", "fail"),

@@ -199,6 +199,7 @@ export const settingsPeopleWords = {
   "healthcheck.undelivered": ["未送达通知", "Undelivered"],
   "healthcheck.forecasts": ["洪水预报", "Forecasts"],
   "healthcheck.anchors": ["过程存证", "Anchors"],
+  "healthcheck.backup": ["备份", "Backup"],
   "healthcheck.screens": ["屏幕", "Screens"],
   "healthcheck.disk": ["磁盘", "Disk"],
   "healthstate.fail": ["故障", "failing"],
