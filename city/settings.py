@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         0, ge=0, le=60
     )  # after a stop was asked for, answered so long while /readyz says 503
+    disk_paths: str = (
+        ""  # folders of this machine on the database's disks, comma separated; empty = elsewhere
+    )
+    disk_warn_gb: float = Field(5, ge=0)  # GiB free below which somebody is told
+    disk_stop_gb: float = Field(1, ge=0)  # GiB free below which ingest takes no more
+    database_max_gb: float = Field(0, ge=0)  # GiB the database may have, where its disk is not ours; 0 = any
 
     @model_validator(mode="before")
     @classmethod

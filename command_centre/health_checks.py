@@ -72,6 +72,8 @@ class Figures:
     screens: int = 0
     screens_most: int = 0
     free_bytes: int | None = None
+    disk: str = "ok"  # the database's: ok, little or none, as ingest judges it
+    database_free_bytes: int | None = None  # None = nobody here can look at its disk
 
 
 def findings(figures: Figures) -> list[Finding]:
@@ -124,6 +126,15 @@ def _migrations(figures: Figures) -> Finding:
 
 
 def _ingest(figures: Figures) -> Finding:
+    if figures.disk == "none":
+        return Finding(
+            check="ingest",
+            state="fail",
+            text="takes nothing: the database's disk is full; the broker keeps what comes",
+            text_zh="已暂停接收：数据库磁盘已满，消息由消息服务保留",
+            remedy="make room on the database's disk; it goes on by itself",
+            remedy_zh="请清理数据库磁盘；有空间后自动继续",
+        )
     if figures.ingest == "down":
         return Finding(
             check="ingest",
@@ -347,6 +358,30 @@ def _screens(figures: Figures) -> Finding:
     )
 
 
+def _database_disk(figures: Figures) -> Finding:
+    if figures.database_free_bytes is None:
+        return Finding(
+            check="database_disk",
+            state="ok",
+            text="not watched: name its folder in CITY_DISK_PATHS, or a size in CITY_DATABASE_MAX_GB",
+            text_zh="未监视：可设置 CITY_DISK_PATHS（目录）或 CITY_DATABASE_MAX_GB（上限）",
+        )
+    states: dict[str, State] = {"ok": "ok", "little": "warn", "none": "fail"}
+    state = states.get(figures.disk, "warn")
+    return Finding(
+        check="database_disk",
+        state=state,
+        text=f"{figures.database_free_bytes / GB:.1f} GB free for the database",
+        text_zh=f"数据库可用空间 {figures.database_free_bytes / GB:.1f} GB",
+        remedy="make room or lower CITY_RETENTION_DAYS: ingest stops before PostgreSQL has to"
+        if state != "ok"
+        else "",
+        remedy_zh="请清理磁盘或缩短 CITY_RETENTION_DAYS：空间不足时先暂停接收，再影响数据库"
+        if state != "ok"
+        else "",
+    )
+
+
 def _disk(figures: Figures) -> Finding:
     if figures.free_bytes is None:
         return Finding(check="disk", state="ok", text="not on this machine", text_zh="不在本机")
@@ -378,5 +413,6 @@ CHECKS: tuple[Callable[[Figures], Finding], ...] = (
     _anchors,
     _backup,
     _screens,
+    _database_disk,
     _disk,
 )

@@ -1,7 +1,6 @@
 """The centre's process: one event loop with the HTTP side, the screens, and the loops that run incidents."""
 
 import asyncio
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,8 +16,10 @@ from starlette.types import ASGIApp
 from city.errors import CityError
 from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings
+from city.stopping import on_signals
 from city.storage import migrate
 from city.storage.database import DatabaseError, connection_arguments
+from city.storage.lines import PatientAsyncConnection, PatientConnection, check, check_async
 from command_centre import (
     alarm_life_loop,
     anchoring,
@@ -47,6 +48,10 @@ from command_centre.waking import rest
 
 SCHEMA_PATIENCE_S = 120.0
 LOOPS_PATIENCE_S = 1.0  # after a stop; the server's own second runs before it
+POOLS_PATIENCE_S = 0.5
+# Psycopg's pools wait twice as long after each attempt and would sleep for minutes when an outage ends; having given
+# up, they try anew with the next who asks, and somebody asks each second.
+RECONNECT_S = 3.0
 _log = structlog.get_logger(__name__)
 
 
@@ -132,8 +137,11 @@ async def _until_signal(
     stop = asyncio.Event()
     leaving = Leaving(stop, drain_s=settings.drain_s, manager=manager)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, leaving.ask)
+
+    def ask() -> None:
+        loop.call_soon_threadsafe(leaving.ask)
+
+    on_signals(ask, drain_s=settings.drain_s)
     watching = asyncio.create_task(_watch(manager, stop))
     try:
         await serve(settings, token, listener, stop, leaving=leaving)
@@ -254,27 +262,28 @@ async def _pools(url: str) -> AsyncIterator[Pools]:
     """For routes in threads, for the screens' loops, for routes that wait without a thread."""
     routes: dict[str, Any] = connection_arguments("city centre")
     screens: dict[str, Any] = {**connection_arguments("city centre screens"), "autocommit": True}
-    with ConnectionPool[Connection[Any]](
+    common: dict[str, Any] = {"timeout": 5, "reconnect_timeout": RECONNECT_S, "open": False}
+    in_loop: dict[str, Any] = {**common, "connection_class": PatientAsyncConnection}
+    pool = ConnectionPool[Connection[Any]](
         url,
         kwargs=routes,
         min_size=1,
         max_size=8,
-        timeout=5,
-        check=ConnectionPool.check_connection,
-        open=True,
-    ) as pool:
-        async with (
-            AsyncConnectionPool[AsyncConnection[Any]](
-                url, kwargs=screens, min_size=2, max_size=3, timeout=5, open=False
-            ) as screen_pool,
-            AsyncConnectionPool[AsyncConnection[Any]](
-                url,
-                kwargs={**routes, "autocommit": True},
-                min_size=1,
-                max_size=8,
-                timeout=5,
-                check=AsyncConnectionPool.check_connection,
-                open=False,
-            ) as async_pool,
-        ):
-            yield pool, screen_pool, async_pool
+        check=check,
+        connection_class=PatientConnection,
+        **common,
+    )
+    screen_pool = AsyncConnectionPool[AsyncConnection[Any]](
+        url, kwargs=screens, min_size=2, max_size=3, **in_loop
+    )
+    async_pool = AsyncConnectionPool[AsyncConnection[Any]](
+        url, kwargs={**routes, "autocommit": True}, min_size=1, max_size=8, check=check_async, **in_loop
+    )
+    pool.open()
+    try:
+        await screen_pool.open()
+        await async_pool.open()
+        yield pool, screen_pool, async_pool
+    finally:
+        await asyncio.gather(screen_pool.close(POOLS_PATIENCE_S), async_pool.close(POOLS_PATIENCE_S))
+        pool.close(POOLS_PATIENCE_S)

@@ -18,6 +18,7 @@ from city.storage import backups as stored_backups
 from city.storage.changes import open_connection
 from city.storage.series import SUSPECT
 from command_centre import data_keys, persons, photos
+from command_centre.disk_alarm import watch_disk
 from command_centre.waking import rest
 
 SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that it listens
@@ -66,6 +67,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
             await watch_ingest(connection, now, started)
             await watch_broker(connection, now)
             await watch_backups(connection, now, timedelta(hours=settings.backup_max_age_hours))
+            await watch_disk(connection, now, settings)
             if now - cleaned >= CLEAN_EVERY:
                 cleaned = now
                 await clean(connection, now, settings.retention_days, stop)

@@ -29,6 +29,19 @@ class Delivery:
     def __len__(self) -> int:
         return len(self.topics)
 
+    def part(self, begin: int, end: int) -> "Delivery":
+        """Messages ``begin`` to ``end`` as a delivery of their own; the whole is what is acknowledged."""
+        return Delivery(
+            topics=self.topics[begin:end],
+            payloads=self.payloads[begin:end],
+            packet_ids=[0] * (end - begin),
+            received_us=self.received_us + begin,
+            generation=self.generation,
+            retained=frozenset(at - begin for at in self.retained if begin <= at < end),
+            source=self.source,
+            cut={at - begin: size for at, size in self.cut.items() if begin <= at < end},
+        )
+
 
 class Source(Protocol):
     """Where messages come from. It gives every delivery its own number, and reads no more than there is room for."""

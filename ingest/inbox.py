@@ -25,10 +25,11 @@ class Inbox:
         self._full = threading.Event()  # a whole batch is waiting
         self._held_bytes = 0
         self.held = 0  # messages not yet committed, those in the pipeline's hands included
+        self.closed = False  # nothing more is to be read for now; what is held is still worked off
 
     def has_room(self) -> bool:
         """Whether more may be read; false is back-pressure."""
-        return self.held < self._limit and self._held_bytes < MAX_BYTES
+        return not self.closed and self.held < self._limit and self._held_bytes < MAX_BYTES
 
     def put(self, delivery: Delivery) -> None:
         """Take a delivery from the network thread."""

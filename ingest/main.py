@@ -1,6 +1,5 @@
 """The ingest process: settings in, exit code out. Everything it does is in ``worker``."""
 
-import signal
 import threading
 import time
 
@@ -9,6 +8,7 @@ import structlog
 from city.errors import CityError
 from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings, SettingsError
+from city.stopping import on_signals
 from city.storage import migrate
 from city.storage.database import DatabaseError
 from ingest.worker import Worker
@@ -27,8 +27,7 @@ def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
         missing = "CITY_DATABASE_URL" if not settings.database_url else "CITY_MQTT_URL"
         raise SettingsError(f"{missing}: city ingest needs it; set it, or start everything with city up")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+    on_signals(stop.set)
     if not _schema_is_there(settings.database_url, stop):
         return 0
     log.info("ingest starts", topics=settings.mqtt_topics, client=settings.mqtt_client_id)

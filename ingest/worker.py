@@ -6,7 +6,7 @@ dropped here. Every second the loop also does what only time calls for.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,9 @@ from psycopg import Connection
 from city.observations import instant
 from city.settings import Settings
 from city.storage import ingest_sessions, rejected
-from city.storage.database import DatabaseError, connect
+from city.storage.database import DatabaseError, blames_the_rows, connect
 from ingest.delivery import Delivery, Source
+from ingest.disk_watch import DiskWatch
 from ingest.inbox import Inbox
 from ingest.listeners import listeners
 from ingest.measures import Measures
@@ -36,8 +37,7 @@ PRESENCE_AT_ONCE = 2_000  # devices a second, so that an alarm never waits behin
 LISTENED_DAYS = 30  # of our own uptime remembered for silence; the longest expected interval is about a day
 FEW = 2_000  # held messages under which we count as caught up
 
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.TransactionRollback, DatabaseError)
-_REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
+LEAST_PORTION = 200  # messages in one transaction at a database that is too slow for more
 
 log = structlog.get_logger()
 
@@ -62,16 +62,18 @@ class Worker:
         )
         self._sources: list[Source] = [self.source, *listeners(settings, self._inbox, first=1)]
         self._opened: tuple[Connection[Any], Pipeline] | None = None
+        self._disk = DiskWatch(settings)
+        self._portion = settings.batch_size  # messages in one transaction, less at a slow database
         self._listening = Listening()
         self._session: int | None = None
         self._session_caught_up = False
         self._said_connected = False
         self._next_chores = self._next_alive = 0.0
         self._presence: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # heard_us as last written
-        self._database_down = False
+        self._troubles: set[str] = set()  # of the database, since it was well; each is said once
         self._lag_us = 0
         self._watched = watched
-        self.measures = Measures(lambda: {**self.figures(), "database_up": not self._database_down})
+        self.measures = Measures(lambda: {**self.figures(), "database_up": not self._troubles})
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``; what is not committed then comes again from the broker."""
@@ -86,7 +88,7 @@ class Worker:
                     self._sources[delivery.source].acknowledge(delivery.generation, delivery.packet_ids)
                 self._inbox.done(deliveries)
             if time.monotonic() >= self._next_chores or self.source.connected != self._said_connected:
-                self._attempt(self._chores, stop)
+                self._attempt(self._chores_done, stop)
         for source in self._sources:
             source.stop()
         self._close()
@@ -114,22 +116,27 @@ class Worker:
                 if self._opened is None and work != self._open:
                     self._open()
                 work()
-                if self._database_down:
+                if self._troubles:
                     log.info("database is back")
-                    self._database_down = False
+                    self._troubles.clear()
                 return True
-            except _AWAY as error:
+            except (psycopg.Error, DatabaseError) as error:
                 if isinstance(error, DatabaseError) and not error.retry:
                     raise
-                if not self._database_down:
-                    log.warning(
-                        "database is away; holding messages back", error=" ".join(str(error).split())[:200]
-                    )
-                    self._database_down = True
+                if isinstance(error, psycopg.errors.QueryCanceled):  # too much at a time, or it never ends
+                    self._portion = max(LEAST_PORTION, self._portion // 2)
+                self._say_away(error)
                 self._drop_connection()
                 stop.wait(wait_s)
                 wait_s = min(wait_s * 2, 2.0)
         return False
+
+    def _say_away(self, error: Exception) -> None:
+        why = " ".join(str(error).split())[:200]
+        kind = "".join(char for char in why if not char.isdigit())
+        if kind not in self._troubles:
+            self._troubles.add(kind)
+            log.warning("database is away or takes nothing; holding messages back", error=why)
 
     def _open(self) -> None:
         self._drop_connection()
@@ -171,29 +178,28 @@ class Worker:
     def _commit(self, deliveries: list[Delivery]) -> None:
         self._lag_us = time.time_ns() // 1000 - deliveries[0].received_us
         began = time.monotonic()
-        try:
-            self._pipeline.process(deliveries)
-        except _REFUSED as error:
-            log.error("the database refused a batch; trying its messages one by one", error=str(error)[:300])
-            for delivery in deliveries:
-                self._commit_singly(delivery)
+        for portion in portions(deliveries, self._portion):
+            try:
+                self._pipeline.process(portion)
+            except psycopg.Error as error:
+                if not blames_the_rows(error):
+                    raise
+                log.error(
+                    "the database refused a batch; trying its messages one by one", error=str(error)[:300]
+                )
+                for delivery in portion:
+                    self._commit_singly(delivery)
+        self._portion = min(self._settings.batch_size, self._portion * 2)
         self.measures.batch(sum(map(len, deliveries)), time.monotonic() - began)
 
     def _commit_singly(self, delivery: Delivery) -> None:
         """One message a transaction: the one that cannot be stored is quarantined, its neighbours are not."""
         for position in range(len(delivery)):
-            single = Delivery(
-                topics=[delivery.topics[position]],
-                payloads=[delivery.payloads[position]],
-                packet_ids=[0],
-                received_us=delivery.received_us + position,
-                generation=delivery.generation,
-                retained=frozenset({0} if position in delivery.retained else ()),
-                cut={0: delivery.cut[position]} if position in delivery.cut else {},
-            )
             try:
-                self._pipeline.process([single])
-            except _REFUSED as error:
+                self._pipeline.process([delivery.part(position, position + 1)])
+            except psycopg.Error as error:
+                if not blames_the_rows(error):
+                    raise
                 message = unstorable(delivery, position, " ".join(str(error).split())[:300])
                 with self._connection.transaction():
                     rejected.count(self._connection, {message.reason.value: 1})
@@ -201,8 +207,19 @@ class Worker:
 
     # ── what time calls for ───────────────────────────────────────────────────────────────────────────
 
+    def _chores_done(self) -> None:
+        """What the database refuses of them is said and left: messages must not wait behind it."""
+        try:
+            self._chores()
+        except psycopg.Error as error:
+            if not blames_the_rows(error):
+                raise
+            log.error("the database refused what time calls for", error=" ".join(str(error).split())[:300])
+            self._next_chores = time.monotonic() + CHORES_EVERY_S
+
     def _chores(self) -> None:
         moment = time.monotonic()
+        self._look_at_disk()
         self._follow_listening()
         self._pipeline.tick(self._listening)
         self._pipeline.refresh()
@@ -213,10 +230,21 @@ class Worker:
         self._write_presence()
         self._next_chores = moment + CHORES_EVERY_S
 
+    def _look_at_disk(self) -> None:
+        """Without room nothing more is read: the brokers hold it, and PostgreSQL never meets the end of its disk."""
+        if self._disk.look(self._connection):
+            self._inbox.closed = self._disk.room == "none"
+            self._next_alive = 0.0  # people hear of it now
+
     def _follow_listening(self) -> None:
         """Listening means connected and caught up; anything else is our gap, not the devices' silence."""
         now_us = time.time_ns() // 1000
-        caught_up = self.source.connected and not self.source.behind and self._inbox.held < FEW
+        caught_up = (
+            self.source.connected
+            and not self.source.behind
+            and self._inbox.held < FEW
+            and not self._inbox.closed
+        )
         if self._session is not None and caught_up == self._session_caught_up:
             return
         with self._connection.transaction():
@@ -255,8 +283,26 @@ class Worker:
         pipeline = self._opened[1] if self._opened else None
         return {
             **(dict(pipeline.counters) if pipeline else {}),
+            **self._disk.figures(),
             "pending": self._inbox.held,
             "lag_ms": self._lag_us // 1000 if self._inbox.held else 0,
             **{name: value for source in self._sources for name, value in source.figures().items()},
             "unclaimed": pipeline.unclaimed if pipeline else 0,
         }
+
+
+def portions(deliveries: Sequence[Delivery], most: int) -> list[list[Delivery]]:
+    """The same messages in the same order, in groups of at most ``most``."""
+    found: list[list[Delivery]] = [[]]
+    room = most
+    for delivery in deliveries:
+        at = 0
+        while at < len(delivery):
+            if room == 0:
+                found.append([])
+                room = most
+            end = min(len(delivery), at + room)
+            found[-1].append(delivery if end - at == len(delivery) else delivery.part(at, end))
+            room -= end - at
+            at = end
+    return [portion for portion in found if portion]

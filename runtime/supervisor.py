@@ -157,6 +157,8 @@ class House:
         postgres.start()
         postgres.wait()
         self._urls["CITY_DATABASE_URL"] = postgres.url
+        if not self._settings.disk_paths:  # its disk is one of ours: ingest stops before it is full
+            self._urls["CITY_DISK_PATHS"] = str(postgres.place.data)
         self._servers.append(Keeper("postgres", postgres.process, postgres.restart, self._display.report))
 
     def _migrate(self) -> None:

@@ -8,6 +8,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from city.storage.database import CHANNEL, DatabaseError, connection_arguments
+from city.storage.lines import PatientAsyncConnection
 
 Connection = AsyncConnection[Any]
 
@@ -26,7 +27,7 @@ async def append(connection: Connection, happened: Sequence[tuple[str, str]]) ->
 async def open_connection(url: str, application: str, *, autocommit: bool = False) -> Connection:
     """A connection of one loop's own; raises DatabaseError with one readable line."""
     try:
-        return await AsyncConnection.connect(
+        return await PatientAsyncConnection.connect(
             url,
             autocommit=autocommit,
             **connection_arguments(application),  # type: ignore[arg-type]  # psycopg types its options one by one

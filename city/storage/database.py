@@ -11,10 +11,13 @@ import psycopg
 from psycopg import Connection, errors
 
 from city.errors import CityError
+from city.storage.lines import PatientConnection
 
 CHANNEL = "changed"
 _OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
+    # the server looks whether we are still there, also in the middle of a statement, and gives its locks back
+    " -c client_connection_check_interval=5s"
     " -c search_path=public"
 )
 
@@ -46,22 +49,46 @@ def _line(error: psycopg.Error) -> str:
     return "database: " + " ".join(said.split())[:300]
 
 
+# Of programming errors those that speak of the schema and of our rights in it, not of what was to be stored: a
+# migration under way, a role that lost a right (PostgreSQL, appendix A).
+_OF_THE_SCHEMA = ("3D", "3F", "42501", "42P01", "42703", "42704", "42883")
+
+
+def blames_the_rows(error: BaseException) -> bool:
+    """Whether the database refused what was to be stored, and would again; all else is worth waiting for.
+
+    Waiting is the answer to a lost connection, a full disk (53100), a server that only reads (25006), a lock, a
+    time-out, a deadlock, a plan that no longer fits (0A000), and to a table that is not there at the moment.
+    """
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+        return True
+    return isinstance(error, psycopg.ProgrammingError) and not (error.sqlstate or "").startswith(
+        _OF_THE_SCHEMA
+    )
+
+
 def connection_arguments(application: str) -> dict[str, object]:
-    """Keyword arguments for psycopg.connect and for pools: UTC, bounded waits, a name in pg_stat_activity."""
+    """Keyword arguments for psycopg.connect and for pools: UTC, bounded waits, a name in pg_stat_activity.
+
+    A host that vanished without a word is noticed after ``keepalives`` (11 s) on an idle line and after
+    ``tcp_user_timeout`` where something was said; docs/outages.md.
+    """
     return {
         "application_name": application,
         "options": _OPTIONS,
-        "connect_timeout": 5,
+        "connect_timeout": 4,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+        "target_session_attrs": "read-write",  # of several hosts the one that was promoted
     }
 
 
 def connect(url: str, *, application: str, autocommit: bool = False) -> "Connection[tuple[object, ...]]":
     """A synchronous connection; raises DatabaseError with one readable line."""
     with translated():
-        return psycopg.connect(url, autocommit=autocommit, **connection_arguments(application))  # type: ignore[arg-type]  # psycopg types its options one by one
+        return PatientConnection.connect(url, autocommit=autocommit, **connection_arguments(application))  # type: ignore[arg-type]  # psycopg types its options one by one
 
 
 def nudge(connection: "Connection[tuple[object, ...]]") -> None:

@@ -130,6 +130,19 @@ async def broker_dropped(connection: Connection, since: datetime) -> int | None:
     return int(row[0]) if row else None
 
 
+async def disk_rooms(connection: Connection, since: datetime) -> list[tuple[str, int]]:
+    """(ok, little or none; bytes free) of the database's disk as each live ingest sees it; empty = nobody looks."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT ON (client_id) figures ->> 'disk', (figures ->> 'disk_free_bytes')::numeric::bigint
+        FROM ingest_sessions WHERE alive_at > %s AND jsonb_typeof(figures -> 'disk_free_bytes') = 'number'
+        ORDER BY client_id, alive_at DESC
+        """,
+        (since,),
+    )
+    return [(row[0], int(row[1])) for row in await cursor.fetchall()]
+
+
 async def last_evidence(connection: Connection, rule_id: str) -> tuple[dict[str, Any], bool] | None:
     """Evidence of the newest system alarm of this rule, and whether it stands; None = there never was one."""
     cursor = await connection.execute(

@@ -117,6 +117,8 @@ def _of_hub(here: Services, ingest: health.Row | None, *, up: bool) -> dict[str,
         "broker_dropped": known["broker_dropped"],
         "refused_last_hour": known["quarantined_1h"],
         "unclaimed": int(told.get("unclaimed") or 0),
+        "disk": str(told.get("disk") or "ok"),
+        "database_free_bytes": int(told["disk_free_bytes"]) if "disk_free_bytes" in told else None,
         "screens": len(here.hub.screens),
         "screens_most": here.hub.most_screens,
     }

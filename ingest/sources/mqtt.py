@@ -1,11 +1,12 @@
 """The broker's end of ingest: paho-mqtt for the connection, our own read path for the packets.
 
 Kept in one file because it leans on paho's internals (``loop_read``, ``_in_packet``, ``_packet_handle``,
-``_packet_queue``, ``_loop_rc_handle``): paho is pinned, and a test compares this path with stock paho on packet
-streams cut at every byte. ``CITY_STOCK_PAHO=1`` reads through stock paho instead.
+``_packet_queue``, ``_loop_rc_handle``, ``_ping_t``): paho is pinned, and a test compares this path with stock paho on
+packet streams cut at every byte. ``CITY_STOCK_PAHO=1`` reads through stock paho instead.
 """
 
 import random
+import socket
 import ssl
 import threading
 import time
@@ -29,7 +30,10 @@ SMALL_READ = (
 )  # after less, wait a moment: the broker fills the socket and both sides wake less often
 COALESCE_S = 0.004
 BEHIND_FOR_S = 2.0  # after a full read we count as catching up for so long
-KEEPALIVE_S = 60
+KEEPALIVE_S = 20  # a frozen broker is noticed after two of them, a vanished one by TCP
+CONNECT_S = 3.0  # for a broker's host to answer
+VANISHED_MS = 10_000  # what was sent and not confirmed by the other kernel for so long never arrives
+HELD_S = 0.02  # between looks whether there is room again
 DROPPED_TOPIC = b"$SYS/broker/publish/messages/dropped"
 
 log = structlog.get_logger()
@@ -55,8 +59,7 @@ class BatchClient(Client):
         """One read of the socket, every packet in it; overrides paho's packet-at-a-time loop."""
         if self._sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
-        if not self._may_read():
-            time.sleep(COALESCE_S)
+        if _held_back(self, self._may_read):
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         if self._reader_socket is not self._sock:
             self._reader, self._reader_socket = PacketReader(), self._sock
@@ -133,8 +136,7 @@ class StockClient(Client):
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         """paho's own, but only while there is room."""
-        if not self._may_read():
-            time.sleep(COALESCE_S)
+        if _held_back(self, self._may_read):
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         return super().loop_read(max_packets)
 
@@ -142,6 +144,22 @@ class StockClient(Client):
         """paho's own acknowledgements, one by one."""
         for packet_id in packet_ids:
             self.ack(packet_id, 1)
+
+
+def _held_back(client: Client, may_read: Callable[[], bool]) -> bool:
+    """Whether there is no room; then the broker's answers to our pings lie unread in the socket and prove nothing.
+
+    paho would take their absence for a dead broker and leave it every other minute, and each return has the broker
+    send again what we hold. TCP notices a broker that vanished meanwhile. What stands at the beginning of a
+    connection is read in any case.
+    """
+    if not client.is_connected() or may_read():
+        return False
+    time.sleep(HELD_S)
+    with client._msgtime_mutex:
+        client._last_bytes_received = time.monotonic()
+    client._ping_t = 0
+    return True
 
 
 class BrokerSource:
@@ -180,6 +198,8 @@ class BrokerSource:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
+        self._client.on_socket_open = _watched
+        self._client.connect_timeout = CONNECT_S
         # Tried every second, as people wait in front of a grey wall; workers spread by the jitter in _on_disconnect.
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         self._address = _configure(self._client, url)
@@ -309,6 +329,19 @@ class BrokerSource:
             log.error(
                 "broker refused a subscription", topics=self._topics, reasons=refused, remedy="check its ACL"
             )
+
+
+def _watched(_client: Client, _userdata: object, line: Any) -> None:
+    """Have the kernel notice a broker whose host is gone: after 11 s of silence, or of unconfirmed words."""
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", 5),
+        ("TCP_KEEPINTVL", 2),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", VANISHED_MS),
+    ):
+        if hasattr(socket, name):  # not everywhere under the same names
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _configure(client: Client, url: str) -> tuple[str, int]:

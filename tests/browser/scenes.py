@@ -214,6 +214,7 @@ def calm(columns: int = 30, rows: int = 20) -> dict[str, dict[str, Any]]:
                 "quarantined_1h": 3,
                 "unclaimed": 2,
                 "broker_dropped": 0,
+                "disk": "ok",
             }
         },
     }

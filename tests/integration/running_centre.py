@@ -78,7 +78,14 @@ class Centre:
 
     def _run(self) -> None:
         settings = Settings(
-            database_url=self.url, data_dir=Path(self.folder.name), _env_file=None, **self._settings
+            **{
+                "database_url": self.url,
+                "data_dir": Path(self.folder.name),
+                "disk_warn_gb": 0,  # how much room there is here is nobody's business
+                "disk_stop_gb": 0,
+                **self._settings,
+            },
+            _env_file=None,
         )
         asyncio.set_event_loop(self._loop)
         try:

@@ -51,6 +51,7 @@ def test_all_is_well_and_nobody_is_told_to_do_anything() -> None:
         ({"screens": 490}, "screens", "warn"),
         ({"free_bytes": GB}, "disk", "warn"),
         ({"free_bytes": GB // 4}, "disk", "fail"),
+        ({"disk": "little", "database_free_bytes": 2 * GB}, "database_disk", "warn"),
     ],
 )
 def test_what_is_wrong_comes_first_with_what_to_do(changes: dict[str, Any], check: str, state: str) -> None:
@@ -69,3 +70,12 @@ def test_a_queue_that_is_worked_off_within_a_minute_is_no_trouble() -> None:
 def test_what_fails_stands_before_what_warns() -> None:
     states = [one.state for one in findings(replace(WELL, unclaimed=2, ingest="down"))]
     assert states[:2] == ["fail", "warn"]
+
+
+def test_a_full_disk_is_said_of_ingest_and_of_the_disk() -> None:
+    found = findings(replace(WELL, ingest="down", disk="none", database_free_bytes=GB // 2))
+    assert [(one.check, one.state) for one in found if one.state != "ok"] == [
+        ("ingest", "fail"),
+        ("database_disk", "fail"),
+    ]
+    assert "disk is full" in found[0].text

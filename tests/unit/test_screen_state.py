@@ -157,6 +157,8 @@ def session(**changed: Any) -> dict[str, Any]:
         (session(now=NOW + timedelta(seconds=60)), "down", "down"),
         (session(figures={"lag_ms": 60_000}), "lagging", "ok"),
         (session(figures={"broker_connected": False}), "lagging", "down"),
+        (session(figures={"disk": "little"}), "ok", "ok"),
+        (session(figures={"disk": "none"}), "down", "ok"),
     ],
 )
 def test_health(row: dict[str, Any] | None, ingest: str, broker: str) -> None:

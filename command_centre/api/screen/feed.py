@@ -24,6 +24,7 @@ from city.storage import forecasts as stored_forecasts
 from city.storage import health as health_figures
 from city.storage import screen as tables
 from city.storage.database import CHANNEL, connection_arguments
+from city.storage.lines import PatientAsyncConnection
 from command_centre.api.screen import health
 from command_centre.api.screen.follow import Follower
 from command_centre.api.screen.happening import Told, events_of, told_of
@@ -41,6 +42,7 @@ GROUND_S = 30.0
 ALARMS_S = 5.0
 FORECASTS_S = 5.0
 SKILL_S = 60.0
+UNHEARD_S = 12.0  # a database that says nothing for so long is down, whatever our lines to it look like
 
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
@@ -66,6 +68,7 @@ class Feed:
         self.urgent = asyncio.Event()
         self.also: list[tuple[str, float, Callable[[Connection], Awaitable[None]]]] = []
         self._nudged = asyncio.Event()
+        self._looked_at = self._followed_at = time.monotonic()
         self._begin()
 
     def _begin(self) -> None:
@@ -91,7 +94,9 @@ class Feed:
     async def listen(self, stop: asyncio.Event) -> None:
         """Turn NOTIFY into a wake-up of ``follow``; its poll finds what a lost nudge would have said."""
         arguments: dict[str, Any] = connection_arguments("city centre listen")
-        async with await AsyncConnection.connect(self._url, autocommit=True, **arguments) as connection:
+        async with await PatientAsyncConnection.connect(
+            self._url, autocommit=True, **arguments
+        ) as connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             while not stop.is_set():
                 async for _ in connection.notifies(timeout=POLL_S):
@@ -101,7 +106,7 @@ class Feed:
         """Load everything, then work in every change once, in the order of its id."""
         async with self._pool.connection() as connection:
             await self._load(connection)
-        reconciled = time.monotonic()
+        self._followed_at = reconciled = time.monotonic()
         while not stop.is_set():
             await either(self._nudged, POLL_S)
             self._nudged.clear()
@@ -112,6 +117,19 @@ class Feed:
                     self.state.set_incidents(await tables.open_incidents(connection), every=True)
                     reconciled = time.monotonic()
             self.rounds += 1
+            self._followed_at = time.monotonic()
+
+    def doubt(self) -> None:
+        """Say that the database is down when it was not heard for long: a frozen one breaks no line and ends no loop.
+
+        Called by who ticks, since the loops below may be the ones that wait.
+        """
+        if self.health["database"] == "ok" and time.monotonic() - self._looked_at > UNHEARD_S:
+            self._blind()
+
+    def _blind(self) -> None:
+        self.health = health.blind(self.health)
+        self.state.set_health(self.health)
 
     async def _load(self, connection: Connection) -> None:
         recent, high = await tables.recent_changes(connection)
@@ -172,16 +190,18 @@ class Feed:
                 async with self._pool.connection(timeout=2.0) as connection:
                     await self._look_once(connection)
             except Exception:
-                self.health = health.blind(self.health)
-                self.state.set_health(self.health)
+                self._blind()
                 raise
             await either(stop, 0.5)
 
     async def _look_once(self, connection: Connection) -> None:
         if self._due("health", HEALTH_S):
             ingest = await health_figures.ingest(connection)
-            self.health = health.of_chain(ingest, await health_figures.refused_last_hour(connection))
+            told = health.of_chain(ingest, await health_figures.refused_last_hour(connection))
+            deaf = self.loaded and time.monotonic() - self._followed_at > UNHEARD_S
+            self.health = health.blind(told) if deaf else told
             self.state.set_health(self.health)
+            self._looked_at = time.monotonic()
         if not self.loaded:
             return
         # Thousands of gauges are looked at less often: at most a fifth of the time; a register or a list of alarms so

@@ -21,7 +21,9 @@ def of_chain(ingest: Row | None, refused: int) -> dict[str, object]:
     connected = bool(figures.get("broker_connected", ingest["listening"] if ingest else False))
     lag_s = float(figures["lag_ms"]) / 1000 if "lag_ms" in figures else None
     behind = lag_s is not None and lag_s > INGEST_LAGGING_S
-    state = "down" if silent else "lagging" if behind or not connected else "ok"
+    disk = str(figures.get("disk") or "ok")  # where nobody can look, PostgreSQL itself will say it
+    # Without room ingest holds everything back: what the sensors say is not in what is shown.
+    state = "down" if silent or disk == "none" else "lagging" if behind or not connected else "ok"
     return {
         "ingest": state,
         "broker": "ok" if connected and not silent else "down",
@@ -30,6 +32,7 @@ def of_chain(ingest: Row | None, refused: int) -> dict[str, object]:
         "ingest_seen_at": seen,
         "quarantined_1h": refused,
         "broker_dropped": int(figures.get("broker_dropped") or 0),
+        "disk": disk,
     }
 
 

@@ -103,6 +103,7 @@ class Hub:
             await either(self.feed.urgent, TICK_S)
             await asyncio.sleep(max(0.0, last_tick + URGENT_TICK_S - time.monotonic()))
             self.feed.urgent.clear()
+            self.feed.doubt()
             if not self.feed.loaded:
                 continue
             last_tick = time.monotonic()

@@ -53,6 +53,8 @@ export const coreWords = {
   "health.unknown": ["系统状态未知", "System state unknown"],
   "health.quarantined": ["隔离 {n}/小时", "{n} quarantined/h"],
   "health.unclaimed": ["待认领设备 {n}", "{n} unclaimed devices"],
+  "health.disk.little": ["磁盘将满", "Disk nearly full"],
+  "health.disk.none": ["磁盘已满，采集暂停", "Disk full, ingest holds back"],
   "health.dropped": ["消息丢弃 {n}", "{n} messages dropped"],
 
   "response.level": ["{level}级应急响应", "Response level {level}"],

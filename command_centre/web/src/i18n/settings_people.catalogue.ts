@@ -202,6 +202,7 @@ export const settingsPeopleWords = {
   "healthcheck.backup": ["备份", "Backup"],
   "healthcheck.screens": ["屏幕", "Screens"],
   "healthcheck.disk": ["磁盘", "Disk"],
+  "healthcheck.database_disk": ["数据库磁盘", "Database disk"],
   "healthstate.fail": ["故障", "failing"],
   "healthstate.warn": ["注意", "look at it"],
   "messagestate.waiting": ["等待", "waiting"],

@@ -151,6 +151,8 @@ export interface Health {
   quarantined_1h: number;
   unclaimed: number;
   broker_dropped: number;
+  /** Room for the database, as ingest judges it. */
+  disk: "ok" | "little" | "none";
 }
 
 export interface Topics {

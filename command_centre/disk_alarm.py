@@ -1,0 +1,69 @@
+"""Disks that fill: an incident while there is time, another when ingest has stopped taking.
+
+Both are raised by whoever writes on the disk: ingest tells of the database's in its figures, this centre looks at its
+own folder of photos, documents and logs.
+"""
+
+import asyncio
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from psycopg import AsyncConnection
+
+from city.disk_room import GB, Room, judge, worse
+from city.settings import Settings
+from city.storage import maintenance
+
+LITTLE_RULE = "system.disk_little"
+FULL_RULE = "system.disk_full"
+CATEGORY = "system.disk"
+HEARD_WITHIN = timedelta(seconds=30)  # an ingest that is silent for longer is an alarm of its own
+
+log = structlog.get_logger(__name__)
+Connection = AsyncConnection[Any]
+
+
+async def watch_disk(connection: Connection, now: datetime, settings: Settings) -> None:
+    """Raise and clear both alarms by what is free now. What stands is read back, so a restart forgets nothing."""
+    standing = set(await maintenance.last_raised_at(connection, [LITTLE_RULE, FULL_RULE]))
+    before: Room = "none" if FULL_RULE in standing else "little" if LITTLE_RULE in standing else "ok"
+    room: Room = "ok"
+    evidence: dict[str, object] = {}
+    for where, (found, free) in (
+        await _of_database(connection, now) | await _of_files(settings, before)
+    ).items():
+        room = worse(room, found)
+        if found != "ok":
+            evidence[f"{where}_free_gb"] = round(free / GB, 2)
+    wanted = {LITTLE_RULE} if room == "little" else {LITTLE_RULE, FULL_RULE} if room == "none" else set()
+    for rule in sorted(wanted - standing):
+        await maintenance.raise_system_alarm(connection, rule, CATEGORY, now, evidence)
+        log.error("a disk is full" if rule == FULL_RULE else "a disk is nearly full", **evidence)
+    for rule in sorted(standing - wanted):
+        await maintenance.clear_system_alarm(connection, rule, now)
+        log.info("a disk has room again", rule=rule)
+
+
+async def _of_database(connection: Connection, now: datetime) -> dict[str, tuple[Room, int]]:
+    found = await maintenance.disk_rooms(connection, now - HEARD_WITHIN)
+    worst = min(found, key=lambda one: one[1], default=None)
+    return {} if worst is None else {"database": (cast(Room, worst[0]), worst[1])}
+
+
+async def _of_files(settings: Settings, before: Room) -> dict[str, tuple[Room, int]]:
+    free = await asyncio.to_thread(free_bytes, settings.data_dir)
+    if free is None:
+        return {}
+    little, none = int(settings.disk_warn_gb * GB), int(settings.disk_stop_gb * GB)
+    return {"files": (judge(free, before, little_bytes=little, none_bytes=none), free)}
+
+
+def free_bytes(folder: Path) -> int | None:
+    """What an ordinary program may still write there; None when the folder is not there."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
