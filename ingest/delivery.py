@@ -1,5 +1,6 @@
 """What a source hands to the pipeline: messages as columns, and how to acknowledge them once they are committed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,6 +42,23 @@ class Delivery:
             source=self.source,
             cut={at - begin: size for at, size in self.cut.items() if begin <= at < end},
         )
+
+
+def portions(deliveries: Sequence[Delivery], most: int) -> list[list[Delivery]]:
+    """The same messages in the same order, in groups of at most ``most``."""
+    found: list[list[Delivery]] = [[]]
+    room = most
+    for delivery in deliveries:
+        at = 0
+        while at < len(delivery):
+            if room == 0:
+                found.append([])
+                room = most
+            end = min(len(delivery), at + room)
+            found[-1].append(delivery if end - at == len(delivery) else delivery.part(at, end))
+            room -= end - at
+            at = end
+    return [portion for portion in found if portion]
 
 
 class Source(Protocol):

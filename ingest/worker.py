@@ -6,7 +6,7 @@ dropped here. Every second the loop also does what only time calls for.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from city.observations import instant
 from city.settings import Settings
 from city.storage import ingest_sessions, rejected
 from city.storage.database import DatabaseError, blames_the_rows, connect
-from ingest.delivery import Delivery, Source
+from ingest.delivery import Delivery, Source, portions
 from ingest.disk_watch import DiskWatch
 from ingest.inbox import Inbox
 from ingest.listeners import listeners
@@ -289,20 +289,3 @@ class Worker:
             **{name: value for source in self._sources for name, value in source.figures().items()},
             "unclaimed": pipeline.unclaimed if pipeline else 0,
         }
-
-
-def portions(deliveries: Sequence[Delivery], most: int) -> list[list[Delivery]]:
-    """The same messages in the same order, in groups of at most ``most``."""
-    found: list[list[Delivery]] = [[]]
-    room = most
-    for delivery in deliveries:
-        at = 0
-        while at < len(delivery):
-            if room == 0:
-                found.append([])
-                room = most
-            end = min(len(delivery), at + room)
-            found[-1].append(delivery if end - at == len(delivery) else delivery.part(at, end))
-            room -= end - at
-            at = end
-    return [portion for portion in found if portion]

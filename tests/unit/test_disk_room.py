@@ -56,7 +56,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, free: dict[str, int], used: int = 0, 
 def test_the_fullest_of_several_disks_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"/a": 90 * GB, "/b": 4 * GB}
     found = watch(monkeypatch, free, disk_paths="/a, /b")
-    assert found.look(None)  # type: ignore[arg-type]  # nobody is asked
+    assert found.look(None)  # type: ignore[arg-type]  # nobody is asked, here and below
     assert found.figures() == {"disk": "little", "disk_free_bytes": 4 * GB, "disk_full": False}
     free["/b"] = GB - 1
     assert found.look(None)  # type: ignore[arg-type]

@@ -9,10 +9,9 @@ from paho.mqtt.enums import MQTTErrorCode
 from psycopg import errors
 
 from city.storage.database import blames_the_rows
-from ingest.delivery import Delivery
+from ingest.delivery import Delivery, portions
 from ingest.inbox import Inbox
 from ingest.sources import mqtt
-from ingest.worker import portions
 
 
 @pytest.mark.parametrize(
