@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench fuzz audit lock clean
+.PHONY: help setup run test check bench chaos fuzz audit lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -48,6 +48,9 @@ audit: setup ## bandit over our code, known advisories of every package we lock 
 	@$(BIN)/uv tool run --quiet --from 'bandit>=1.9,<2' bandit --quiet --configfile pyproject.toml --recursive city rules ingest command_centre simulators runtime
 	@$(BIN)/uv tool run --quiet --from 'pip-audit>=2.10,<3' pip-audit --disable-pip --no-deps --requirement requirements.lock
 	@$(NPM) audit --audit-level low
+
+chaos: setup ## break everything under load and look at what was lost; ARGS=--full for the whole matrix, --hours 4
+	@$(BIN)/python -m bench.chaos $(ARGS)
 
 lock: setup ## resolve the packages of pyproject.toml anew; ARGS=--upgrade takes newer ones
 	@$(BIN)/python .ci/lock.py $(ARGS)

@@ -10,13 +10,16 @@ from bench.frames import Fleet
 WARNING_M, GUARANTEED_M, HIGHEST_M = 70.0, 95.0, 99.0  # the load's crossings are at 90.0, its calm below 50
 
 
-def write(folder: Path, fleet: Fleet) -> None:
-    """Fill `folder`: square cells in a row, the fleet in them, one unit responsible for everything."""
+def write(folder: Path, fleet: Fleet, *, apart: bool = False) -> None:
+    """Fill `folder`: square cells in a row, the fleet in them, one unit responsible for everything.
+
+    `apart` leaves as much room between cells as they take, so that nothing joins across a border.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "district.toml").write_text(
         'code = "900001"\nname = "压测区"\nname_en = "Bench"\ntimezone = "Asia/Shanghai"\n', encoding="utf-8"
     )
-    (folder / "areas.geojson").write_text(json.dumps(_areas(fleet)), encoding="utf-8")
+    (folder / "areas.geojson").write_text(json.dumps(_areas(fleet, 2 if apart else 1)), encoding="utf-8")
     numbers = range(fleet.devices)
     _csv(
         folder / "devices.csv",
@@ -62,17 +65,17 @@ def _csv(path: Path, header: str, rows: Iterable[Sequence[str]]) -> None:
         writer.writerows(rows)
 
 
-def _areas(fleet: Fleet) -> dict[str, object]:
+def _areas(fleet: Fleet, spread: int) -> dict[str, object]:
     columns = 50
     rows = -(-fleet.cells // columns)
-    whole = _square(114.0, 22.0, columns, rows)
+    whole = _square(114.0, 22.0, columns * spread, rows * spread)
     features = [
         _feature("district", "900001", None, whole),
         _feature("street", "s1", "900001", whole),
         _feature("community", "m1", "s1", whole),
     ]
     for number in range(fleet.cells):
-        west, south = 114.0 + number % columns * 0.002, 22.0 + number // columns * 0.002
+        west, south = 114.0 + number % columns * spread * 0.002, 22.0 + number // columns * spread * 0.002
         features.append(_feature("cell", f"n{number:05d}", "m1", _square(west, south, 1, 1)))
     return {"type": "FeatureCollection", "features": features}
 

@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # The long files, longest first: a worker keeps a file, and one that begins last is waited for by all.
 LONG = (
     "browser/test_field.py", "acceptance/test_scenarios.py", "integration/test_runtime_up.py",
-    "acceptance/test_kill.py", "browser/test_wall_views.py", "acceptance/test_main_job.py", "browser/test_wall.py",
+    "acceptance/test_chaos.py", "browser/test_wall_views.py", "acceptance/test_main_job.py", "browser/test_wall.py",
     "browser/test_settings_paths.py", "browser/test_desk.py", "acceptance/test_many_hands.py",
     "browser/test_desk_lists.py", "browser/test_register.py", "browser/test_incident_page.py",
     "browser/test_flood.py", "browser/test_shift_screens.py", "integration/test_bulk.py",

@@ -42,7 +42,7 @@ def check(log: Path, database_url: str) -> Verdict:
         acked, ts_ms, crossed = kept["acked"], kept["ts_ms"], kept["crossed"]
         devices = int(kept["devices"])
     with psycopg.connect(database_url) as connection:
-        rows = _stored(connection)
+        rows = _table(connection, 3, _STORED)
         raised, standing = _alarms(connection)
     numbers = (rows[:, 1] - _SEQ_BASE) * devices + rows[:, 0]
     known = (numbers >= 0) & (numbers < len(acked))
@@ -66,30 +66,91 @@ def check(log: Path, database_url: str) -> Verdict:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Messages [first, last) of a load that goes on: the same, for what is in the middle of it."""
+
+    acknowledged: int
+    stored: int
+    lost: NDArray[np.int64]  # numbers of messages acknowledged and not stored
+    foreign: int
+    twice: int
+    crossings: int  # of those stored
+    alarms_missing: int
+    alarms_extra: int
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is missing; what is too much does not go away by waiting."""
+        return not len(self.lost) and not self.alarms_missing
+
+
+def check_stretch(
+    acked: NDArray[np.bool_],
+    ts_ms: NDArray[np.int64],
+    crossed: NDArray[np.bool_],
+    *,
+    first: int,
+    devices: int,
+    connection: psycopg.Connection,
+) -> Stretch:
+    """Compare; the arrays hold the stretch only, whose first message has the number `first`."""
+    if not len(ts_ms):
+        return Stretch(
+            acknowledged=0, stored=0, lost=np.zeros(0, np.int64), foreign=0, twice=0, crossings=0,
+            alarms_missing=0, alarms_extra=0,
+        )  # fmt: skip
+    since, until = int(ts_ms.min()), int(ts_ms.max())
+    rows = _table(connection, 3, f"{_STORED} AND o.observed_at {_between(since, until)}")
+    places = (rows[:, 1] - _SEQ_BASE) * devices + rows[:, 0] - first
+    within = (places >= 0) & (places < len(ts_ms))
+    known = within.copy()
+    known[known] &= ts_ms[places[known]] == rows[known, 2]
+    times = np.bincount(places[known], minlength=len(ts_ms))
+    raised = _table(connection, 2, f"{_RAISED} AND a.raised_at {_between(since, until)}")
+    owners = (np.arange(len(ts_ms)) + first) % devices
+    alarm_keys = _keys(raised[:, 0], raised[:, 1])
+    wanted = _keys(owners, ts_ms)[crossed & (times > 0)]
+    # at either end other messages have the same times: their alarms are looked at with them
+    inner = alarm_keys[(raised[:, 1] > since) & (raised[:, 1] < until)]
+    return Stretch(
+        acknowledged=int(acked.sum()),
+        stored=int((times > 0).sum()),
+        lost=first + np.flatnonzero(acked & (times == 0)),
+        foreign=int((within & ~known).sum()),
+        twice=int((times[times > 1] - 1).sum()),
+        crossings=len(wanted),
+        alarms_missing=len(np.setdiff1d(wanted, alarm_keys)),
+        alarms_extra=len(np.setdiff1d(inner, wanted)) + len(alarm_keys) - len(np.unique(alarm_keys)),
+    )
+
+
+def _between(since_ms: int, until_ms: int) -> str:
+    return f"BETWEEN to_timestamp({since_ms - 1} / 1000.0) AND to_timestamp({until_ms + 1} / 1000.0)"
+
+
 def _keys(device: NDArray[np.int64], ts_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     """One number for (device, time): six digits of device under thirteen of milliseconds still fit int64."""
     keys: NDArray[np.int64] = ts_ms % 10**12 * 10**6 + device
     return keys
 
 
-def _stored(connection: psycopg.Connection) -> NDArray[np.int64]:
-    """Rows of (device number, seq, observed_at in ms) of the load's devices: b and six digits."""
-    return _table(
-        connection,
-        3,
-        "SELECT substr(d.code, 2)::bigint, o.seq, round(extract(epoch FROM o.observed_at) * 1000)::bigint"
-        " FROM observations o JOIN devices d ON d.id = o.device_id WHERE d.code ~ '^b[0-9]{6}$'",
-    )
+# (device number, seq, observed_at in ms) of the load's devices: b and six digits
+_STORED = (
+    "SELECT substr(d.code, 2)::bigint, o.seq, round(extract(epoch FROM o.observed_at) * 1000)::bigint"
+    " FROM observations o JOIN devices d ON d.id = o.device_id WHERE d.code ~ '^b[0-9]{6}$'"
+)
+# (device number, raised_at in ms) of the load's alarms about readings
+_RAISED = (
+    "SELECT substr(d.code, 2)::bigint, round(extract(epoch FROM a.raised_at) * 1000)::bigint"
+    " FROM alarms a JOIN devices d ON d.id = a.device_id"
+    " WHERE d.code ~ '^b[0-9]{6}$' AND a.category !~ '^device'"
+)
 
 
 def _alarms(connection: psycopg.Connection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(device number, raised_at in ms) of the load's alarms about readings, and the open ones of them."""
-    query = (
-        "SELECT substr(d.code, 2)::bigint, round(extract(epoch FROM a.raised_at) * 1000)::bigint"
-        " FROM alarms a JOIN devices d ON d.id = a.device_id"
-        " WHERE d.code ~ '^b[0-9]{6}$' AND a.category !~ '^device'"
-    )
-    return _table(connection, 2, query), _table(connection, 2, query + " AND a.cleared_at IS NULL")
+    """The load's alarms about readings, and the open ones of them."""
+    return _table(connection, 2, _RAISED), _table(connection, 2, _RAISED + " AND a.cleared_at IS NULL")
 
 
 def _table(connection: psycopg.Connection, width: int, query: str) -> NDArray[np.int64]:

@@ -8,7 +8,8 @@ import numpy as np
 import psycopg
 import pytest
 
-from tests.acceptance.checker import check
+from tests.acceptance.checker import Stretch, check, check_stretch
+from tests.acceptance.checker_incidents import look, wall_differs
 
 DEVICES = 10
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -89,10 +90,27 @@ def _leave_standing(connection: psycopg.Connection) -> None:
     connection.execute("UPDATE alarms SET cleared_at = NULL")
 
 
+def _middle(log: Path, connection: psycopg.Connection, first: int = 10, last: int = 30) -> Stretch:
+    """The same, asked of a part of a load that goes on."""
+    with np.load(log) as kept:
+        part = {name: kept[name][first:last] for name in ("acked", "ts_ms", "crossed")}
+    return check_stretch(
+        part["acked"], part["ts_ms"], part["crossed"], first=first, devices=DEVICES, connection=connection
+    )
+
+
 def test_an_honest_run_is_faultless(log: Path, database: str) -> None:
     verdict = check(log, database)
     assert verdict.faultless
     assert (verdict.acknowledged, verdict.stored, verdict.crossings, verdict.alarms) == (30, 30, 1, 1)
+    with psycopg.connect(database) as connection:
+        middle = _middle(log, connection)
+        assert (middle.acknowledged, middle.stored, middle.crossings) == (20, 20, 1)
+        assert middle.complete
+        assert (middle.foreign, middle.twice, middle.alarms_extra) == (0, 0, 0)
+        empty = _middle(log, connection, 30, 30)
+        assert empty.complete
+        assert empty.acknowledged == 0
 
 
 @pytest.mark.parametrize(
@@ -114,3 +132,89 @@ def test_each_fault_is_found(
     verdict = check(log, database)
     assert not verdict.faultless
     assert getattr(verdict, field) == count
+
+
+def test_each_fault_is_found_in_the_middle_of_a_load_too(log: Path, database: str) -> None:
+    found = {}
+    with psycopg.connect(database) as connection:
+        for fault in (_lose, _double, _invent, _forget_alarm, _repeat_alarm):
+            with connection.transaction(force_rollback=True):
+                fault(connection)
+                middle = _middle(log, connection)
+            wrong = {
+                "lost": middle.lost.tolist(),
+                "foreign": middle.foreign,
+                "twice": middle.twice,
+                "missing": middle.alarms_missing,
+                "extra": middle.alarms_extra,
+            }
+            found[fault] = {name: count for name, count in wrong.items() if count}
+    assert found == {
+        _lose: {"lost": [11, 13, 15, 17, 19]},
+        _double: {"twice": 20},
+        _invent: {},  # at a time outside: the whole run's check finds it
+        _forget_alarm: {"missing": 1},
+        _repeat_alarm: {"extra": 1},
+    }
+
+
+_TOWN = """
+    INSERT INTO units (code, name) VALUES ('u', 'u');
+    INSERT INTO incidents (number, state, class, base_class, category, unit_id, reason, due_at, opened_at,
+                           last_seq, head)
+        SELECT n, 'dispatched', 'A', 'A', 'fire', u.id, 'x', now(), now(), 1, sha256('1'::bytea)
+        FROM units u, unnest(ARRAY['K-1', 'other']) n WHERE u.code = 'u';
+    UPDATE alarms SET triage = 'done', incident_id = (SELECT id FROM incidents WHERE number = 'K-1');
+    INSERT INTO incident_events (incident_id, seq, at, kind, actor, detail, previous, hash)
+        SELECT i.id, 1, now(), 'opened', 'system',
+               CASE i.number WHEN 'K-1' THEN jsonb_build_object('alarm', a.id) ELSE '{}' END, 'g',
+               sha256('1'::bytea)
+        FROM incidents i, alarms a;
+"""
+_STEP = """
+    INSERT INTO incident_events (incident_id, seq, at, kind, actor, detail, previous, hash)
+        SELECT id, %s, now(), 'urged', 'system', '{"stage": "handle", "level": 1}', 'g', sha256('2'::bytea)
+        FROM incidents WHERE number = 'K-1'
+"""
+_SPOILT = {
+    "waiting": "UPDATE alarms SET triage = 'new', incident_id = NULL",
+    "unlinked": "UPDATE alarms SET incident_id = (SELECT id FROM incidents WHERE number = 'other')",
+    "chains_broken": "UPDATE incidents SET head = sha256('x'::bytea) WHERE number = 'other'",
+    "split": """
+        INSERT INTO alarms (rule_id, rule_version, device_id, category, level, raised_at, cleared_at, evidence,
+                            triage, incident_id)
+            SELECT rule_id, 1, device_id, category, level, raised_at + interval '29 min', 'infinity', '{}',
+                   'done', (SELECT id FROM incidents WHERE number = 'other') FROM alarms
+    """,
+    "steps_missing": """
+        INSERT INTO incident_clocks (incident_id, stage, "limit", started_at, due_at)
+            SELECT id, 'handle', '1m', now() - interval '2 min', now() - interval '1 min'
+            FROM incidents WHERE number = 'K-1'
+    """,
+}
+
+
+def test_what_became_of_alarms_and_deadlines_is_found(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        for statement in filter(str.strip, _TOWN.split(";")):
+            connection.execute(statement.encode())
+        honest = look(connection, steps=1, after_s=5)
+        assert (honest.alarms, honest.incidents, honest.faults()) == (1, 1, {})
+        for name, statement in _SPOILT.items():
+            with connection.transaction(force_rollback=True):
+                connection.execute(statement.encode())
+                assert name in look(connection, steps=1, after_s=5).faults()
+        connection.execute(_STEP.encode(), [2])
+        assert look(connection, steps=1, after_s=5).steps_twice == 0
+        connection.execute(_STEP.encode(), [3])
+        assert look(connection, steps=1, after_s=5).steps_twice == 1
+
+
+def test_a_wall_is_held_against_what_did_not_change_while_it_was_asked() -> None:
+    one, two = ["dispatched", "A", "u", 1], ["dispatched", "A", "u", 2]
+    assert wall_differs({"1": one}, {"1": one}, {"1": one}) == []
+    assert wall_differs({"1": one}, {"1": one}, {"1": two}) == []
+    assert wall_differs({"1": one}, {"1": two}, {"1": one}) == ["1"]
+    assert wall_differs({"1": one}, {}, {"1": one}) == ["1"]
+    assert wall_differs({}, {"9": one}, {}) == ["9"]
+    assert wall_differs({}, {}, {"2": one}) == []

@@ -39,16 +39,17 @@ def only_one(name: str) -> Iterator[None]:
         yield
 
 
-def unpacked(name: str, packages: Sequence[str], programs: Sequence[str]) -> Path:
+def unpacked(name: str, packages: Sequence[str], programs: Sequence[str], *, suite: str = SUITE) -> Path:
     """The folder of the tree `name` with `packages` and all they need; built when absent.
 
-    `programs` (paths inside the tree) are wrapped to start under the tree's loader and C library.
+    `programs` (paths inside the tree) are wrapped to start under the tree's loader and C library. A library that
+    shall be loaded into the host's own programs must come from the host's own `suite`.
     Raises UnavailableError when this machine cannot build it.
     """
     machine = platform.machine()
     if machine not in _MULTIARCH:
         raise UnavailableError(f"{name}: no Debian tree for {machine}; install {packages[0]} by hand")
-    tree = cache_folder() / f"{name}-{SUITE}-{machine}"
+    tree = cache_folder() / f"{name}-{suite}-{machine}"
     with only_one(tree.name):
         if not tree.is_dir():
             for tool in ("apt-get", "dpkg-deb", "setpriv"):
@@ -56,17 +57,17 @@ def unpacked(name: str, packages: Sequence[str], programs: Sequence[str]) -> Pat
                     raise UnavailableError(
                         f"{name}: needs {tool} (a Debian host) or an installed {packages[0]}"
                     )
-            _build(tree, name, packages, programs)
+            _build(tree, name, packages, programs, suite)
     return tree
 
 
-def _build(tree: Path, name: str, packages: Sequence[str], programs: Sequence[str]) -> None:
+def _build(tree: Path, name: str, packages: Sequence[str], programs: Sequence[str], suite: str) -> None:
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix=f"{name}-new-") as work:
         new, apt = Path(work) / "tree", Path(work) / "apt"
         for folder in (new, apt / "lists/partial", apt / "archives/partial"):
             folder.mkdir(parents=True)
         try:
-            _download(apt, packages)
+            _download(apt, packages, suite)
             for deb in sorted((apt / "archives").glob("*.deb")):
                 if not deb.name.startswith(_UNUSED):
                     subprocess.run(["dpkg-deb", "-x", str(deb), str(new)], check=True, capture_output=True)
@@ -80,10 +81,10 @@ def _build(tree: Path, name: str, packages: Sequence[str], programs: Sequence[st
         new.rename(tree)
 
 
-def _download(apt: Path, packages: Sequence[str]) -> None:
+def _download(apt: Path, packages: Sequence[str], suite: str) -> None:
     (apt / "status").touch()
     key = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
-    (apt / "sources.list").write_text(f"deb {key}{_mirror()} {SUITE} main\n")
+    (apt / "sources.list").write_text(f"deb {key}{_mirror()} {suite} main\n")
     settings = {
         "Dir::State": apt,
         "Dir::State::status": apt / "status",

@@ -37,12 +37,20 @@ def _program(name: str, inside: str) -> Path:
 class MosquittoServer:
     """One broker on a free loopback port; keeps port and stored sessions over `start` after `stop`."""
 
-    def __init__(self, lines: Sequence[str] = UNLIMITED, *, listener: bool = True, anonymous: bool = True):
+    def __init__(
+        self,
+        lines: Sequence[str] = UNLIMITED,
+        *,
+        listener: bool = True,
+        anonymous: bool = True,
+        parent: Path | None = None,
+    ) -> None:
         """`lines` are configuration lines; `listener=False` when they hold the listener themselves.
 
         With persistence lines, `{folder}` in a line becomes the broker's own folder and `{port}` its port.
+        The folder is made under `parent`, else the system's temporary folder.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="city-test-mosquitto-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="city-test-mosquitto-", dir=parent))
         self._lines = list(lines)
         self._listener = listener
         self._anonymous = anonymous
@@ -70,6 +78,10 @@ class MosquittoServer:
         start_on_kept_port(self, self._start_once)
 
     def _start_once(self) -> None:
+        self.launch().wait_ready(lambda: listening(self.port), 15)
+
+    def launch(self) -> ServerProcess:
+        """Start on the port it had, and do not wait."""
         lines = [f"user {getpass.getuser()}"]  # as root it would change to a user that may not exist
         if self._listener:
             lines += [f"listener {self.port} 127.0.0.1"]
@@ -81,7 +93,7 @@ class MosquittoServer:
         conf.write_text("\n".join(lines) + "\n")
         argv = [str(mosquitto_binary()), "-c", str(conf)]
         self._process = ServerProcess(argv, self.log, cwd=self.folder)
-        self._process.wait_ready(lambda: listening(self.port), 15)
+        return self._process
 
     def stop(self) -> int:
         """SIGTERM (saves persistent sessions); returns the exit status."""

@@ -26,9 +26,9 @@ def nats_binary() -> Path:
 class NatsServer:
     """One broker; keeps its port and its JetStream store over `start` after `stop` or `kill`."""
 
-    def __init__(self, *, sync_interval: str = "") -> None:
+    def __init__(self, *, sync_interval: str = "", parent: Path | None = None) -> None:
         """`sync_interval` as in NATS ("always", "10s"); empty = the server's default (2 min)."""
-        self.folder = Path(tempfile.mkdtemp(prefix="city-test-nats-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="city-test-nats-", dir=parent))
         self._sync_interval = sync_interval
         self._process: ServerProcess | None = None
         self.port = 0
@@ -49,6 +49,10 @@ class NatsServer:
         start_on_kept_port(self, self._start_once)
 
     def _start_once(self) -> None:
+        self.launch().wait_ready(lambda: listening(self.port), 15)
+
+    def launch(self) -> ServerProcess:
+        """Start on the port it had, and do not wait."""
         sync = f', sync_interval: "{self._sync_interval}"' if self._sync_interval else ""
         conf = self.folder / "nats.conf"
         conf.write_text(
@@ -59,7 +63,7 @@ class NatsServer:
         )
         argv = [str(nats_binary()), "-c", str(conf)]
         self._process = ServerProcess(argv, self.folder / "nats.log", cwd=self.folder)
-        self._process.wait_ready(lambda: listening(self.port), 15)
+        return self._process
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""

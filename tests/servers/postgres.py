@@ -39,13 +39,18 @@ class PostgresServer:
     """A server on 127.0.0.1 with a random password; start, stop, kill -9 and start again at will."""
 
     def __init__(
-        self, binaries: Path, *, settings: Mapping[str, str] | None = None, extension: str = ""
+        self,
+        binaries: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        extension: str = "",
+        parent: Path | None = None,
     ) -> None:
-        """Make a data folder under the system's temporary folder; `start` must follow.
+        """Make a data folder under `parent`, else the system's temporary folder; `start` must follow.
 
         `settings` go into postgresql.conf; `extension` is created in every database handed out.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="city-test-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="city-test-postgres-", dir=parent))
         self._binaries = binaries
         self._user_change: tuple[str, ...] = ()
         self._extension = extension
@@ -116,12 +121,17 @@ class PostgresServer:
     _was_ready = False
 
     def _start_once(self) -> None:
+        (self.folder / "postgres.log").write_bytes(b"")
+        self.launch().wait_ready(self._answers, 60)
+
+    def launch(self) -> ServerProcess:
+        """Start on the port it had, and do not wait."""
         log = self.folder / "postgres.log"
-        log.write_bytes(b"")
         argv = [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        process = ServerProcess(argv, log, user_change=self._user_change, death_signal="INT", cwd=Path("/"))
-        self._process = process
-        process.wait_ready(self._answers, 60)
+        self._process = ServerProcess(
+            argv, log, user_change=self._user_change, death_signal="INT", cwd=Path("/")
+        )
+        return self._process
 
     def _answers(self) -> bool:
         try:

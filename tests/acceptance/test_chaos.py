@@ -1,0 +1,34 @@
+"""The short form of `make chaos`: some of each kind of fault under load, on plain PostgreSQL and without privileges."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.chaos import plan
+from bench.chaos.parts import Shape
+from bench.chaos.run import Run
+from tests.servers.mosquitto import MosquittoServer
+from tests.servers.postgres import PostgresServer
+
+SMALL = Shape(devices=400, crossing_every=397, capacity=3_000_000, plain=True, simple=True)
+
+
+def test_nothing_is_lost_doubled_or_shown_wrongly_whatever_breaks(
+    postgres_server: PostgresServer, start_mosquitto: Callable[..., MosquittoServer], tmp_path: Path
+) -> None:
+    assert (
+        postgres_server.pid
+    )  # skips, as the broker does, where this machine cannot run one; the run has its own
+    start_mosquitto().close()
+    told: list[str] = []
+    run = Run(SMALL, tmp_path, told.append)
+    try:
+        outcome = run.play(plan.rounds(plan.SHORT, short=True))
+    finally:
+        run.close()
+    story = "\n".join(told)
+    assert outcome.faults == {}, story
+    assert [one.fault for one in outcome.rounds if one.impossible] == []
+    assert outcome.verdict.acknowledged > 0
+    assert outcome.verdict.acknowledged == outcome.verdict.stored - outcome.verdict.twice, story
+    assert outcome.aftermath.alarms == outcome.verdict.crossings > 20
+    assert outcome.aftermath.steps >= 3 * 4 * len(outcome.rounds)
