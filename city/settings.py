@@ -20,6 +20,19 @@ from city.key_files import KeyFile, key_file
 from city.media_hosts import read_hosts
 from city.secret_files import IN_FILES, filled
 
+# Of accounts and tokens; what each may is command_centre.api.access's.
+ROLES = (
+    "viewer",
+    "handler",
+    "grid_worker",
+    "hotline",
+    "dispatcher",
+    "flood_officer",
+    "supervisor",
+    "administrator",
+    "integrator",
+)
+
 
 class SettingsError(CityError):
     """A setting that cannot be used: one readable line naming variable, value and remedy."""
@@ -97,6 +110,24 @@ class Settings(BaseSettings):
     mqtt_cert_file: Path | None = None  # our client certificate and its key, where the broker asks for one
     mqtt_key_file: Path | None = None
     broker_files: Path | None = None  # folder where the broker's password and access files are kept written
+    session_idle_hours: float = Field(12, gt=0, le=24 * 31)  # a log-in nobody uses for so long ends
+    session_days: float = Field(7, gt=0, le=90)  # and so does one that is used all the time
+    step_up_minutes: float = Field(
+        30, ge=0
+    )  # after so long accounts and tokens ask for the password again; 0 = never
+    second_factor_roles: str = ""  # roles, comma separated, that act only with a second factor
+    breached_passwords: Path | None = (
+        None  # stolen passwords by SHA-1, sorted: a file, or a folder by first five digits
+    )
+    oidc_issuer: str = ""  # https://… of the city's identity provider; empty = local accounts only
+    oidc_name: str = ""  # how the button at the log-in calls it
+    oidc_client_id: str = ""
+    oidc_client_secret_file: Path | None = None  # None = a public client, by PKCE alone
+    oidc_scopes: str = "openid profile"
+    oidc_rules: Path | None = None  # TOML: which claim gives which role, scope and unit
+    oidc_second_factor: Literal["amr", "trust"] = (
+        "amr"  # whether the provider has to say that a second one was shown
+    )
     data_key_file: Path | None = (
         None  # keys that seal secrets and personal data; None = data_dir/keys/data.keys
     )
@@ -176,6 +207,23 @@ class Settings(BaseSettings):
             raise ValueError("must look like https://host/path ; leave it empty to send anchors nowhere")
         return value
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer(cls, value: str) -> str:
+        given = urlsplit(value)
+        here = given.hostname in ("localhost", "127.0.0.1", "::1")
+        if value and (given.scheme != "https" and not (given.scheme == "http" and here)):
+            raise ValueError("must start with https:// ; empty = local accounts only")
+        return value
+
+    @field_validator("second_factor_roles")
+    @classmethod
+    def _roles(cls, value: str) -> str:
+        for one in filter(None, (part.strip() for part in value.split(","))):
+            if one not in ROLES:
+                raise ValueError(f"{one} is no role; there are {', '.join(ROLES)}")
+        return value
+
     @field_validator("media_hosts")
     @classmethod
     def _hosts(cls, value: str) -> str:
@@ -208,6 +256,9 @@ class Settings(BaseSettings):
         *(f"{name}_file" for name in IN_FILES),
         "database_password",
         "mqtt_password",
+        "breached_passwords",
+        "oidc_client_secret_file",
+        "oidc_rules",
         "log_format",
         "api_token",
         "sms_url",
@@ -239,6 +290,11 @@ class Settings(BaseSettings):
     def media_folder(self) -> Path:
         """Where fetched pictures and clips stand for some minutes."""
         return self.data_dir / "media"
+
+    @property
+    def roles_with_second_factor(self) -> frozenset[str]:
+        """Who acts only with a second factor."""
+        return frozenset(filter(None, (part.strip() for part in self.second_factor_roles.split(","))))
 
     @property
     def key_file(self) -> Path:

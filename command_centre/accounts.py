@@ -1,10 +1,9 @@
-"""Who may log in: passwords (argon2id), sessions, and the one-time secret of a first start."""
+"""Who has an account: its password (argon2id), and the one-time secret of a first start or a reset."""
 
 import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 from argon2 import PasswordHasher
@@ -12,8 +11,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from psycopg import Connection
 
 from city.errors import CityError
-from city.storage import users
+from city.storage import audit, sessions, users
 from city.storage.database import connect, translated
+from command_centre import passwords
 
 Role = Literal[
     "viewer",
@@ -28,8 +28,6 @@ Role = Literal[
 ]
 FIRST_ADMINISTRATOR = "admin"
 NAME = r"[A-Za-z0-9._-]{2,64}"  # what is typed to log in
-SHORTEST_PASSWORD = 10
-LONGEST_PASSWORD = 256  # argon2 takes any length; a megabyte of "password" is an attack
 
 _hasher = PasswordHasher()  # the library's current recommendation; old hashes are renewed at log-in
 # Compared against when the name is unknown, so that an answer's time does not tell which names exist.
@@ -38,25 +36,6 @@ _NOBODY = _hasher.hash(secrets.token_urlsafe(16))
 
 class AccountError(CityError):
     """An account that is not there, or is there already; says what to do."""
-
-
-class PasswordError(CityError):
-    """A new password that cannot be taken; says why and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoggedIn:
-    """A fresh session: the cookie's value and whose it is."""
-
-    token: str
-    user: users.User
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Paused:
-    """Too many wrong passwords; try again after ``seconds``."""
-
-    seconds: int
 
 
 def ensure_administrator(url: str) -> str | None:
@@ -68,7 +47,7 @@ def ensure_administrator(url: str) -> str | None:
         if not users.is_empty(connection):
             return None
         secret = one_time_secret()
-        users.add(
+        made = users.add(
             connection,
             name=FIRST_ADMINISTRATOR,
             display_name="管理员",
@@ -76,7 +55,8 @@ def ensure_administrator(url: str) -> str | None:
             role="administrator",
             must_change=True,
         )
-        users.record(connection, actor="system", action="user.created", name=FIRST_ADMINISTRATOR)
+        if made is not None:
+            audit.record(connection, actor="system", action="user.created", subject=f"user:{made.id}")
         return secret
 
 
@@ -106,9 +86,7 @@ def reset(
                 f"NAME = {name}: there is no such account; add --create --role ROLE to make it"
             )
         else:
-            users.set_password(connection, user.id, _hasher.hash(secret), must_change=True)
-            users.end_sessions(connection, user.id)
-            users.record(connection, actor=actor, action="user.reset", name=name)
+            begin_anew(connection, user, secret, actor)
         return Reset(secret=secret, user=user)
 
 
@@ -136,8 +114,20 @@ def _create(
     )
     if user is None:
         raise AccountError(f"NAME = {name}: there is such an account; leave out --create for a new secret")
-    users.record(connection, actor=actor, action="user.created", name=name)
+    audit.record(connection, actor=actor, action="user.created", subject=f"user:{user.id}")
     return user
+
+
+def begin_anew(connection: Connection[Any], user: users.User, secret: str, actor: str) -> None:
+    """The account opens with this one-time secret only: its sessions, known browsers and pause are over.
+
+    A second factor stays: who was given the secret by mistake does not get in.
+    """
+    users.set_password(connection, user.id, _hasher.hash(secret), must_change=True)
+    sessions.end_sessions(connection, user.id)
+    sessions.forget_devices(connection, user.id)
+    sessions.end_pauses(connection, digest(user.name))
+    audit.record(connection, actor=actor, action="user.reset", subject=f"user:{user.id}")
 
 
 def one_time_secret() -> str:
@@ -147,49 +137,13 @@ def one_time_secret() -> str:
 
 
 def hash_password(password: str) -> str:
-    """argon2id with a fresh salt; raises PasswordError when the password is too short or too long."""
-    if len(password) < SHORTEST_PASSWORD:
-        raise PasswordError(
-            f"password: has {len(password)} characters; use {SHORTEST_PASSWORD} or more / "
-            f"密码只有 {len(password)} 个字符，请至少使用 {SHORTEST_PASSWORD} 个"
-        )
-    if len(password) > LONGEST_PASSWORD:
-        raise PasswordError(
-            f"password: has {len(password)} characters; use at most {LONGEST_PASSWORD} / "
-            f"密码有 {len(password)} 个字符，最多 {LONGEST_PASSWORD} 个"
-        )
+    """argon2id with a fresh salt; what may be taken as a new password is ``passwords.check``'s."""
     return _hasher.hash(password)
 
 
-def log_in(connection: Connection[Any], name: str, password: str, now: datetime) -> LoggedIn | Paused | None:
-    """A session for the right password, Paused after too many wrong ones, else None.
-
-    Takes about a tenth of a second and 64 MiB on purpose; callers bound how many run at once. Commits the
-    counted try before the password is looked at, so that a crash in between still counts it.
-    """
-    user = users.begin_try(connection, name, now)
-    connection.commit()
-    known = users.get(connection, name) if user is None else None
-    matches = verified(user.password_hash if user else _NOBODY, password[:LONGEST_PASSWORD])
-    if known is not None and known.locked_until is not None and known.locked_until > now:
-        return Paused(seconds=int((known.locked_until - now).total_seconds()) + 1)
-    if user is None or user.disabled or not matches:
-        return None
-    renewed = hash_again(user.password_hash, password)
-    users.succeeded(connection, user.id, renewed)
-    token = secrets.token_urlsafe(32)
-    users.open_session(connection, digest(token), user.id, now)
-    return LoggedIn(token=token, user=user)
-
-
-def check_current(connection: Connection[Any], name: str, password: str, now: datetime) -> users.User | None:
-    """The user when the password is right; a wrong one counts as a failed log-in."""
-    user = users.begin_try(connection, name, now)
-    connection.commit()
-    if user is None or not verified(user.password_hash, password[:LONGEST_PASSWORD]):
-        return None
-    users.succeeded(connection, user.id, user.password_hash)
-    return user
+def verified_or_nobody(user: users.User | None, password: str) -> bool:
+    """Whether it is the user's password; without a user it takes as long, so that time does not tell names."""
+    return verified(user.password_hash if user else _NOBODY, password[: passwords.LONGEST])
 
 
 def verified(password_hash: str, password: str) -> bool:
@@ -208,8 +162,3 @@ def hash_again(password_hash: str, password: str) -> str:
 def digest(token: str) -> bytes:
     """What the table keeps of a session's token."""
     return hashlib.sha256(token.encode()).digest()
-
-
-def holder(connection: Connection[Any], token: str, now: datetime) -> users.User | None:
-    """Whose session the cookie is, while it lasts."""
-    return users.of_session(connection, digest(token), now)

@@ -48,7 +48,7 @@ def check(report: NewReport, directory: Directory) -> None:
 
 def by_staff(actor: str) -> bool:
     """Somebody with a log-in, or an administrator's automation."""
-    return actor.startswith("user:") or actor == AUTOMATION
+    return actor.startswith(("user:", "token:")) or actor == AUTOMATION
 
 
 def category(code: str | None, directory: Directory, *, citizen: bool) -> None:

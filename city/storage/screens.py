@@ -12,8 +12,6 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 
-from city.storage.users import IDLE
-
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
@@ -49,10 +47,11 @@ async def people(connection: Connection, digests: Sequence[bytes], now: datetime
             """
             SELECT s.token_digest AS digest, u.role, n.code AS unit
             FROM sessions s JOIN users u ON u.id = s.user_id LEFT JOIN units n ON n.id = u.unit_id
-            WHERE s.token_digest = ANY(%s) AND s.expires_at > %s AND s.seen_at > %s
+            WHERE s.token_digest = ANY(%s) AND s.expires_at > %s
+              AND s.seen_at > %s::timestamptz - make_interval(secs => s.idle_s)
               AND NOT u.disabled AND NOT u.must_change
             """,
-            (list(digests), now, now - IDLE),
+            (list(digests), now, now),
         )
         return {person.digest: person for person in await cursor.fetchall()}
 

@@ -1,20 +1,14 @@
-"""Accounts and sessions. Passwords arrive hashed and tokens digested: neither is ever stored plain."""
+"""Accounts. Passwords arrive hashed: they are never stored plain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import class_row
 
 Any_Connection = Connection[Any]
-
-IDLE = timedelta(hours=12)  # a session nobody uses ends
-LONGEST = timedelta(days=7)  # and so does one that is used all the time
-FREE_TRIES = 5  # wrong passwords before the account pauses; each further one doubles the pause
-FIRST_PAUSE_S = 30
-LONGEST_PAUSE_S = 15 * 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +25,6 @@ class User:
     role: str
     must_change: bool
     disabled: bool
-    failed_count: int
-    locked_until: datetime | None
     created_at: datetime
     unit_id: int | None = None
     scope: str | None = None
@@ -41,7 +33,7 @@ class User:
 # Named one by one: a column that the next release adds is not ours to stumble over.
 _COLUMNS = (
     "users.id, users.name, users.display_name, users.password_hash, users.role, users.must_change, users.disabled,"
-    " users.failed_count, users.locked_until, users.created_at, users.unit_id,"
+    " users.created_at, users.unit_id,"
     " (SELECT o.scope FROM user_scopes o WHERE o.user_id = users.id) AS scope"
 )
 
@@ -95,37 +87,15 @@ def get(connection: Any_Connection, name: str) -> User | None:
     return found[0] if found else None
 
 
-def begin_try(connection: Any_Connection, name: str, now: datetime) -> User | None:
-    """Count a log-in before its password is looked at, so that parallel guesses cannot outrun the pause.
-
-    None when there is no such user or it is paused now; a success is reported with ``succeeded``.
-    """
-    found = _users(
-        connection,
-        f"""
-        UPDATE users SET failed_count = failed_count + 1,
-            locked_until = CASE WHEN failed_count + 1 >= %(free)s THEN %(now)s::timestamptz + make_interval(
-                secs => least(%(longest)s, %(first)s * 2 ^ least(failed_count + 1 - %(free)s, 10))) END
-        WHERE name = %(name)s AND (locked_until IS NULL OR locked_until <= %(now)s) RETURNING {_COLUMNS}
-        """,  # noqa: S608  # columns named above
-        {"now": now, "name": name, "free": FREE_TRIES, "first": FIRST_PAUSE_S, "longest": LONGEST_PAUSE_S},
-    )
-    return found[0] if found else None
-
-
-def succeeded(connection: Any_Connection, user_id: int, password_hash: str) -> None:
-    """Forget the failures; ``password_hash`` may be a fresh one when the parameters of hashing have grown."""
-    connection.execute(
-        "UPDATE users SET failed_count = 0, locked_until = NULL, password_hash = %s WHERE id = %s",
-        (password_hash, user_id),
-    )
+def renew_hash(connection: Any_Connection, user_id: int, password_hash: str) -> None:
+    """The same password under parameters of hashing that have grown."""
+    connection.execute("UPDATE users SET password_hash = %s WHERE id = %s", (password_hash, user_id))
 
 
 def set_password(connection: Any_Connection, user_id: int, password_hash: str, *, must_change: bool) -> None:
-    """A new password; the pause ends with it. Sessions are ended apart, see ``end_sessions``."""
+    """A new password. Sessions are ended apart, see ``end_sessions``."""
     connection.execute(
-        "UPDATE users SET password_hash = %s, must_change = %s, failed_count = 0, locked_until = NULL"
-        " WHERE id = %s",
+        "UPDATE users SET password_hash = %s, must_change = %s WHERE id = %s",
         (password_hash, must_change, user_id),
     )
 
@@ -150,6 +120,39 @@ def change(
     return found[0] if found else None
 
 
+def set_scope(connection: Any_Connection, user_id: int, scope: str | None) -> None:
+    """The area within which the account sees and acts; None the whole district."""
+    if scope is None:
+        connection.execute("DELETE FROM user_scopes WHERE user_id = %s", (user_id,))
+    else:
+        connection.execute(
+            "INSERT INTO user_scopes (user_id, scope) VALUES (%s, %s)"
+            " ON CONFLICT (user_id) DO UPDATE SET scope = EXCLUDED.scope",
+            (user_id, scope),
+        )
+
+
+def is_area(connection: Any_Connection, code: str) -> bool:
+    """Whether a street, community or cell of today has this code."""
+    row = connection.execute(
+        "SELECT 1 FROM areas WHERE code = %s AND valid_to IS NULL AND layer IN ('street', 'community', 'cell')",
+        (code,),
+    ).fetchone()
+    return row is not None
+
+
+def district_words(connection: Any_Connection) -> tuple[str, ...]:
+    """What the district is called, for passwords that are made of it."""
+    row = connection.execute("SELECT name, name_en FROM district LIMIT 1").fetchone()
+    return tuple(str(word) for word in row or () if word)
+
+
+def by_id(connection: Any_Connection, user_id: int) -> User | None:
+    """The user of that number."""
+    found = _users(connection, f"SELECT {_COLUMNS} FROM users WHERE id = %s", (user_id,))  # noqa: S608  # columns named above
+    return found[0] if found else None
+
+
 def unit_by_code(connection: Any_Connection, code: str) -> int | None:
     """The working unit that a user acts for."""
     row = connection.execute("SELECT id FROM units WHERE code = %s AND active", (code,)).fetchone()
@@ -162,57 +165,10 @@ def unit_codes(connection: Any_Connection) -> dict[int, str]:
 
 
 def other_administrators(connection: Any_Connection, name: str) -> int:
-    """How many can still administer when ``name`` no longer does; locks them until the transaction ends."""
+    """How many can still administer the whole when ``name`` no longer does; locks them until the transaction ends."""
     rows = connection.execute(
-        "SELECT id FROM users WHERE role = 'administrator' AND NOT disabled AND name <> %s FOR UPDATE",
+        "SELECT id FROM users WHERE role = 'administrator' AND NOT disabled AND name <> %s"
+        " AND NOT EXISTS (SELECT FROM user_scopes o WHERE o.user_id = users.id) FOR UPDATE",
         (name,),
     ).fetchall()
     return len(rows)
-
-
-def open_session(connection: Any_Connection, digest: bytes, user_id: int, now: datetime) -> None:
-    """Remember a session by the digest of its token, and forget those that have ended."""
-    connection.execute("DELETE FROM sessions WHERE expires_at <= %s OR seen_at <= %s", (now, now - IDLE))
-    connection.execute(
-        "INSERT INTO sessions (token_digest, user_id, created_at, seen_at, expires_at)"
-        " VALUES (%s, %s, %s, %s, %s)",
-        (digest, user_id, now, now, now + LONGEST),
-    )
-
-
-def of_session(connection: Any_Connection, digest: bytes, now: datetime) -> User | None:
-    """Who holds this session now, and note once a minute that it is used."""
-    found = _users(
-        connection,
-        f"""
-        SELECT {_COLUMNS} FROM sessions s JOIN users ON users.id = s.user_id
-        WHERE s.token_digest = %s AND s.expires_at > %s AND s.seen_at > %s AND NOT users.disabled
-        """,  # noqa: S608  # columns named above
-        (digest, now, now - IDLE),
-    )
-    if found:
-        connection.execute(
-            "UPDATE sessions SET seen_at = %s WHERE token_digest = %s AND seen_at < %s",
-            (now, digest, now - timedelta(minutes=1)),
-        )
-    return found[0] if found else None
-
-
-def end_session(connection: Any_Connection, digest: bytes) -> None:
-    """Log out."""
-    connection.execute("DELETE FROM sessions WHERE token_digest = %s", (digest,))
-
-
-def end_sessions(connection: Any_Connection, user_id: int, *, keep: bytes | None = None) -> None:
-    """Log a user out everywhere, except in the session ``keep``."""
-    connection.execute(
-        "DELETE FROM sessions WHERE user_id = %s AND token_digest IS DISTINCT FROM %s", (user_id, keep)
-    )
-
-
-def record(connection: Any_Connection, *, actor: str, action: str, name: str, reason: str = "") -> None:
-    """Who changed which account: one row in the audit table."""
-    connection.execute(
-        "INSERT INTO audit (actor, action, object, reason) VALUES (%s, %s, %s, %s)",
-        (actor, action, f"user:{name}", reason),
-    )

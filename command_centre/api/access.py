@@ -78,6 +78,18 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/session"): "session",
     ("DELETE", "/api/session"): "session",
     ("POST", "/api/session/password"): "session",
+    ("POST", "/api/session/prove"): "session",
+    ("GET", "/api/session/ways"): "public",
+    ("GET", "/api/oidc/start"): "anyone",  # who has logged in links their account
+    ("GET", "/api/oidc/callback"): "public",  # by the flow's own cookie
+    ("GET", "/api/me/sessions"): "session",
+    ("DELETE", "/api/me/sessions"): "session",
+    ("DELETE", "/api/me/sessions/{session_id:int}"): "session",
+    ("GET", "/api/me/second-factor"): "session",
+    ("POST", "/api/me/second-factor"): "session",
+    ("POST", "/api/me/second-factor/confirm"): "session",
+    ("POST", "/api/me/second-factor/codes"): "session",
+    ("POST", "/api/me/second-factor/remove"): "session",
     ("GET", "/api/cells"): "viewer",
     ("GET", "/sensorthings/v1.1"): "viewer",  # as whoever may read devices
     ("GET", "/sensorthings/v1.1/{path:path}"): "viewer",
@@ -315,6 +327,13 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/users"): "administrator",
     ("PATCH", "/api/users/{name}"): "administrator",
     ("POST", "/api/users/{name}/reset"): "administrator",
+    ("POST", "/api/users/{name}/second-factor/reset"): "administrator",
+    ("POST", "/api/users/{name}/unlink"): "administrator",
+    ("GET", "/api/users/{name}/sessions"): "administrator",
+    ("POST", "/api/users/{name}/sessions/end"): "administrator",
+    ("GET", "/api/tokens"): "administrator",
+    ("POST", "/api/tokens"): "administrator",
+    ("POST", "/api/tokens/{token_id:int}/revoke"): "administrator",
 }
 _PATTERNS = [(method, compile_path(path)[0], needs) for (method, path), needs in TABLE.items()]
 

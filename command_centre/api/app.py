@@ -42,7 +42,9 @@ from command_centre.api import (
     links,
     media,
     metrics,
+    my_account,
     notifications,
+    oidc,
     open311,
     orders_below,
     pages,
@@ -67,9 +69,11 @@ from command_centre.api import (
     rule_kinds,
     rules,
     screens,
+    second_factor,
     sensorthings,
     session,
     stations,
+    tokens,
     tracking,
     users,
     wall,
@@ -81,13 +85,18 @@ from command_centre.api.services import Services
 from command_centre.api.witness import Witness
 from command_centre.known_directory import KnownDirectory
 from command_centre.media import Media
+from command_centre.oidc import Provider
 
 ROUTERS = (
     health.router,
     health_details.router,
     metrics.router,
     session.router,
+    my_account.router,
+    second_factor.router,
+    oidc.router,
     users.router,
+    tokens.router,
     permissions.router,
     audit.router,
     screens.router,
@@ -189,6 +198,7 @@ def create(services: Services) -> ASGIApp:
     app = routes()
     app.state.services = services
     app.state.door = session.Door()
+    app.state.provider = Provider(services.settings)
     app.state.wall = wall.Kept()
     app.state.media = Media(services.settings.media_folder, read_hosts(services.settings.media_hosts))
     app.state.directory = KnownDirectory(services.settings.zone, services.settings.urge_after)
@@ -196,7 +206,6 @@ def create(services: Services) -> ASGIApp:
         Witness(app, pool=services.async_pool),
         pool=services.pool,
         token=services.token,
-        public_url=services.settings.public_url,
-        paired_walls=services.settings.wall_access == "paired",
+        settings=services.settings,
     )
     return Headers(GZipMiddleware(gate, minimum_size=2048))

@@ -2,7 +2,7 @@
 
 import hmac
 import ipaddress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 from urllib.parse import urlsplit
 
@@ -10,18 +10,38 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from city.storage import screens
-from command_centre import accounts
+from city.settings import Settings
+from city.storage import api_tokens, screens, sessions
+from command_centre import accounts, tokens
 from command_centre.api.access import ROLES, Needs, needed
 from command_centre.api.caller import AUTOMATION, Caller
+from command_centre.api.cookies import COOKIE, SCREEN_COOKIE, over_tls, session_token
 from command_centre.api.problem import Problem, unavailable
 from command_centre.api.services import Pool
 
-COOKIE = "city_session"
-SCREEN_COOKIE = "city_screen"  # of a paired wall
+__all__ = ["COOKIE", "SCREEN_COOKIE", "STEP_UP", "Gate"]
+
 _SAFE = {"GET", "HEAD"}
+# What a browser left alone must not do: who has a session shows again who they are when that was long ago.
+STEP_UP = (
+    ("POST", "/api/users"),
+    ("PATCH", "/api/users/{name}"),
+    ("POST", "/api/users/{name}/reset"),
+    ("POST", "/api/users/{name}/second-factor/reset"),
+    ("POST", "/api/users/{name}/unlink"),
+    ("POST", "/api/tokens"),
+    ("POST", "/api/me/second-factor"),
+    ("POST", "/api/me/second-factor/codes"),
+    ("POST", "/api/me/second-factor/remove"),
+    ("POST", "/api/intake-systems"),
+    ("POST", "/api/intake-systems/{code}/secret"),
+    ("POST", "/api/open311/keys"),
+    ("POST", "/api/units/{code}/webhook-secret"),
+)
+_STEP_UP = [(method, compile_path(path)[0]) for method, path in STEP_UP]
 
 
 class Gate:
@@ -30,14 +50,15 @@ class Gate:
     The caller stands in ``request.state.caller`` afterwards, None on public routes and for strangers.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, pool: Pool, token: str | None, public_url: str, paired_walls: bool
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, pool: Pool, token: str | None, settings: Settings) -> None:
         self._app = app
         self._pool = pool
         self._token = token.encode() if token else None
-        self._public_host = urlsplit(public_url).netloc
-        self._paired_walls = paired_walls
+        self._public_url = settings.public_url
+        self._public_host = urlsplit(settings.public_url).netloc
+        self._paired_walls = settings.wall_access == "paired"
+        self._factor_roles = settings.roles_with_second_factor
+        self._step_up = timedelta(minutes=settings.step_up_minutes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,7 +77,9 @@ class Gate:
 
     async def _admit(self, request: Request) -> Caller | None:
         needs = needed(request.method, request.url.path)
-        by_cookie = COOKIE in request.cookies or needs in {"public", "anyone"}  # a log-in makes the cookie
+        # A log-in makes the cookie. Who sends neither header is a program: every browser that keeps a cookie to its
+        # own site (SameSite) names the page's origin with whatever may change something (Fetch, 3.2).
+        by_cookie = self._cookie(request) is not None or needs in {"public", "anyone"}
         if request.method not in _SAFE and by_cookie:
             self._same_site(request)
         if needs == "public" or (needs == "loopback" and _from_loopback(request)):
@@ -73,7 +96,15 @@ class Gate:
                 "请先登录，或使用 API 令牌",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if needs in {"session", "anyone"}:
+        if caller.only_reads and request.method not in _SAFE:
+            raise Problem(
+                403,
+                f"the token {caller.name} only reads; make one that may change things",
+                f"令牌 {caller.name} 只能读取，请另建可写的令牌",
+            )
+        own = request.url.path.startswith("/api/session")
+        if needs == "anyone" or (needs == "session" and (own or not caller.must_change)):
+            self._still_there(caller, request)
             return caller
         if caller.must_change:
             raise Problem(
@@ -81,6 +112,13 @@ class Gate:
                 "this password was for one log-in: change it with POST /api/session/password, then go on",
                 "这是一次性密码，请先修改密码再继续",
                 must_change=True,
+            )
+        if caller.must_enrol:
+            raise Problem(
+                403,
+                f"the role {caller.role} acts only with a second factor: add one under my account, then go on",
+                "该角色须启用两步验证，请先在“我的账号”中启用",
+                must_enrol=True,
             )
         instead: dict[str, Needs] = {"loopback": "administrator", "wall": "viewer"}
         wanted = instead.get(needs, needs)
@@ -91,7 +129,24 @@ class Gate:
                 f"this needs the role {' or '.join(named)}; {caller.name} is {caller.role}",
                 f"需要 {'、'.join(named)} 角色，{caller.name} 的角色是 {caller.role}",
             )
+        self._still_there(caller, request)
         return caller
+
+    def _still_there(self, caller: Caller, request: Request) -> None:
+        """Raises Problem 403 for what asks again who it is, when that was long ago."""
+        if caller.proven_at is None or not self._step_up:
+            return
+        asked = any(method == request.method and path.match(request.url.path) for method, path in _STEP_UP)
+        if asked and datetime.now(UTC) - caller.proven_at > self._step_up:
+            raise Problem(
+                403,
+                "show again that it is you: POST /api/session/prove with your password, then repeat this",
+                "请再次验证身份后重试",
+                prove=True,
+            )
+
+    def _cookie(self, request: Request) -> str | None:
+        return session_token(request.cookies, tls=over_tls(request, self._public_url))
 
     async def _caller(self, request: Request) -> Caller | None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -99,9 +154,28 @@ class Gate:
             right = scheme.lower() == "bearer" and self._token is not None
             if right and hmac.compare_digest(given.strip().encode(), self._token or b""):
                 return AUTOMATION
+            if scheme.lower() == "bearer" and tokens.looks_right(given.strip()):
+                return await run_in_threadpool(self._program, given.strip())
             return None
-        cookie = request.cookies.get(COOKIE)
+        cookie = self._cookie(request)
         return await run_in_threadpool(self._holder, cookie) if cookie else None
+
+    def _program(self, token: str) -> Caller | None:
+        with self._pool.connection() as connection:
+            found = api_tokens.held(connection, accounts.digest(token), datetime.now(UTC))
+        if found is None:
+            return None
+        return Caller(
+            actor=f"token:{found.id}",
+            name=found.name,
+            display_name=found.name,
+            role=found.role,
+            must_change=False,
+            token=None,
+            unit_id=found.unit_id,
+            scope=found.scope,
+            only_reads=found.only_reads,
+        )
 
     async def _of_paired_screen(self, request: Request) -> bool:
         token = request.cookies.get(SCREEN_COOKIE)
@@ -113,11 +187,11 @@ class Gate:
 
     def _holder(self, cookie: str) -> Caller | None:
         with self._pool.connection() as connection:
-            user = accounts.holder(connection, cookie, datetime.now(UTC))
+            user = sessions.held(connection, accounts.digest(cookie), datetime.now(UTC))
         if user is None:
             return None
         return Caller(
-            actor=f"user:{user.id}",
+            actor=f"user:{user.user_id}",
             name=user.name,
             display_name=user.display_name,
             role=user.role,
@@ -125,6 +199,13 @@ class Gate:
             token=cookie,
             unit_id=user.unit_id,
             scope=user.scope,
+            user_id=user.user_id,
+            session_id=user.id,
+            proven_at=user.proven_at,
+            second_factor=user.second_factor,
+            has_factor=user.has_factor,
+            must_enrol=user.role in self._factor_roles and not user.second_factor,
+            provider=user.provider,
         )
 
     def _same_site(self, request: Request) -> None:

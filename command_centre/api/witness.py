@@ -61,6 +61,7 @@ OWN = (
     "/api/rules",
     "/api/screens",
     "/api/session",
+    "/api/tokens",
     "/api/units",
     "/api/urging",
     "/api/users",

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from city.storage import users
+from city.storage import sessions, users
 from command_centre.api import pages
 from command_centre.api.gate import COOKIE
 from hatch_build import WEB
@@ -90,7 +90,7 @@ def session_of(centre: Centre, name: str) -> str:
     with psycopg.connect(centre.url) as connection:
         user = users.get(connection, name)
         assert user is not None
-        users.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
+        sessions.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
     return token
 
 

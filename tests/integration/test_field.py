@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from PIL import Image
 
-from city.storage import users
+from city.storage import sessions, users
 from command_centre.api.field import FieldCall, FieldDay, FieldOrder, FieldTask
 from command_centre.api.gate import COOKIE
 from tests.conftest import PostgresServer, _database
@@ -49,7 +49,7 @@ def phone(centre: Centre, name: str) -> httpx.Client:
     with psycopg.connect(centre.url) as connection:
         user = users.get(connection, name)
         assert user is not None
-        users.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
+        sessions.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
     return httpx.Client(base_url=centre.base, cookies={COOKIE: token}, timeout=20)
 
 

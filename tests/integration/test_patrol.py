@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from city.patrol_files import ListedPoint
-from city.storage import patrol_files, users
+from city.storage import patrol_files, sessions, users
 from command_centre.api.gate import COOKIE
 from tests.conftest import PostgresServer, _database
 from tests.integration.running_centre import Centre, lay_ground, running
@@ -45,7 +45,7 @@ def log_in(centre: Centre, name: str) -> httpx.Client:
     with psycopg.connect(centre.url) as connection:
         user = users.get(connection, name)
         assert user is not None
-        users.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
+        sessions.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
     return httpx.Client(base_url=centre.base, cookies={COOKIE: token}, timeout=20)
 
 

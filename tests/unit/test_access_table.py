@@ -7,6 +7,7 @@ from fastapi.routing import iter_route_contexts
 
 from command_centre.api.access import TABLE, needed
 from command_centre.api.app import SILENT, routes
+from command_centre.api.gate import STEP_UP
 from command_centre.api.problem import Problem
 
 WORDS = Path(__file__).parents[2] / "command_centre" / "web" / "src" / "i18n"
@@ -24,7 +25,8 @@ PUBLIC = {
     ("GET", "/api/wall/map"), ("GET", "/api/stations"),
     ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),
     ("POST", "/api/screens/pair"), ("POST", "/api/screens/renew"),
-    ("POST", "/api/session"), ("POST", "/api/intake/{system}"),
+    ("POST", "/api/session"), ("GET", "/api/session/ways"), ("GET", "/api/oidc/callback"),
+    ("POST", "/api/intake/{system}"),
     ("GET", "/open311/v2/discovery.{form}"), ("GET", "/open311/v2/services.{form}"),
     ("GET", "/open311/v2/services/{code}.{form}"), ("POST", "/open311/v2/requests.{form}"),
     ("GET", "/open311/v2/requests.{form}"), ("GET", "/open311/v2/requests/{request_id}.{form}"),
@@ -35,7 +37,7 @@ PUBLIC = {
 ANYONE = {
     ("POST", "/api/reports"), ("GET", "/api/reports/{tracking}"), ("DELETE", "/api/reports/{tracking}/contact"),
     ("POST", "/api/reports/{tracking}/more"), ("POST", "/api/reports/{tracking}/rating"),
-    ("POST", "/api/reports/{tracking}/reopen"),
+    ("POST", "/api/reports/{tracking}/reopen"), ("GET", "/api/oidc/start"),
 }  # fmt: skip
 
 
@@ -96,3 +98,7 @@ def test_every_noun_of_the_api_has_words_for_the_table_of_roles() -> None:
         tag for context in iter_route_contexts(routes().routes) for tag in getattr(context.route, "tags", ())
     }
     assert {tag for tag in tags if f'"noun.{tag}"' not in words} == set()
+
+
+def test_what_asks_again_who_it_is_is_there() -> None:
+    assert set(STEP_UP) <= set(TABLE)

@@ -11,7 +11,7 @@ export const staffWords = {
   "password.title": ["修改密码", "Change password"],
   "password.must": ["首次登录，请先设置自己的密码", "Set a password of your own before you go on"],
   "password.current": ["当前密码", "Present password"],
-  "password.new": ["新密码（至少 10 个字符）", "New password (at least 10 characters)"],
+  "password.new": ["新密码（至少 15 个字符，可用几个词组成）", "New password (at least 15 characters, some words are fine)"],
   "password.again": ["再输入一次新密码", "New password again"],
   "password.differ": ["两次输入的新密码不同", "The two new passwords differ"],
   "login.expired": ["登录已失效，请重新登录", "The session has ended; log in again"],
