@@ -171,15 +171,15 @@ def test_a_password_set_by_somebody_else_must_be_changed_first(desk: MockCentre,
     page = open_page(f"{desk.url}/desk")
     expect(page.locator("form")).to_contain_text("请先设置自己的密码")
     page.get_by_label("当前密码").fill("one-time-secret")
-    page.get_by_label("新密码（至少").fill("long enough 1")
-    page.get_by_label("再输入一次").fill("long enough 2")
+    page.get_by_label("新密码（至少").fill("long enough by far 1")
+    page.get_by_label("再输入一次").fill("long enough by far 2")
     page.get_by_role("button", name="确定").click()
     expect(page.get_by_role("alert")).to_contain_text("两次输入的新密码不同")
-    page.get_by_label("再输入一次").fill("long enough 1")
+    page.get_by_label("再输入一次").fill("long enough by far 1")
     desk.user.pop("must_change")
     page.get_by_role("button", name="确定").click()
     expect(page.locator("[data-row]")).to_have_count(14)
-    changed = {"current": "one-time-secret", "new": "long enough 1"}
+    changed = {"current": "one-time-secret", "new": "long enough by far 1"}
     assert desk.asked == [("POST", "/api/session/password", changed)]
 
 
