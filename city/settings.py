@@ -316,18 +316,18 @@ class Settings(BaseSettings):
         """How long a unit may leave an order unacknowledged where neither list nor catalogue says."""
         return timedelta(minutes=self.urge_after_minutes)
 
-    def broker_tls(self) -> ssl.SSLContext:
+    def tls_of_broker(self) -> ssl.SSLContext | None:
         """How ``mqtts://`` is spoken: TLS 1.2 or newer, the broker's name and certificate checked, ours shown.
 
-        Raises SettingsError when a file cannot be read or is no certificate or key.
+        None where the address is not ``mqtts://``. Raises SettingsError when a file cannot be read or is not what it
+        should be.
         """
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if not self.mqtt_url.startswith("mqtts:"):
+            return None
         name, path = "CITY_MQTT_CA_FILE", self.mqtt_ca_file
         try:
-            if self.mqtt_ca_file is not None:
-                context = ssl.create_default_context(cafile=self.mqtt_ca_file)
-                context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context = ssl.create_default_context(cafile=self.mqtt_ca_file)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
             if self.mqtt_cert_file is not None:
                 name, path = "CITY_MQTT_CERT_FILE or CITY_MQTT_KEY_FILE", self.mqtt_cert_file
                 context.load_cert_chain(self.mqtt_cert_file, self.mqtt_key_file)

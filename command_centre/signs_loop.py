@@ -46,7 +46,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
                 await rest(stop)
                 if stop.is_set():
                     return
-            board = Board(settings.mqtt_url, settings.alarm_topic)
+            board = Board(settings.mqtt_url, settings.alarm_topic, tls=settings.tls_of_broker())
             try:
                 await board.open()
                 while not stop.is_set():
@@ -75,7 +75,7 @@ class Board:
     A lost connection ends it: what paho would send again by itself may be out of date.
     """
 
-    def __init__(self, url: str, base: str) -> None:
+    def __init__(self, url: str, base: str, *, tls: ssl.SSLContext | None = None) -> None:
         self._base = base
         self._loop = asyncio.get_running_loop()
         self._open = asyncio.Event()
@@ -86,15 +86,15 @@ class Board:
         self._numbers: dict[int, str] = {}  # message number to topic
         self._oldest_s: float | None = None  # since when something is under way
         parts = urlsplit(url)
-        tls = parts.scheme == "mqtts"
-        self._address = (parts.hostname or "127.0.0.1", parts.port or (8883 if tls else 1883))
+        secure = parts.scheme == "mqtts"
+        self._address = (parts.hostname or "127.0.0.1", parts.port or (8883 if secure else 1883))
         self._client = Client(
             CallbackAPIVersion.VERSION2, clean_session=True, protocol=MQTTProtocolVersion.MQTTv311
         )
         if parts.username:
             self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
-        if tls:
-            self._client.tls_set_context(ssl.create_default_context())
+        if secure:
+            self._client.tls_set_context(tls or ssl.create_default_context())
         self._client.on_connect = lambda _c, _u, _f, reason, _p: self._hand(
             self._connected, str(reason) if reason.is_failure else ""
         )

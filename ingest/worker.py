@@ -59,6 +59,7 @@ class Worker:
             take=self._inbox.put,
             may_read=self._inbox.has_room,
             stock=settings.stock_paho,
+            tls=settings.tls_of_broker(),
         )
         self._sources: list[Source] = [self.source, *listeners(settings, self._inbox, first=1)]
         self._opened: tuple[Connection[Any], Pipeline] | None = None

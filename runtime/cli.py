@@ -25,6 +25,7 @@ from runtime import (
     backtest,
     backtest_rule,
     backup_cli,
+    ca_cli,
     catalogue_cli,
     credentials_cli,
     decode_cli,
@@ -48,6 +49,7 @@ app.add_typer(audit_cli.app)
 app.add_typer(keys_cli.app)
 app.add_typer(person_cli.app)
 app.add_typer(credentials_cli.app)
+app.add_typer(ca_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)

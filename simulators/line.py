@@ -1,6 +1,5 @@
 """One MQTT 3.1.1 connection as a gateway has it: QoS 1, reconnecting, a bounded store for dead times."""
 
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +9,8 @@ import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
+
+from city.settings import load
 
 log = structlog.get_logger("simulators")
 
@@ -48,7 +49,7 @@ class Line:
         if parts.username:
             client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
         if parts.scheme == "mqtts":
-            client.tls_set_context(ssl.create_default_context())
+            client.tls_set_context(load().model_copy(update={"mqtt_url": url}).tls_of_broker())
         if will_topic is not None:
             client.will_set(will_topic, b"offline", qos=1)
         client.max_queued_messages_set(QUEUE_LIMIT)

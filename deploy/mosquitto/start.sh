@@ -3,6 +3,8 @@
 #   the three standing accounts, with the passwords of the environment
 #   accounts made by hand:   docker compose exec mosquitto mosquitto_passwd /mosquitto/data/passwords NAME
 #   devices of the register: /mosquitto/register/{passwords,acl}, which the centre writes (CITY_BROKER_FILES)
+#   TLS:                     /mosquitto/tls/{server.pem,server.key} open port 8883; with {ca.pem,crl.pem} beside them
+#                            port 8884 asks for a client certificate, whose common name is the account
 # A change is taken up within two seconds, without a restart; connections that are still good stay open.
 set -eu
 : "${MQTT_INGEST_PASSWORD:?the password of the account "ingest"; see .env.example}"
@@ -12,11 +14,12 @@ data=${MOSQUITTO_DATA:-/mosquitto/data}
 conf=${MOSQUITTO_CONF:-/mosquitto/config/mosquitto.conf}
 register=${MOSQUITTO_REGISTER:-/mosquitto/register}
 look=${MOSQUITTO_LOOK:-2}
+tls=${MOSQUITTO_TLS:-/mosquitto/tls}
 standing=$(dirname "$conf")/acl
 live=$data/live
 
 umask 077 # password hashes and queued readings are nobody else's to read
-mkdir -p "$live"
+mkdir -p "$live" "$live/conf.d"
 [ -e "$data/passwords" ] || : >"$data/passwords"
 # printf is the shell's own: a password never stands among a process's arguments.
 {
@@ -43,10 +46,22 @@ compose() {
     mv "$live/acl.new" "$live/acl"
     mv "$live/passwords.new" "$live/passwords"
 }
-stamp() { ls -li "$standing" "$data/passwords" "$register/acl" "$register/passwords" 2>/dev/null || :; }
+stamp() { ls -li "$standing" "$data/passwords" "$register/acl" "$register/passwords" "$tls" 2>/dev/null || :; }
+
+listeners() {
+    [ -r "$tls/server.pem" ] || return 0
+    printf 'listener %s\ncertfile %s\nkeyfile %s\ntls_version tlsv1.2\n' \
+        "${MOSQUITTO_TLS_LISTENER:-8883}" "$tls/server.pem" "$tls/server.key"
+    [ -r "$tls/ca.pem" ] || return 0
+    printf 'listener %s\ncertfile %s\nkeyfile %s\ntls_version tlsv1.2\n' \
+        "${MOSQUITTO_CERTIFICATE_LISTENER:-8884}" "$tls/server.pem" "$tls/server.key"
+    printf 'cafile %s\nrequire_certificate true\nuse_identity_as_username true\n' "$tls/ca.pem"
+    if [ -r "$tls/crl.pem" ]; then printf 'crlfile %s\n' "$tls/crl.pem"; fi
+}
 
 seen=$(stamp)
 compose
+listeners >"$live/conf.d/tls.conf"
 mosquitto -c "$conf" &
 broker=$!
 nap=

@@ -174,7 +174,9 @@ class BrokerSource:
         take: Callable[[Delivery], None],
         may_read: Callable[[], bool],
         stock: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """``tls`` is how ``mqtts://`` is spoken; None = as the system's own authorities allow."""
         self._topics = topics
         self._take = take
         self._generation = 0
@@ -202,7 +204,7 @@ class BrokerSource:
         self._client.connect_timeout = CONNECT_S
         # Tried every second, as people wait in front of a grey wall; workers spread by the jitter in _on_disconnect.
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
-        self._address = _configure(self._client, url)
+        self._address = _configure(self._client, url, tls)
 
     def start(self) -> None:
         """Connect in the background and keep at it for ever."""
@@ -344,11 +346,11 @@ def _watched(_client: Client, _userdata: object, line: Any) -> None:
             line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _configure(client: Client, url: str) -> tuple[str, int]:
+def _configure(client: Client, url: str, tls: ssl.SSLContext | None) -> tuple[str, int]:
     """Set user and TLS from ``mqtt(s)://user:pass@host:port``; returns host and port."""
     parts = urlsplit(url)
     if parts.username:
         client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
     if parts.scheme == "mqtts":
-        client.tls_set_context(ssl.create_default_context())
+        client.tls_set_context(tls or ssl.create_default_context())
     return parts.hostname or "127.0.0.1", parts.port or (8883 if parts.scheme == "mqtts" else 1883)

@@ -26,16 +26,20 @@ def compose() -> dict[str, Any]:
     return document
 
 
-def test_the_file_follows_the_compose_specification() -> None:
+FILES = ("docker-compose.yml", "deploy/mosquitto/tls.compose.yml")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_file_follows_the_compose_specification(name: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run(
-        [*command, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*command, str(ROOT / name)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_variable_stands_in_the_example() -> None:
-    named = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    named = {
+        found for name in FILES for found in re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / name).read_text())
+    }
     offered = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert named == offered
 

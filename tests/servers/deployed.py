@@ -29,6 +29,8 @@ class DeployedBroker:
         self.folder, self.port = folder, free_port()
         self.data = folder / "data"
         self.data.mkdir()
+        self.tls = folder / "tls"  # certificates; empty = no TLS
+        self.tls_port, self.certificate_port = free_port(), free_port()
         self.register = folder / "register"  # where the centre writes what devices may do
         shutil.copytree(ROOT / "deploy/mosquitto", folder / "config")
         conf = folder / "config/mosquitto.conf"
@@ -42,6 +44,11 @@ class DeployedBroker:
         env = {"PATH": path, "MOSQUITTO_DATA": str(self.data), **secrets}
         env["MOSQUITTO_CONF"] = str(self.folder / "config/mosquitto.conf")
         env |= {"MOSQUITTO_REGISTER": str(self.register), "MOSQUITTO_LOOK": "0.1"}
+        env |= {
+            "MOSQUITTO_TLS": str(self.tls),
+            "MOSQUITTO_TLS_LISTENER": f"{self.tls_port} 127.0.0.1",
+            "MOSQUITTO_CERTIFICATE_LISTENER": f"{self.certificate_port} 127.0.0.1",
+        }
         script = self.folder / "config/start.sh"
         self.process = ServerProcess(["/bin/sh", str(script)], self.folder / "log", env=env)
         self.process.wait_ready(lambda: listening(self.port), 15)
@@ -77,7 +84,7 @@ class Talker:
         client.on_disconnect = self._disconnected
         client.on_message = lambda _c, _d, message: self.heard.append(message.topic)
         client.on_subscribe = lambda _c, _d, _m, codes, _p: self.granted.extend(code.value for code in codes)
-        client.connect("127.0.0.1", port)
+        client.connect("localhost" if tls else "127.0.0.1", port)
         client.loop_start()
         self.client = client
         self.until(lambda: client.is_connected() or self.refused is not None)
