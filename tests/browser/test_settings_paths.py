@@ -206,7 +206,9 @@ def test_an_account_is_made_and_logs_in_for_the_first_time(
     own.locator("input[type=password]").fill(secret)
     own.locator("button.main").click()
     own.get_by_label("Present password").fill(secret)
-    own.get_by_label("New password (at least 15 characters, some words are fine)").fill("wang-has-chosen-this")
+    own.get_by_label("New password (at least 15 characters, some words are fine)").fill(
+        "wang-has-chosen-this"
+    )
     own.get_by_label("New password again").fill("wang-has-chosen-this")
     own.locator("button.main").click()
     expect(own.get_by_text("Dispatcher", exact=False).first).to_be_visible()
