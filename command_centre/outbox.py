@@ -8,6 +8,7 @@ be a storm for one receiver becomes one digest; what cannot be delivered is told
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -111,6 +112,15 @@ class Outbox:
             words = _without(f"{receipt.status} {receipt.words}".strip(), message.address)
             async with self._writing, self._connection.transaction():
                 await outcome.sent(self._connection, message, receipt.status, words, datetime.now(UTC))
+            log.info(
+                "message delivered",
+                notification=message.id,
+                number=_number(message),
+                unit=message.unit or None,
+                channel=message.channel,
+                purpose=message.purpose,
+                attempts=message.attempts,
+            )
         finally:
             self._under_way[message.receiver] -= 1
             if self._under_way[message.receiver] <= 0:
@@ -136,6 +146,8 @@ class Outbox:
         again = next_attempt(message.attempts, message.began_at, now, draw) if error.retry else None
         log.warning(
             "message not delivered",
+            notification=message.id,
+            number=_number(message),
             unit=message.unit or None,
             channel=message.channel,
             purpose=message.purpose,
@@ -153,6 +165,11 @@ class Outbox:
                 zone=self._settings.zone,
                 mail=bool(self._settings.smtp_url),
             )
+
+
+def _number(message: Claimed) -> object:
+    """Of the incident it tells of, so that the log leads from one to the other."""
+    return message.body.get("number") if isinstance(message.body, Mapping) else None
 
 
 def _without(words: str, address: str) -> str:

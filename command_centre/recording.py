@@ -5,8 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import structlog
 from psycopg import AsyncConnection
 
+from city import tracing
 from city.directory import Directory
 from city.incidents import Change, Incident
 from city.storage import alarms, changes, contacts, incidents, notifications, requests
@@ -14,6 +16,7 @@ from command_centre import clock_keeping, notices
 from command_centre.notify import telling
 
 Connection = AsyncConnection[Any]
+log = structlog.get_logger(__name__)
 
 
 async def store(
@@ -69,7 +72,23 @@ async def store(
             for index, incident in enumerate(current)
         ],
     )
+    for index, (incident, change) in enumerate(zip(current, decided, strict=True)):
+        _say(incident, change, opened=index in new)
     return current
+
+
+def _say(incident: Incident, change: Change, *, opened: bool) -> None:
+    """A line for each change: what leads to it from an alarm or a call. Before the commit, which may still fail."""
+    named = (one.detail.get("alarm") for one in change.happenings)
+    log.info(
+        "incident opened" if opened else "incident changed",
+        number=incident.number,
+        category=incident.category,
+        incident_class=incident.incident_class,
+        assigned=incident.unit_id is not None,
+        events=[one.kind for one in change.happenings][:20],
+        trace=sorted({tracing.of_alarm(alarm) for alarm in named if isinstance(alarm, int)})[:20],
+    )
 
 
 async def _numbered(

@@ -74,7 +74,6 @@ async def triage_batch(
             ],
             now,
         )
-    _report(plan, stored)
     return len(rows)
 
 
@@ -228,15 +227,3 @@ class Plan:
                 tells=earlier.tells or joined.tells,  # one message a batch: written last, it says it all
             )
         self.verdicts.append((alarm.id, "done", key, ""))
-
-
-def _report(plan: Plan, stored: Sequence[Incident]) -> None:
-    for key, incident in zip(plan.changes, stored, strict=True):
-        if key < 0:
-            log.info(
-                "incident opened",
-                number=incident.number,
-                category=incident.category,
-                incident_class=incident.incident_class,
-                assigned=incident.unit_id is not None,
-            )

@@ -18,6 +18,7 @@ import structlog
 from numpy.typing import NDArray
 from psycopg import Connection, errors
 
+from city import tracing
 from city.devices import DeviceRow, Register
 from city.observations import NO_SEQ, Detection, Quality, Readings, Rejection, instant
 from city.storage import areas, ingest_sessions, observations, rejected, transitions
@@ -62,6 +63,9 @@ class Stored:
     transitions: int
 
 
+SAID = 1_000  # alarms of one batch that its line in the log names
+
+
 class Pipeline:
     """Owns the register, the rule engine and one connection; lives on one thread."""
 
@@ -88,6 +92,7 @@ class Pipeline:
         self._places: Places = {}
         self._rules: list[tuple[str, int]] = []
         self.counters: Counter[str] = Counter()
+        self._name = tracing.fresh()  # of the batches of this connection, in the log
         self.load()
 
     # ── memory ────────────────────────────────────────────────────────────────────────────────────────
@@ -371,9 +376,19 @@ class Pipeline:
         if decision.states:
             transitions.write_states(self._connection, decision.states)
         if decision.transitions:
-            transitions.write_transitions(self._connection, decision.transitions, now=instant(now_us))
+            raised = transitions.write_transitions(
+                self._connection, decision.transitions, now=instant(now_us)
+            )
             nudge(self._connection)
+            self._say(raised)
             self.counters["transitions"] += len(decision.transitions)
+
+    def _say(self, raised: Sequence[tuple[int, str, str]]) -> None:
+        """One line a batch: whose reading became which alarm. Written before the commit, which may still fail."""
+        if raised:
+            named = [f"{tracing.of_alarm(alarm)} {device} {rule}" for alarm, device, rule in raised[:SAID]]
+            batch = f"{self._name}-{self.counters['batches']}"
+            log.info("alarms raised", batch=batch, alarms=named, more=max(0, len(raised) - SAID))
 
     def _write_quarantine(self, messages: list[Quarantined]) -> None:
         counted = Counter(message.reason.value for message in messages)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.types.json import Jsonb
 
 from city.alarms import Cleared, Evidence, LevelChanged, Raised, Repeated, Transition
@@ -28,27 +28,32 @@ class StateRow(Protocol):
     def state(self) -> Mapping[str, object]: ...
 
 
-def write_transitions(connection: Db, transitions: Sequence[Transition], *, now: datetime) -> None:
+def write_transitions(
+    connection: Db, transitions: Sequence[Transition], *, now: datetime
+) -> list[tuple[int, str, str]]:
     """Apply transitions in their order; an episode that is open already is counted on, never opened twice.
 
-    What raised, repeated, changed level or cleared is noted in the alarm's own events, in the same statement.
+    What raised, repeated, changed level or cleared is noted in the alarm's own events, in the same statement. Returns
+    (alarm, device's code, rule) of those that were raised anew and are told of.
     """
+    raised = []
     with connection.pipeline():
         for transition in transitions:
             match transition:
                 case Raised():
-                    _raise(connection, transition, now)
+                    raised.append(_raise(connection, transition, now))
                 case Repeated():
                     _repeat(connection, transition, now)
                 case LevelChanged():
                     _change_level(connection, transition)
                 case Cleared():
                     _clear(connection, transition)
+    return [row for cursor in raised for row in cursor.fetchall()]
 
 
-def _raise(connection: Db, raised: Raised, now: datetime) -> None:
+def _raise(connection: Db, raised: Raised, now: datetime) -> Cursor[Any]:
     over = raised.cleared_us is not None
-    connection.execute(
+    return connection.execute(
         _RAISE,
         {
             "rule": raised.rule_id,
@@ -106,8 +111,12 @@ _RAISE = """
     ), told AS (
         INSERT INTO alarm_events (alarm_id, at, kind, evidence)
         SELECT id, %(raised)s, 'unsuppressed', %(evidence)s FROM raised WHERE lifted
+    ), nudged AS (
+        INSERT INTO changes (kind, object)
+        SELECT %(change)s, id::text FROM raised WHERE (inserted OR lifted) AND %(tell)s
     )
-    INSERT INTO changes (kind, object) SELECT %(change)s, id::text FROM raised WHERE (inserted OR lifted) AND %(tell)s
+    SELECT r.id, d.code, %(rule)s::text FROM raised r JOIN devices d ON d.id = %(device)s
+    WHERE (r.inserted OR r.lifted) AND %(tell)s
 """
 
 

@@ -259,6 +259,18 @@ def test_quarantined_messages_are_looked_at_and_replayed(desk: Page, centre: Cen
     expect(desk.get_by_role("row", name="city/440399/smoke/D1")).to_contain_text("等待 1")
 
 
+def test_who_saw_and_did_what_is_searched_and_taken_out(desk: Page, centre: Centre) -> None:
+    centre.client.get("/api/register/export/devices.csv")
+    at(desk, centre, "audit")
+    desk.get_by_label("操作", exact=True).fill("register.exported")
+    desk.get_by_label("操作", exact=True).press("Enter")
+    row = desk.get_by_role("row").filter(has_text="/api/register/export/devices.csv").first
+    expect(row).to_contain_text("api-token")
+    assert "action=register.exported" in desk.url
+    href = desk.get_by_role("link", name="导出 CSV").get_attribute("href")
+    assert href == "/api/audit.csv?action=register.exported"
+
+
 def test_the_health_page_says_what_is_wrong_and_what_to_do(desk: Page, centre: Centre) -> None:
     at(desk, centre, "health", "en")
     expect(desk.get_by_role("heading", name=re.compile("checks are not well"))).to_be_visible()
@@ -270,7 +282,7 @@ def test_the_health_page_says_what_is_wrong_and_what_to_do(desk: Page, centre: C
 PLACES = (
     "rules", "rules/new", "rules/smoke-high", "rules/smoke-high/versions", "responsibilities",
     "responsibilities/simulate", "responsibilities/coverage", "responsibilities/sheet", "responsibilities/history",
-    "calendar", "calendar/urging", "users", "users/roles", "users/duty", "users/me", "quarantine", "health",
+    "calendar", "calendar/urging", "users", "users/roles", "users/duty", "users/me", "quarantine", "audit", "health",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ export const registerWords = {
   "section.calendar": ["工作日历", "Calendar"],
   "section.users": ["用户与角色", "Users and roles"],
   "section.quarantine": ["隔离消息", "Quarantine"],
+  "section.audit": ["审计", "Audit"],
   "section.health": ["系统状况", "System health"],
   "settings.nothing": ["您的角色没有可设置的内容", "There is nothing to set up for your role"],
 

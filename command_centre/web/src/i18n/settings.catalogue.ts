@@ -1,4 +1,5 @@
 import type { Entry } from "./catalogue";
+import { auditWords } from "./audit.catalogue";
 import { deviceHealthWords } from "./device_health.catalogue";
 import { settingsDutiesWords } from "./settings_duties.catalogue";
 import { settingsKeysWords } from "./settings_keys.catalogue";
@@ -7,6 +8,7 @@ import { settingsRulesWords } from "./settings_rules.catalogue";
 
 /** Settings: rules, responsibility list, calendar, users, quarantine, health. */
 export const settingsWords = {
+  ...auditWords,
   ...deviceHealthWords,
   ...settingsRulesWords,
   ...settingsKeysWords,

@@ -14,6 +14,7 @@ export const SECTIONS = [
   "calendar",
   "users",
   "quarantine",
+  "audit",
   "health",
 ] as const;
 export type Section = (typeof SECTIONS)[number];
@@ -32,6 +33,7 @@ const NEEDS: Record<Section, Needs> = {
   calendar: "dispatcher",
   users: "dispatcher",
   quarantine: "dispatcher",
+  audit: "supervisor",
   health: "dispatcher",
 };
 
