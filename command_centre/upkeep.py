@@ -18,6 +18,7 @@ from city.storage import backups as stored_backups
 from city.storage.changes import open_connection
 from city.storage.series import SUSPECT
 from command_centre import data_keys, persons, photos
+from command_centre.certificate_alarm import CertificateWatch
 from command_centre.disk_alarm import watch_disk
 from command_centre.waking import rest
 
@@ -59,6 +60,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     """Look after things until ``stop``; raises DatabaseError when the database is lost."""
     started = datetime.now(UTC)
     cleaned = started - CLEAN_EVERY + timedelta(minutes=1)  # not in the first minute: a start has other work
+    certificates = CertificateWatch(settings)
     connection = await open_connection(url, "city centre upkeep", autocommit=True)
     async with connection:
         while not stop.is_set():
@@ -68,6 +70,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
             await watch_broker(connection, now)
             await watch_backups(connection, now, timedelta(hours=settings.backup_max_age_hours))
             await watch_disk(connection, now, settings)
+            await certificates.look(connection, now)
             if now - cleaned >= CLEAN_EVERY:
                 cleaned = now
                 await clean(connection, now, settings.retention_days, stop)

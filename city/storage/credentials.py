@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 Connection = AsyncConnection[Any]
 
+_ALONE = 7235_0029  # advisory lock: one of several centres listens to the broker's log
 _SHARED_KEPT = 10_000  # clients of shared accounts that are remembered, the newest first
 
 
@@ -129,13 +130,23 @@ async def end(connection: Connection, account: str, *, by: str) -> bool:
 # ── who logs in ──────────────────────────────────────────────────────────────────────────────────────
 
 
+async def alone(connection: Connection) -> bool:
+    """Whether this connection, until it ends, is the one that listens."""
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_ALONE,))
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def logged_in(connection: Connection, seen: Mapping[str, tuple[datetime, str]]) -> set[str]:
-    """Account to (when, address), as the broker's log said; returns those that are a device's own."""
-    cursor = await connection.execute(
+    """Account to (when, address), as the broker's log said; returns those that are, or were, a device's own."""
+    await connection.execute(
         """UPDATE device_credentials c SET last_login_at = w.at, last_address = w.address
            FROM unnest(%s::text[], %s::timestamptz[], %s::text[]) AS w (account, at, address)
-           WHERE c.account = w.account AND c.ended_at IS NULL RETURNING c.account""",
+           WHERE c.account = w.account AND c.ended_at IS NULL""",
         (list(seen), [one[0] for one in seen.values()], [one[1] for one in seen.values()]),
+    )
+    cursor = await connection.execute(
+        "SELECT DISTINCT account FROM device_credentials WHERE account = ANY(%s)", (list(seen),)
     )
     return {row[0] for row in await cursor.fetchall()}
 

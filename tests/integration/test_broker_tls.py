@@ -12,6 +12,7 @@ import pytest
 
 from city.broker_accounts import Account, access_file, hashed, password_file
 from city.settings import Settings, SettingsError
+from command_centre import certificate_alarm
 from ingest.delivery import Delivery
 from ingest.sources.mqtt import BrokerSource
 from runtime import certificates
@@ -119,6 +120,12 @@ def test_ingest_reads_over_tls_and_only_from_whom_it_trusts(broker: DeployedBrok
     device.until(lambda: source.connected)
     device.until(lambda: (device.publish("city/c/smoke/D1"), bool(heard))[1])
     assert heard[0].topics[0] == b"city/c/smoke/D1"
+    watched = Settings(
+        mqtt_url=f"mqtts://localhost:{broker.tls_port}", mqtt_ca_file=authority / "ca.pem", _env_file=None
+    )
+    until = certificate_alarm.ends(watched, NOW)
+    assert set(until) == {"broker", "CITY_MQTT_CA_FILE"}
+    assert 395 < (until["broker"] - NOW).days < 398
     source.stop()
     with pytest.raises(ssl.SSLCertVerificationError):
         Talker(broker.tls_port, "D1", "one", tls=ssl.create_default_context())

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from command_centre import broker_files
+from command_centre import broker_files, broker_watch
 from tests.conftest import lacking
 from tests.integration.running_centre import Centre, on_fresh_ground
 from tests.servers.deployed import SECRETS, DeployedBroker, Talker
@@ -34,7 +34,11 @@ def centre(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(broker_files, "LEAST_BETWEEN_S", 0.0)
         patch.setattr(broker_files, "SWEEP_S", 0.0)
-        with on_fresh_ground(postgres_server, postgres_template, broker_files=broker.register) as made:
+        patch.setattr(broker_watch, "FLUSH_S", 0.1)
+        address = f"mqtt://centre:{SECRETS['MQTT_CENTRE_PASSWORD']}@127.0.0.1:{broker.port}"
+        with on_fresh_ground(
+            postgres_server, postgres_template, broker_files=broker.register, mqtt_url=address
+        ) as made:
             yield made
 
 
@@ -187,9 +191,8 @@ def test_the_secret_is_kept_nowhere(
     assert sum("D1:$7$" in text for text in files) >= 2
     assert not any(secret in text for text in files)
     tables = centre.execute("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
-    for (table,) in tables:
-        found = centre.execute(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE %s', f"%{secret}%")
-        assert found == [(0,)], table
+    whole = " UNION ALL ".join(f"SELECT '{table}', t::text FROM \"{table}\" t" for (table,) in tables)
+    assert centre.execute(f"SELECT * FROM ({whole}) a (name, row) WHERE row LIKE %s", f"%{secret}%") == []
     assert secret not in centre.client.get("/api/devices/D1/credentials").text
     changes = centre.client.get("/api/devices/D1/changes").json()["items"]
     assert changes[0]["action"] == "device.credential_made"
@@ -219,3 +222,42 @@ def test_only_administrators_see_accounts(centre: Centre) -> None:
         assert centre.stranger.get(path).status_code == 401
     assert centre.client.get("/api/devices/NONE/credentials").status_code == 404
     assert centre.client.post("/api/devices/NONE/credentials", json={"reason": "x"}).status_code == 404
+
+
+def told(centre: Centre) -> dict[str, Any]:
+    found: dict[str, Any] = centre.client.get("/api/broker-accounts").json()
+    return found
+
+
+def test_it_is_known_who_uses_an_account_who_shares_one_and_how_many_were_refused(
+    centre: Centre, broker: DeployedBroker, fresh: Callable[[str], None]
+) -> None:
+    fresh("D1")
+    centre.execute(
+        "INSERT INTO presence (device_id, last_heard_at) SELECT id, now() FROM devices WHERE code IN ('D1', 'D2')"
+        " ON CONFLICT (device_id) DO UPDATE SET last_heard_at = now()"
+    )
+    centre.execute("UPDATE devices SET registration = 'registered' WHERE code IN ('D1', 'D2')")
+    made = issue(centre, "D1")
+    before = told(centre)["refused_last_day"]
+    alone = {one["code"]: one["why"] for one in told(centre)["unprotected"]}
+    assert (alone.get("D1", "unused"), alone["D2"]) == ("unused", "none")  # heard before it had the account
+    log_in(broker, "D1", made["secret"]).close()
+    Talker(broker.port, "devices", SECRETS["MQTT_DEVICES_PASSWORD"], session="old-adapter").close()
+    assert refused(broker, "devices", "guess")
+
+    def known() -> bool:
+        now = told(centre)
+        items = centre.client.get("/api/devices/D1/credentials").json()["items"]
+        return (
+            items[0]["last_login_at"] is not None
+            and ("devices", "old-adapter") in {(one["account"], one["client_id"]) for one in now["shared"]}
+            and now["refused_last_day"] > before
+        )
+
+    deadline = time.monotonic() + 60
+    while not known():
+        assert time.monotonic() < deadline, told(centre)
+        time.sleep(0.05)
+    assert {one["account"] for one in told(centre)["shared"]} == {"devices"}
+    assert {one["code"] for one in told(centre)["unprotected"]} == {"D2"}

@@ -27,6 +27,7 @@ CREATE TABLE device_credentials (
 -- Two that are good at once have two user names (the broker knows one secret for each), so nobody has a third.
 CREATE UNIQUE INDEX device_credentials_one_in_slot ON device_credentials (device_id, slot) WHERE ended_at IS NULL;
 CREATE UNIQUE INDEX device_credentials_one_account ON device_credentials (account) WHERE ended_at IS NULL;
+CREATE INDEX device_credentials_by_account ON device_credentials (account);
 CREATE INDEX device_credentials_of_device ON device_credentials (device_id, id DESC);
 CREATE INDEX device_credentials_ending ON device_credentials (ends_at) WHERE ended_at IS NULL AND ends_at IS NOT NULL;
 
