@@ -1,14 +1,17 @@
 """How every process of ours writes its log: to standard error, one event a line.
 
 Readable lines on a terminal, JSON otherwise, so that a machine can collect them. Libraries that use the
-standard library's logging (uvicorn, paho) go through the same door.
+standard library's logging (uvicorn, paho) go through the same door, which takes out secrets and personal data.
 """
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
+
+from city.redaction import redacted
 
 # Chatty at "info" about every request or statement; what they warn of still arrives.
 QUIET = ("httpx", "httpcore", "uvicorn.access", "websockets", "yoyo", "asyncio")
@@ -43,7 +46,12 @@ def configure(process: str, level: str = "info", form: Literal["console", "json"
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_endings(form)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,  # as text, so that the next one sees it
+                _redact,
+                *_endings(form),
+            ],
         )
     )
     root = logging.getLogger()
@@ -51,6 +59,10 @@ def configure(process: str, level: str = "info", form: Literal["console", "json"
     root.setLevel(threshold)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    return redacted(event)
 
 
 def _name_process(process: str) -> Any:
@@ -66,9 +78,10 @@ def _endings(form: Literal["console", "json"] | None) -> list[Any]:
     if form is None:
         form = "console" if sys.stderr.isatty() else "json"
     if form == "console":
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Never with the local variables of a traceback, which hold whatever was being worked on.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return [
-        structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("event"),
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
