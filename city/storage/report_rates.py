@@ -11,7 +11,7 @@ from typing import Any, Literal
 from psycopg import AsyncConnection
 
 Connection = AsyncConnection[Any]
-What = Literal["address", "contact", "guess"]
+What = Literal["address", "contact", "guess", "secret"]
 
 
 def sender_digest(sender: str) -> bytes:

@@ -78,6 +78,8 @@ from command_centre.api import (
     users,
     wall,
 )
+from command_centre.api.allowances import Addresses, Allowances
+from command_centre.api.bodies import Bodies
 from command_centre.api.gate import Gate
 from command_centre.api.headers import Headers
 from command_centre.api.screen import socket
@@ -203,9 +205,14 @@ def create(services: Services) -> ASGIApp:
     app.state.media = Media(services.settings.media_folder, read_hosts(services.settings.media_hosts))
     app.state.directory = KnownDirectory(services.settings.zone, services.settings.urge_after)
     gate = Gate(
-        Witness(app, pool=services.async_pool),
+        Allowances(
+            Bodies(Witness(app, pool=services.async_pool), seconds=services.settings.body_seconds),
+            pool=services.async_pool,
+            at_once=services.settings.requests_at_once,
+        ),
         pool=services.pool,
         token=services.token,
         settings=services.settings,
     )
-    return Headers(GZipMiddleware(gate, minimum_size=2048))
+    at_the_door = Addresses(gate, at_once=services.settings.requests_at_once)
+    return Headers(GZipMiddleware(at_the_door, minimum_size=2048))

@@ -11,7 +11,7 @@ from command_centre.api.problem import Problem
 POLICY = "; ".join(
     (
         "default-src 'self'",
-        "connect-src 'self' ws: wss:",
+        "connect-src 'self'",  # the screens' WebSocket too: CSP 3 matches ws and wss of the same host
         "img-src 'self' data:",
         "media-src 'self'",
         "style-src 'self'",
@@ -24,13 +24,18 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# What is data and no page: should somebody open it as one, it runs and shows nothing.
+DATA_POLICY = "default-src 'none'; img-src 'self' data:; media-src 'self'; frame-ancestors 'none'; sandbox"
+DATA = ("/api/", "/open311/", "/cap/", "/sensorthings/", "/openapi.json", "/metrics")
 ALWAYS: Iterable[tuple[str, str]] = (
     ("Content-Security-Policy", POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Permissions-Policy", "camera=(), microphone=(), geolocation=(self)"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Origin-Agent-Cluster", "?1"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=(self), payment=(), usb=(), serial=()"),
 )
 LARGEST_BODY = 1024 * 1024
 # Where more is wanted than JSON: five photos of 10 MB with the fields around them.
@@ -66,6 +71,8 @@ class Headers:
                 headers = MutableHeaders(scope=message)
                 for name, value in ALWAYS:
                     headers[name] = value
+                if scope["path"].startswith(DATA):
+                    headers["Content-Security-Policy"] = DATA_POLICY
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 

@@ -30,7 +30,11 @@ _Refused = OrderedDict[bytes, datetime]
 
 def sender(request: Request) -> bytes:
     """Digest of the address; of an IPv6 address the /64, since one household has all of it."""
-    host = request.client.host if request.client else ""
+    return digest_of(request.client.host if request.client else "")
+
+
+def digest_of(host: str) -> bytes:
+    """The same of an address as it is written."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
