@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from city.errors import CityError
 from city.key_files import KeyFile, key_file
 from city.media_hosts import read_hosts
+from city.outgoing import read_allowed
 from city.secret_files import IN_FILES, filled
 
 # Of accounts and tokens; what each may is command_centre.api.access's.
@@ -228,6 +229,12 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts(cls, value: str) -> str:
         read_hosts(value)
+        return value
+
+    @field_validator("outgoing_hosts")
+    @classmethod
+    def _allowed(cls, value: str) -> str:
+        read_allowed(value)
         return value
 
     @field_validator("sl651_password")

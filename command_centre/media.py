@@ -22,8 +22,8 @@ import anyio
 import httpx
 
 from city.media_hosts import Hosts
+from city.outgoing import refused
 from command_centre.media_addresses import ENOUGH, KINDS, MediaError, Target, judged, kind
-from command_centre.notify import addresses
 
 LARGEST = 64 * 1024 * 1024  # a clip of a minute or two
 MOST_KEPT = 512 * 1024 * 1024
@@ -172,7 +172,7 @@ async def _looked_up(target: Target) -> str:
         ) from error
     listed = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     for one in listed:
-        why = addresses.refused(one, private=True)
+        why = refused(one, private=True)
         if why or (one.is_loopback and not target.literal):
             raise MediaError(
                 403,

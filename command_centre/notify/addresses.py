@@ -1,22 +1,18 @@
 """Which addresses may be called, and how they are shown: an address may hold a password, and may point inside.
 
 A district's units live on private networks, so those are allowed unless CITY_WEBHOOK_PRIVATE=refuse; what a person or
-a citizen gives never is. Link-local addresses and the clouds' metadata services are refused whatever is set.
+a citizen gives never is. Link-local addresses and the clouds' metadata services are refused whatever is set
+(``city.outgoing``).
 """
 
-import asyncio
-import ipaddress
-import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from city import outgoing
 from city.contacts import ContactError
+from city.outgoing import Allowed, OutgoingError
 from command_centre.notify.delivery import DeliveryError
 
-IP = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Answer with the machine's own credentials; the first lies in carrier-grade space, the second in IPv6 private space.
-_METADATA = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
-_CARRIER = ipaddress.ip_network("100.64.0.0/10")
 _MAIL_MOST = 254
 # Through apprise: scheme, and its plugin. Nothing that starts a program, speaks to the desktop, writes to a log or
 # takes any address for any body; what is called at the receiver's own host is in SELF_HOSTED and looked up first.
@@ -125,28 +121,13 @@ def masked(channel: str, address: str) -> str:
     return f"{parts.scheme}://{host}/…" if channel == "webhook" else f"{parts.scheme}://…"
 
 
-def refused(ip: IP, *, private: bool) -> str:
-    """Why this address is not called, or an empty text; ``private`` says whether private networks may be."""
-    plain = ip.ipv4_mapped or ip.sixtofour or ip if isinstance(ip, ipaddress.IPv6Address) else ip
-    if plain.is_link_local or plain in _METADATA:
-        return f"{plain} is a link-local or metadata address"
-    if plain.is_multicast or plain.is_unspecified or (plain.is_reserved and not plain.is_loopback):
-        return f"{plain} is no address of one receiver"
-    inside = plain.is_private or plain.is_loopback or (plain.version == 4 and plain in _CARRIER)
-    return f"{plain} is on a private network" if inside and not private else ""
-
-
-async def resolve(host: str, port: int, *, private: bool) -> list[str]:
+async def resolve(host: str, port: int, allowed: Allowed) -> list[str]:
     """The addresses of a host, all of them allowed; raises DeliveryError. Connect to these, not to the name again."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise DeliveryError(f"host cannot be looked up: {type(error).__name__}", retry=True) from error
-    listed = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
-    for one in listed:
-        if why := refused(ipaddress.ip_address(one), private=private):
-            raise DeliveryError(f"not called: {why}; see CITY_WEBHOOK_PRIVATE", retry=False)
-    return listed
+        return await outgoing.resolve(host, port, allowed)
+    except OutgoingError as error:
+        remedy = "" if error.retry else "; see CITY_WEBHOOK_PRIVATE and CITY_OUTGOING_HOSTS"
+        raise DeliveryError(f"{error}{remedy}", retry=error.retry) from error
 
 
 def _wrong(remedy: str, remedy_zh: str) -> ContactError:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from city.contacts import ContactError
+from city.outgoing import Allowed
 from command_centre.notify import addresses
 from command_centre.notify.delivery import DeliveryError, Receipt
 
@@ -32,7 +33,7 @@ class Gateways:
         """Take no more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def send(self, address: str, title: str, text: str, *, private: bool) -> Receipt:
+    async def send(self, address: str, title: str, text: str, *, allowed: Allowed) -> Receipt:
         """Deliver one message; raises DeliveryError, which never names the address."""
         try:
             addresses.check("apprise", address)
@@ -41,7 +42,7 @@ class Gateways:
         scheme = urlsplit(address).scheme.lower()
         host = addresses.own_host(address)
         if host is not None:
-            await addresses.resolve(host, urlsplit(address).port or 443, private=private)
+            await addresses.resolve(host, urlsplit(address).port or 443, allowed)
         if self._busy >= AT_ONCE:
             raise DeliveryError("all gateways' threads are busy", retry=True)
         self._busy += 1

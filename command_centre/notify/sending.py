@@ -7,6 +7,7 @@ from datetime import datetime
 
 import httpx
 
+from city.outgoing import Allowed, read_allowed
 from city.settings import Settings
 from city.storage.notifications import Claimed
 from command_centre.notify import message, smtp, templates, webhook
@@ -24,6 +25,7 @@ class Channels:
         self._settings = settings
         self._client = client
         self._gateways = Gateways()
+        self._only = read_allowed(settings.outgoing_hosts)
 
     def close(self) -> None:
         """Take no more."""
@@ -38,16 +40,19 @@ class Channels:
         # A citizen's and a person's own address must not lead into the district's network.
         stranger = claimed.personal or claimed.purpose == "notice"
         private = not stranger and self._settings.webhook_private == "allow"
+        allowed = Allowed(private=private, only=self._only)
         if claimed.channel == "webhook":
-            return await self._webhook(claimed, now, private=private)
+            return await self._webhook(claimed, now, allowed)
         subject, text = self._words(claimed)
         if claimed.channel == "smtp":
             return await self._mail(claimed, subject, text, now)
         if claimed.channel == "sms":
-            return await self._gateways.send(self._sms(claimed.address), "", text, private=True)
-        return await self._gateways.send(claimed.address, subject, text, private=private)
+            return await self._gateways.send(
+                self._sms(claimed.address), "", text, allowed=Allowed(private=True)
+            )
+        return await self._gateways.send(claimed.address, subject, text, allowed=allowed)
 
-    async def _webhook(self, claimed: Claimed, now: datetime, *, private: bool) -> Receipt:
+    async def _webhook(self, claimed: Claimed, now: datetime, allowed: Allowed) -> Receipt:
         secret = claimed.secret
         if claimed.contact_id is None and claimed.unit_id is None:
             secret = self._settings.webhook_secret.get_secret_value() if self._settings.webhook_secret else ""
@@ -65,7 +70,7 @@ class Channels:
             data={**claimed.body, "id": key, "link": self._link(claimed)},
         )
         return await webhook.send(
-            self._client, claimed.address, event, secret=secret, key=key, now=now, private=private
+            self._client, claimed.address, event, secret=secret, key=key, now=now, allowed=allowed
         )
 
     async def _mail(self, claimed: Claimed, subject: str, text: str, now: datetime) -> Receipt:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from city.outgoing import Allowed
 from command_centre.notify import addresses
 from command_centre.notify.delivery import DeliveryError, Receipt
 
@@ -54,11 +55,11 @@ async def send(
     secret: str,
     key: str,
     now: datetime,
-    private: bool,
+    allowed: Allowed,
 ) -> Receipt:
     """Deliver one event; raises DeliveryError. The client must not follow redirects (``new_client``).
 
-    ``private`` says whether it may go to a private network. The name is looked up once and the connection made to
+    ``allowed`` says where it may go. The name is looked up once and the connection made to
     the address that was judged, so that a name which changes in between leads nowhere else.
     """
     try:
@@ -82,7 +83,7 @@ async def send(
     }
     try:
         async with asyncio.timeout(LONGEST_S):
-            found = await addresses.resolve(host, port, private=private)
+            found = await addresses.resolve(host, port, allowed)
             return await _post(client, url, host, found, raw, headers)
     except TimeoutError as error:
         raise DeliveryError(f"webhook: no answer within {LONGEST_S:.0f} s", retry=True) from error

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import structlog
 
+from city.outgoing import Allowed, Guarded
 from ingest.delivery import Delivery
 from ingest.inbox import Inbox
 from ingest.sources.feed_answers import fresh
@@ -120,7 +121,12 @@ class FeedSource:
         log.info("feeds are asked", addresses=len(self._asks))
         agent = {"User-Agent": "city-command-centre", "Accept": "application/json"}
         async with (
-            httpx.AsyncClient(timeout=TIMEOUT_S, headers=agent, follow_redirects=False) as client,
+            httpx.AsyncClient(
+                timeout=TIMEOUT_S,
+                headers=agent,
+                follow_redirects=False,
+                transport=Guarded(Allowed(private=True)),  # a proxy of the environment goes before it
+            ) as client,
             asyncio.TaskGroup() as group,
         ):
             for _ in range(AT_ONCE):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from city import outgoing
 from city.contacts import ContactError
 from command_centre.notify import addresses, gateways
 from command_centre.notify.delivery import DeliveryError
@@ -18,20 +19,20 @@ from command_centre.notify.delivery import DeliveryError
                 "0.0.0.0", "2002:a9fe:a9fe::", "::", "224.0.0.1", "255.255.255.255"],  # noqa: S104  # judged, not bound
 )  # fmt: skip
 def test_metadata_and_nobodys_addresses_are_refused_whatever_is_set(address: str) -> None:
-    assert addresses.refused(ipaddress.ip_address(address), private=True)
+    assert outgoing.refused(ipaddress.ip_address(address), private=True)
 
 
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "::1", "10.1.2.3", "192.168.1.1", "172.16.0.1", "fd12::1", "100.64.0.1", "::ffff:10.0.0.1"]
 )  # fmt: skip
 def test_private_networks_are_called_only_where_allowed(address: str) -> None:
-    assert not addresses.refused(ipaddress.ip_address(address), private=True)
-    assert "private" in addresses.refused(ipaddress.ip_address(address), private=False)
+    assert not outgoing.refused(ipaddress.ip_address(address), private=True)
+    assert "private" in outgoing.refused(ipaddress.ip_address(address), private=False)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888"])
 def test_public_addresses_are_called(address: str) -> None:
-    assert not addresses.refused(ipaddress.ip_address(address), private=False)
+    assert not outgoing.refused(ipaddress.ip_address(address), private=False)
 
 
 def test_one_forbidden_address_of_a_name_forbids_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +41,7 @@ def test_one_forbidden_address_of_a_name_forbids_the_name(monkeypatch: pytest.Mo
 
     async def work() -> None:
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
-        await addresses.resolve("rebinding.example", 80, private=True)
+        await addresses.resolve("rebinding.example", 80, outgoing.Allowed(private=True))
 
     with pytest.raises(DeliveryError, match=r"169\.254\.169\.254") as caught:
         asyncio.run(work())
