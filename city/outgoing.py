@@ -1,8 +1,8 @@
 """Requests that leave the centre: which addresses they may go to, looked up once, judged, and kept to.
 
-An address may come from an administrator, a unit, a person, a device or a redirect; a name may lead inside, and may lead
-elsewhere a moment later. So whatever is called is looked up here, every address it has is judged, and the connection is
-made to the one that was judged, while certificate and Host stay those of the name.
+An address may come from an administrator, a unit, a person, a device or a redirect; a name may lead inside, and may
+lead elsewhere a moment later. So whatever is called is looked up here, every address it has is judged, and the
+connection is made to the one that was judged, while certificate and Host stay those of the name.
 """
 
 import asyncio

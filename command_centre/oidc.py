@@ -27,6 +27,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from city.errors import CityError
+from city.outgoing import Allowed, Guarded
 from city.sealing import KeyRing, SealingError
 from city.settings import Settings, SettingsError
 from command_centre import oidc_rules
@@ -248,7 +249,9 @@ class Provider:
         """The provider's answer, an object of bounded size; redirects are not followed. Raises ProviderError."""
         try:
             async with (
-                httpx.AsyncClient(timeout=10, follow_redirects=False) as client,
+                httpx.AsyncClient(
+                    timeout=10, follow_redirects=False, transport=Guarded(Allowed(private=True))
+                ) as client,
                 client.stream(method, address, **more) as answer,
             ):
                 body = b""

@@ -43,11 +43,10 @@ COSTS: Mapping[tuple[str, str], int] = {
     ("POST", "/api/rules/backtest"): 30,
     ("POST", "/api/persons/export"): 30,
 }
-# Where a secret is given that could be guessed: a refusal there counts against the address.
+# Where a secret is given that could be guessed: a refusal there counts against the address. Log-ins count for
+# themselves (command_centre.logging_in).
 GUESSED: frozenset[tuple[str, str]] = frozenset(
     {
-        ("POST", "/api/session"),
-        ("POST", "/api/session/password"),
         ("POST", "/api/screens/pair"),
         ("POST", "/api/intake/{system}"),
         ("POST", "/open311/v2/requests.{form}"),

@@ -54,8 +54,8 @@ def test_every_route_that_is_named_is_there() -> None:
     assert cost_of("GET", "/api/register/export") == 60
     assert cost_of("HEAD", "/api/devices/D1/export") == 20
     assert cost_of("GET", "/api/devices/D1") == 1
-    assert is_guessed("POST", "/api/session")
-    assert not is_guessed("GET", "/api/session")
+    assert is_guessed("POST", "/api/screens/pair")
+    assert not is_guessed("GET", "/api/screens")
 
 
 def nested(depth: int) -> bytes:
