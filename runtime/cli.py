@@ -229,7 +229,9 @@ def migrate(as_json: AsJson = False) -> None:
     from rules.definitions import to_rows
     from runtime import connections
 
-    with connections.database(settings.load()) as url:
+    chosen = settings.load()
+    logs.configure("migrate", chosen.log_level, chosen.log_format)
+    with connections.database(chosen) as url:
         applied = schema.apply(url)
         district.import_defaults(url, parse_rules=to_rows)
     _say(as_json, {"applied": applied}, f"applied {', '.join(applied) if applied else 'nothing: up to date'}")

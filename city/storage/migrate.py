@@ -58,7 +58,6 @@ def apply(url: str, *, patience_s: float = LOCK_PATIENCE_S) -> list[str]:
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         applied = []
         for migration in _pending(url):
-            log.info("migrating", migration=migration.id)
             _patiently(connection, migration.id, patience_s, partial(_apply_one, connection, url, migration))
             applied.append(str(migration.id))
         _patiently(connection, "TimescaleDB", patience_s, partial(_apply_timescale, connection))
