@@ -14,6 +14,7 @@ from city.clocks import LimitError, Limits, read_limits
 from city.directory import Directory, Place
 from city.responsibilities import ResponsibilityList
 from city.storage import calendar, rosters, urging
+from city.storage.reach import beyond
 from city.units import Category, Responsibility, Unit
 
 Connection = AsyncConnection[Any]
@@ -100,7 +101,8 @@ async def load(
     kept = _kept.get(key)
     if kept is not None and kept[0] == stamp[:2]:
         return kept[1].with_work(await open_work(connection))
-    directory = await _read(connection, default_zone, urge_after, read_at=stamp[0])
+    async with beyond(connection):  # kept for all callers
+        directory = await _read(connection, default_zone, urge_after, read_at=stamp[0])
     if not stamp[2]:
         _kept[key] = (stamp[:2], directory)
         while len(_kept) > _MOST_KEPT:
@@ -145,7 +147,8 @@ async def open_work(connection: Connection) -> dict[int, int]:
 
     Drills do not count, nor what it has handled.
     """
-    return dict(await (await connection.execute(_IN_WORK)).fetchall())
+    async with beyond(connection):
+        return dict(await (await connection.execute(_IN_WORK)).fetchall())
 
 
 async def passed_over(connection: Connection, incident_ids: Collection[int]) -> dict[int, frozenset[int]]:

@@ -33,11 +33,12 @@ class PairedScreen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Person:
-    """Whose log-in; ``unit`` is the code of whom they act for."""
+    """Whose log-in; ``unit`` is the code of whom they act for, ``scope`` of the area they reach (None = all)."""
 
     digest: bytes
     role: str
     unit: str | None
+    scope: str | None
 
 
 async def people(connection: Connection, digests: Sequence[bytes], now: datetime) -> dict[bytes, Person]:
@@ -45,8 +46,9 @@ async def people(connection: Connection, digests: Sequence[bytes], now: datetime
     async with connection.cursor(row_factory=class_row(Person)) as cursor:
         await cursor.execute(
             """
-            SELECT s.token_digest AS digest, u.role, n.code AS unit
+            SELECT s.token_digest AS digest, u.role, n.code AS unit, p.scope
             FROM sessions s JOIN users u ON u.id = s.user_id LEFT JOIN units n ON n.id = u.unit_id
+                LEFT JOIN user_scopes p ON p.user_id = u.id
             WHERE s.token_digest = ANY(%s) AND s.expires_at > %s
               AND s.seen_at > %s::timestamptz - make_interval(secs => s.idle_s)
               AND NOT u.disabled AND NOT u.must_change
@@ -76,13 +78,23 @@ async def by_token(connection: Connection, digest: bytes) -> PairedScreen | None
     return found[0] if found else None
 
 
-def may_look(connection: psycopg.Connection[Any], digest: bytes, now: datetime) -> bool:
-    """Whether a paired screen holds this cookie and may still look; for the gate, which asks in a thread."""
-    row = connection.execute(
-        "SELECT 1 FROM screens WHERE token_digest = %s AND revoked_at IS NULL AND expires_at > %s",
-        (digest, now),
-    ).fetchone()
-    return row is not None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedScope:
+    """Of a screen that may look: ``scope`` is an area's code, None the whole district."""
+
+    scope: str | None
+
+
+def may_look(connection: psycopg.Connection[Any], digest: bytes, now: datetime) -> PairedScope | None:
+    """How far the paired screen with this cookie sees, None when it may not look; for the gate, in a thread."""
+    with connection.cursor(row_factory=class_row(PairedScope)) as cursor:
+        return cursor.execute(
+            """
+            SELECT a.code AS scope FROM screens s LEFT JOIN areas a ON a.id = s.area_id
+            WHERE s.token_digest = %s AND s.revoked_at IS NULL AND s.expires_at > %s
+            """,
+            (digest, now),
+        ).fetchone()
 
 
 async def seen(connection: Connection, ids: Sequence[int], now: datetime) -> dict[int, PairedScreen]:

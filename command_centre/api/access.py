@@ -4,6 +4,7 @@ The gate (``gate.py``) asks it before any route, so that nothing of a body is re
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from starlette.routing import compile_path
@@ -17,21 +18,25 @@ Needs = Literal[
     "wall",
     "loopback",
     "session",
+    "reader",
     "viewer",
     "worker",
     "hotline",
     "dispatcher",
+    "flood",
     "supervisor",
     "administrator",
 ]
 # Roles that meet a need; what a role may do to an incident in which state is the workflow's table.
+_STAFF = frozenset(get_args(accounts.Role)) - {"integrator"}  # people; the integrator is another system
+_CENTRE = frozenset({"dispatcher", "flood_officer", "supervisor", "administrator"})
 ROLES: Mapping[Needs, frozenset[str]] = {
-    "viewer": frozenset(get_args(accounts.Role)),
-    "worker": frozenset(get_args(accounts.Role)) - {"viewer", "integrator"},
-    "hotline": frozenset(
-        {"hotline", "grid_worker", "dispatcher", "flood_officer", "supervisor", "administrator"}
-    ),
-    "dispatcher": frozenset({"dispatcher", "flood_officer", "supervisor", "administrator"}),
+    "reader": _STAFF | {"integrator"},  # open data: nothing of a person, nothing that people typed
+    "viewer": _STAFF,
+    "worker": _STAFF - {"viewer"},
+    "hotline": _CENTRE | {"hotline", "grid_worker"},
+    "dispatcher": _CENTRE,
+    "flood": _CENTRE - {"dispatcher"},  # response levels and public warnings: 三防值班
     "supervisor": frozenset({"supervisor", "administrator"}),
     "administrator": frozenset({"administrator"}),
 }
@@ -65,15 +70,15 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/wall/flood"): "wall",
     ("GET", "/api/stations"): "public",
     ("GET", "/api/stations/{code}/hydrograph"): "public",
-    ("GET", "/api/stations/{code}/events"): "viewer",
+    ("GET", "/api/stations/{code}/events"): "reader",
     ("GET", "/api/stations/{code}/model"): "viewer",
     ("GET", "/cap/feed.atom"): "public",
     ("GET", "/cap/{identifier}.xml"): "public",
     ("GET", "/healthz"): "public",
     ("GET", "/readyz"): "public",
     ("GET", "/metrics"): "loopback",
-    ("GET", "/openapi.json"): "viewer",
-    ("GET", "/docs"): "viewer",
+    ("GET", "/openapi.json"): "reader",
+    ("GET", "/docs"): "reader",
     ("POST", "/api/session"): "public",
     ("GET", "/api/session"): "session",
     ("DELETE", "/api/session"): "session",
@@ -90,12 +95,12 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/me/second-factor/confirm"): "session",
     ("POST", "/api/me/second-factor/codes"): "session",
     ("POST", "/api/me/second-factor/remove"): "session",
-    ("GET", "/api/cells"): "viewer",
-    ("GET", "/sensorthings/v1.1"): "viewer",  # as whoever may read devices
-    ("GET", "/sensorthings/v1.1/{path:path}"): "viewer",
-    ("GET", "/api/cells.geojson"): "viewer",
-    ("GET", "/api/devices.geojson"): "viewer",
-    ("GET", "/api/devices/{code}/export"): "viewer",
+    ("GET", "/api/cells"): "reader",
+    ("GET", "/sensorthings/v1.1"): "reader",  # as whoever may read devices
+    ("GET", "/sensorthings/v1.1/{path:path}"): "reader",
+    ("GET", "/api/cells.geojson"): "reader",
+    ("GET", "/api/devices.geojson"): "reader",
+    ("GET", "/api/devices/{code}/export"): "reader",
     ("GET", "/api/devices"): "viewer",
     ("POST", "/api/devices"): "administrator",
     ("GET", "/api/devices/choices"): "viewer",
@@ -104,14 +109,14 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/devices/{code}/changes"): "dispatcher",
     ("GET", "/api/devices/{code}/proposal"): "dispatcher",
     ("GET", "/api/devices/{code}"): "viewer",
-    ("GET", "/api/devices/{code}/readings"): "viewer",
+    ("GET", "/api/devices/{code}/readings"): "reader",
     ("GET", "/api/devices/{code}/rules"): "viewer",
     ("GET", "/api/devices/{code}/health"): "viewer",
     ("GET", "/api/device-health"): "viewer",
     ("GET", "/api/device-health/gateways"): "viewer",
     ("GET", "/api/device-health/batteries"): "viewer",
     ("GET", "/api/device-health/availability"): "viewer",
-    ("GET", "/api/device-health/availability.csv"): "viewer",
+    ("GET", "/api/device-health/availability.csv"): "reader",
     ("POST", "/api/devices/{code}/service"): "dispatcher",
     ("POST", "/api/devices/{code}/claim"): "administrator",
     ("POST", "/api/devices/{code}/claim-as"): "administrator",
@@ -141,10 +146,10 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/drills"): "administrator",
     ("GET", "/api/drills/{drill_id}"): "viewer",
     ("POST", "/api/drills/{drill_id}/end"): "administrator",
-    ("GET", "/api/incidents"): "viewer",
+    ("GET", "/api/incidents"): "reader",
     ("POST", "/api/incidents"): "dispatcher",
     ("POST", "/api/incidents/bulk"): "worker",  # each incident as by itself: command_centre.workflow
-    ("GET", "/api/incidents/{incident_id}"): "viewer",
+    ("GET", "/api/incidents/{incident_id}"): "reader",
     ("GET", "/api/incidents/{incident_id}/timeline"): "viewer",
     ("GET", "/api/incidents/{incident_id}/clocks"): "viewer",
     ("GET", "/api/clocks"): "viewer",
@@ -220,10 +225,10 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/me/contacts/test"): "viewer",
     ("GET", "/api/notifications"): "dispatcher",
     ("POST", "/api/notifications/{notification_id}/resend"): "dispatcher",
-    ("GET", "/api/categories"): "viewer",
-    ("GET", "/api/categories.csv"): "viewer",
+    ("GET", "/api/categories"): "reader",
+    ("GET", "/api/categories.csv"): "reader",
     ("POST", "/api/categories/import"): "administrator",
-    ("GET", "/api/categories/{code}"): "viewer",
+    ("GET", "/api/categories/{code}"): "reader",
     ("DELETE", "/api/categories/{code}"): "administrator",
     ("POST", "/api/categories/{code}/retire"): "administrator",
     ("GET", "/api/components"): "viewer",
@@ -267,16 +272,16 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/rules/backtest/{key}"): "dispatcher",
     ("DELETE", "/api/rules/backtest/{key}"): "dispatcher",
     ("GET", "/api/flood/response"): "viewer",
-    ("POST", "/api/flood/response/confirm"): "dispatcher",
-    ("POST", "/api/flood/response/set"): "dispatcher",
-    ("POST", "/api/flood/response/end"): "dispatcher",
+    ("POST", "/api/flood/response/confirm"): "flood",
+    ("POST", "/api/flood/response/set"): "flood",
+    ("POST", "/api/flood/response/end"): "flood",
     ("GET", "/api/flood/gauges"): "viewer",
     ("GET", "/api/flood/triggers"): "viewer",
     ("PUT", "/api/flood/triggers"): "administrator",
     ("GET", "/api/flood/warnings"): "viewer",
-    ("POST", "/api/flood/warnings"): "dispatcher",
+    ("POST", "/api/flood/warnings"): "flood",
     ("GET", "/api/flood/warnings/{warning_id}"): "viewer",
-    ("POST", "/api/flood/warnings/{warning_id}/{action}"): "dispatcher",
+    ("POST", "/api/flood/warnings/{warning_id}/{action}"): "flood",
     ("GET", "/api/flood/tasks"): "viewer",
     ("POST", "/api/flood/tasks"): "dispatcher",
     ("GET", "/api/flood/tasks/{task_id}"): "viewer",
@@ -309,7 +314,7 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/patrol/checks"): "hotline",
     ("GET", "/api/patrol/appraisal"): "hotline",
     ("GET", "/api/health/details"): "dispatcher",
-    ("GET", "/api/access"): "viewer",
+    ("GET", "/api/access"): "reader",
     ("GET", "/api/audit"): "supervisor",
     ("GET", "/api/audit.csv"): "supervisor",
     ("GET", "/api/audit/state"): "supervisor",
@@ -335,21 +340,53 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("POST", "/api/tokens"): "administrator",
     ("POST", "/api/tokens/{token_id:int}/revoke"): "administrator",
 }
-_PATTERNS = [(method, compile_path(path)[0], needs) for (method, path), needs in TABLE.items()]
 
 
-def needed(method: str, path: str) -> Needs:
-    """What the table says; raises Problem 404 for an unknown path, 405 for an unknown method."""
+def _specific(path: str) -> tuple[int, ...]:
+    """Sorts a pattern before those that also match what it matches, segment by segment, as routers are ordered."""
+    ranks = []
+    for part in path.split("/"):
+        whole = part.startswith("{") and part.endswith("}") and part.count("{") == 1
+        ranks.append(0 if "{" not in part else 3 if ":path}" in part else 2 if whole else 1)
+    return tuple(ranks)
+
+
+# The most specific first: a public `/x/{code}` must not open `/x/{code}.svg` because it stands later in the table.
+_PATTERNS = sorted(
+    ((_specific(path), method, path, compile_path(path)[0]) for method, path in TABLE),
+    key=lambda one: (one[0], one[2]),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """What a route needs: ``method`` and ``path`` as in the table."""
+
+    method: str
+    path: str
+    needs: Needs
+
+
+def rule(method: str, path: str) -> Rule:
+    """The table's row for a request; raises Problem 404 for an unknown path, 405 for an unknown method."""
     asked = "GET" if method == "HEAD" else method
-    methods = {known: needs for known, pattern, needs in _PATTERNS if pattern.match(path)}
-    if not methods:
+    found: dict[str, str] = {}
+    for _, known, pattern, compiled in _PATTERNS:
+        if known not in found and compiled.match(path):
+            found[known] = pattern
+    if not found:
         raise Problem(404, f"there is nothing at {path}", f"没有这个地址：{path}")
-    if asked not in methods:
-        listed = ", ".join(sorted(methods))
+    if asked not in found:
+        listed = ", ".join(sorted(found))
         raise Problem(
             405,
             f"{method} is not possible here; use {listed}",
             f"此处不支持 {method}，可用：{listed}",
             headers={"Allow": listed},
         )
-    return methods[asked]
+    return Rule(method=asked, path=found[asked], needs=TABLE[asked, found[asked]])
+
+
+def needed(method: str, path: str) -> Needs:
+    """What the table says; raises as ``rule``."""
+    return rule(method, path).needs

@@ -1,6 +1,6 @@
 """The HTTP side put together: routers, the gate before them, problems for every failure."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
@@ -82,6 +82,7 @@ from command_centre.api.allowances import Addresses, Allowances
 from command_centre.api.bodies import Bodies
 from command_centre.api.gate import Gate
 from command_centre.api.headers import Headers
+from command_centre.api.reaching import held
 from command_centre.api.screen import socket
 from command_centre.api.services import Services
 from command_centre.api.witness import Witness
@@ -190,7 +191,8 @@ def routes() -> FastAPI:
         responses={"default": {"description": "A problem (RFC 9457)", "content": {problem.MEDIA_TYPE: {}}}},
     )
     for router in ROUTERS:
-        app.include_router(router)
+        # The screens' own door looks at its guests itself: command_centre.api.screen.admission.
+        app.include_router(router, dependencies=[] if router is socket.router else [Depends(held)])
     problem.install(app)
     return app
 

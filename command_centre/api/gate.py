@@ -15,11 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from city.settings import Settings
 from city.storage import api_tokens, screens, sessions
+from city.storage.screens import PairedScope
 from command_centre import accounts, tokens
-from command_centre.api.access import ROLES, Needs, needed
+from command_centre.api.access import ROLES, Needs, rule
 from command_centre.api.caller import AUTOMATION, Caller
 from command_centre.api.cookies import COOKIE, SCREEN_COOKIE, over_tls, session_token
 from command_centre.api.problem import Problem, unavailable
+from command_centre.api.reaching import reach_of
 from command_centre.api.services import Pool
 
 __all__ = ["COOKIE", "SCREEN_COOKIE", "STEP_UP", "Gate"]
@@ -47,7 +49,8 @@ _STEP_UP = [(method, compile_path(path)[0]) for method, path in STEP_UP]
 class Gate:
     """ASGI middleware: finds out who calls, and lets only those in whom the table names.
 
-    The caller stands in ``request.state.caller`` afterwards, None on public routes and for strangers.
+    The caller stands in ``request.state.caller`` afterwards, None on public routes and for strangers; in
+    ``request.state.reach`` how far they reach, in ``request.state.rule`` what the tables say of the route.
     """
 
     def __init__(self, app: ASGIApp, *, pool: Pool, token: str | None, settings: Settings) -> None:
@@ -66,7 +69,12 @@ class Gate:
             return
         request = Request(scope)
         try:
+            request.state.rule = rule(request.method, request.url.path)
             request.state.caller = await self._admit(request)
+            screen: PairedScope | None = getattr(request.state, "screen", None)
+            request.state.reach = reach_of(
+                request.state.rule, request.state.caller, screen.scope if screen else None
+            )
         except Problem as problem:
             await problem.response(request.url.path)(scope, receive, send)
             return
@@ -76,7 +84,7 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _admit(self, request: Request) -> Caller | None:
-        needs = needed(request.method, request.url.path)
+        needs = request.state.rule.needs
         # A log-in makes the cookie. Who sends neither header is a program: every browser that keeps a cookie to its
         # own site (SameSite) names the page's origin with whatever may change something (Fetch, 3.2).
         by_cookie = self._cookie(request) is not None or needs in {"public", "anyone"}
@@ -179,9 +187,10 @@ class Gate:
 
     async def _of_paired_screen(self, request: Request) -> bool:
         token = request.cookies.get(SCREEN_COOKIE)
-        return await run_in_threadpool(self._may_look, token) if token else False
+        request.state.screen = await run_in_threadpool(self._may_look, token) if token else None
+        return request.state.screen is not None
 
-    def _may_look(self, token: str) -> bool:
+    def _may_look(self, token: str) -> PairedScope | None:
         with self._pool.connection() as connection:
             return screens.may_look(connection, accounts.digest(token), datetime.now(UTC))
 

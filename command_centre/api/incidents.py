@@ -27,6 +27,14 @@ router = APIRouter(prefix="/api/incidents", tags=["incidents"])
 
 STATES: tuple[str, ...] = get_args(State)
 OPEN_STATES = tuple(state for state in STATES if state not in FINAL)
+# What another system does not read of an incident: who did it, how to reach them, and what people typed.
+_PERSONAL = {
+    "reason": "",
+    "reason_en": "",
+    "acknowledged_by": None,
+    "unit_phone": None,
+    "unit_lead_phone": None,
+}
 OF_TWO = {
     "merge": merging.merge,
     "split": merging.split,
@@ -246,7 +254,8 @@ def _shown(row: dict[str, Any], known: Caller) -> dict[str, Any]:
         waiting=waiting,
         steps=row["steps"],
     )
-    return {**row, "allowed": allowed}
+    hidden = _PERSONAL if known.role == "integrator" else {}
+    return {**row, **hidden, "allowed": allowed}
 
 
 def _tag(shown: dict[str, Any]) -> str:

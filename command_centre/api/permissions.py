@@ -7,31 +7,25 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from command_centre import accounts
-from command_centre.api.access import ROLES, TABLE
+from command_centre.api.access import ROLES, TABLE, Rule
 from command_centre.api.answers import answer, gives
+from command_centre.api.reaching import changes, kind_of
 
 router = APIRouter(prefix="/api", tags=["users"])
 
-# Sent with a body, and yet nothing is written.
-_ONLY_LOOK = frozenset(
-    {
-        "/api/rules/{rule_id}/validate",
-        "/api/rules/backtest",
-        "/api/rules/backtest/{key}",
-        "/api/calendar/preview",
-        "/api/candidates",
-    }
-)
-
 
 class RoutePermission(TypedDict):
-    """``tag`` is the noun it belongs to; ``roles`` is empty for what needs no log-in; ``changes``: it writes."""
+    """``tag`` is the noun it belongs to; ``roles`` is empty for what needs no log-in; ``changes``: it writes.
+
+    ``reach`` says which rows: docs/access.md.
+    """
 
     tag: str
     method: str
     path: str
     summary: str
     needs: str
+    reach: str
     changes: bool
     roles: list[str]
 
@@ -54,6 +48,7 @@ def access_table(request: Request) -> Response:
         route = described.get(path.replace(":int}", "}").replace(":path}", "}"), {}).get(method.lower(), {})
         if not path.startswith("/api/") or not route:
             continue
+        rule = Rule(method=method, path=path, needs=needs)
         items.append(
             {
                 "tag": route["tags"][0],
@@ -61,7 +56,8 @@ def access_table(request: Request) -> Response:
                 "path": path,
                 "summary": route["summary"],
                 "needs": needs,
-                "changes": method != "GET" and path not in _ONLY_LOOK,
+                "reach": kind_of(rule) or "whole",
+                "changes": changes(rule),
                 "roles": [
                     role for role in get_args(accounts.Role) if needs in ROLES and role in ROLES[needs]
                 ],

@@ -162,12 +162,23 @@ def _database(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatabaseError)  # noqa: S101  # registered for nothing else
     if isinstance(error.__cause__, psycopg.DataError):
         return _unstorable().response(request.url.path)
+    if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+        return beyond_reach().response(request.url.path)
     _log.error("database refused", path=request.url.path, error=str(error))
     return unavailable().response(request.url.path) if error.retry else _internal().response(request.url.path)
 
 
 def _text(request: Request, _error: Exception) -> Response:
     return _unstorable().response(request.url.path)
+
+
+def beyond_reach() -> Problem:
+    """403 for writing where the account does not reach."""
+    return Problem(
+        403,
+        "this lies beyond the area or unit of your account; ask whoever has the whole district",
+        "超出您账号的区域或单位范围，请联系全区账号的人员",
+    )
 
 
 def _unstorable() -> Problem:

@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from starlette.requests import Request
 
 from city.settings import Settings
+from city.storage import reach
 from city.storage.database import translated
 from command_centre.api.screen.hub import Hub
 from command_centre.backtest_jobs import Jobs
@@ -54,8 +55,12 @@ def known_directory(request: Request) -> KnownDirectory:
 
 @contextmanager
 def transaction(request: Request) -> Iterator[Connection[Any]]:
-    """A connection whose work is committed at the end, or undone by an exception; errors come translated."""
+    """A connection whose work is committed at the end, or undone by an exception; errors come translated.
+
+    It shows and takes what the caller of this request reaches, see ``city.storage.reach``.
+    """
     with translated(), services(request).pool.connection() as connection:
+        reach.within(connection, request.state.reach)
         yield connection
 
 
@@ -63,5 +68,9 @@ def transaction(request: Request) -> Iterator[Connection[Any]]:
 async def async_transaction(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
     """The same for routes that wait without a thread."""
     with translated():
-        async with services(request).async_pool.connection() as connection, connection.transaction():
+        async with (
+            services(request).async_pool.connection() as connection,
+            connection.transaction(),
+            reach.held_to(connection, request.state.reach),
+        ):
             yield connection

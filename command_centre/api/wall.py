@@ -16,6 +16,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from city.clocks import Clock
+from city.reach import Reach
 from city.storage import clocks, flood_facts, flood_tasks, wall
 from city.storage.series import SUSPECT
 from command_centre.api.answers import gives
@@ -164,6 +165,9 @@ class Kept:
         self, request: Request, asked: str, scope: str | None, read: Callable[[Connection], Awaitable[object]]
     ) -> Response:
         """``read``'s result as JSON, at most ``KEPT_S`` old."""
+        # By who looks, too: one street's screen must not be told what another's was.
+        reach: Reach = request.state.reach
+        asked = f"{asked} within {reach.scope or ''} {reach.unit_id if reach.held else ''}"
         async with self._reading:
             found = self._answers.get((asked, scope))
             if found is None or time.monotonic() - found[0] > KEPT_S:

@@ -62,7 +62,7 @@ async def person(connection: Connection, session: str, now: datetime) -> Guest |
     found = (await stored.people(connection, [digest], now)).get(digest)
     if found is None:
         return None
-    return Guest(kind="person", role=found.role, unit=found.unit, session=digest)
+    return Guest(kind="person", role=found.role, unit=found.unit, scope=found.scope, session=digest)
 
 
 async def screen(connection: Connection, token: str, now: datetime) -> Guest:
@@ -77,11 +77,15 @@ async def screen(connection: Connection, token: str, now: datetime) -> Guest:
 
 
 def sight_of(guest: Guest, scope: str | None, topics: str | None) -> Sight:
-    """What this guest sees of what was asked for; raises Dismissed for topics that do not exist."""
+    """What this guest sees of what was asked for; raises Dismissed for topics that do not exist.
+
+    What is asked for narrows what the account or the paired screen reaches, and never widens it: ``Hub.inside``.
+    Another system (integrator) sees what strangers see, nothing that people typed.
+    """
     wanted = wanted_topics(topics)
     if wanted is None:
         raise Dismissed(FAULTY, "topics= names one that is not there")
-    staff = guest.kind in ("person", "automation")
+    staff = guest.kind in ("person", "automation") and guest.role != "integrator"
     own = guest.unit or "" if guest.role == "handler" else None
     if not staff or own is not None:
         wanted = tuple(topic for topic in wanted if topic not in ON_REQUEST)

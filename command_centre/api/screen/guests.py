@@ -78,8 +78,8 @@ async def gone(connection: Connection, guests: Iterable[Guest], now: datetime) -
 def _same_person(guest: Guest, now_is: stored.Person | None) -> None:
     if now_is is None:
         raise Dismissed(SESSION, "the session has ended")
-    if (now_is.role, now_is.unit) != (guest.role, guest.unit):
-        raise Dismissed(CHANGED, "another role or unit")
+    if (now_is.role, now_is.unit, now_is.scope) != (guest.role, guest.unit, guest.scope):
+        raise Dismissed(CHANGED, "another role, unit or area")
 
 
 def _same_screen(guest: Guest, now_is: stored.PairedScreen | None, now: datetime) -> None:
