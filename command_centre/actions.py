@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from psycopg import AsyncConnection
 
+from city import roles
 from city.alarms import IncidentClass
 from city.catalogue import why_not_chosen
 from city.clocks import Limit, LimitError, read_limit
@@ -387,7 +388,7 @@ async def open_by_person(
 
 
 def _may_open(role: str, text: str) -> None:
-    if role not in ("hotline", "grid_worker", "dispatcher", "supervisor", "administrator"):
+    if role not in ("hotline", "grid_worker", *roles.CENTRE):
         raise ActionError("forbidden", f"角色{role}不能立案", f"role {role} may not open an incident")
     if not workflow.usable_text(text):
         limit = workflow.MOST_TEXT

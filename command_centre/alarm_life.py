@@ -241,7 +241,7 @@ def roles_to_shelve(category: str, incident_class: str) -> tuple[str, ...]:
     """Silencing a class A fire alarm takes somebody who answers for the shift; bringing it back does not."""
     if incident_class == "A" and category.partition(".")[0] == "fire":
         return ("administrator",)
-    return ("dispatcher", "administrator")
+    return ("dispatcher", "flood_officer", "administrator")
 
 
 def drawn() -> str:

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from shapely.geometry import Point, shape
 from shapely.ops import nearest_points
 
+from city import roles
 from city.directory import Directory
 from city.incidents import Change, Happening, Incident, Tell
 from city.settings import Settings
@@ -246,7 +247,9 @@ def _not_yet(at: datetime | None, unit: Unit) -> None:
 
 
 def _is_orderer(order: SiteOrder, person: Person) -> bool:
-    same_unit = order.unit_id is not None and order.unit_id == person.unit_id and person.role != "viewer"
+    same_unit = (
+        order.unit_id is not None and order.unit_id == person.unit_id and person.role not in roles.ONLY_LOOK
+    )
     return person.role in rules.CENTRE_ROLES or person.actor == order.ordered_by or same_unit
 
 

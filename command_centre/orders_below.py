@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from city import roles
 from city.areas import METRES_PER_DEGREE
 from city.directory import Directory
 from city.incidents import Tell
@@ -27,7 +28,7 @@ LADDER: Sequence[timedelta] = (  # from the time ordered
 )
 MOST_UNITS = 30
 LONGEST_AHEAD = timedelta(days=30)
-CENTRE_ROLES = frozenset({"dispatcher", "supervisor", "administrator"})
+CENTRE_ROLES = frozenset(roles.CENTRE)
 BELOW = frozenset({"street", "community"})
 
 
@@ -74,12 +75,12 @@ class Fault:
 
 def may_order(role: str, unit: Unit | None) -> bool:
     """A street or community by its own people, or the centre for it."""
-    return role in CENTRE_ROLES or (role != "viewer" and unit is not None and unit.tier in BELOW)
+    return role in CENTRE_ROLES or (role not in roles.ONLY_LOOK and unit is not None and unit.tier in BELOW)
 
 
 def acts_for(role: str, own_unit_id: int | None, unit_id: int) -> bool:
     """Whether this person may answer for that unit."""
-    return role in CENTRE_ROLES or (role != "viewer" and own_unit_id == unit_id)
+    return role in CENTRE_ROLES or (role not in roles.ONLY_LOOK and own_unit_id == unit_id)
 
 
 def faults(units: Sequence[str], arrive_by: datetime, directory: Directory, now: datetime) -> list[Fault]:

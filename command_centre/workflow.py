@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from city import roles
 from city.alarms import IncidentClass
 from city.clocks import Limit
 from city.incidents import Ask, Incident, Request, State
@@ -68,8 +69,8 @@ DONE: tuple[State, ...] = ("handled", "verified", "fed_back")
 _OPEN: tuple[State, ...] = (*LANE, *AT_WORK, *DONE, "suspended")
 _ALL: tuple[State, ...] = (*_OPEN, "archived", "voided", "merged")
 
-_CENTRE = ("dispatcher", "supervisor", "administrator")
-_APPROVERS = ("supervisor", "administrator")
+_CENTRE = roles.CENTRE
+_APPROVERS = roles.APPROVERS
 _UNIT = ("handler", *_CENTRE)  # the centre acts for a unit that reports by telephone
 _CHECKERS = ("grid_worker", *_CENTRE)
 _TELLERS = ("hotline", *_CENTRE)

@@ -9,12 +9,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import get_args
 
+from city import roles
 from city.clocks import Effect, End, Extend, Pause, Resume, Start, read_limit
 from city.incidents import Ask, Change, Incident, Request, Tell
 from command_centre.workflow import GRANTS, MOST_EXTENSIONS, TRANSFER_WITHIN, Act, Facts, Refused
 from command_centre.workflow_steps import change, given_to, missing
 
-_CENTRE = ("dispatcher", "supervisor", "administrator")
+_CENTRE = roles.CENTRE
 _ZH: Mapping[Ask, str] = {
     "return": "回退",
     "transfer": "移交",

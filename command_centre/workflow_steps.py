@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from city import roles
 from city.alarms import IncidentClass
 from city.clocks import Effect, End, Stage, Start
 from city.incidents import AUTOMATION, Change, Happening, Incident, Request, State, Tell, raised_class
 from city.units import Unit
 from command_centre.workflow import REOPEN_WITHIN, Act, Facts, Refused
 
-_APPROVERS = ("supervisor", "administrator")
+_APPROVERS = roles.APPROVERS
 
 
 def accept(incident: Incident, act: Act, _facts: Facts, _now: datetime) -> Change:

@@ -73,8 +73,10 @@ class Role(Enum):
     GRID_WORKER = "grid_worker"
     HOTLINE = "hotline"
     DISPATCHER = "dispatcher"
+    FLOOD_OFFICER = "flood_officer"
     SUPERVISOR = "supervisor"
     ADMINISTRATOR = "administrator"
+    INTEGRATOR = "integrator"
 
 
 @app.command()

@@ -58,7 +58,7 @@ async def person(connection: Connection, name: str) -> int | None:
     """The id of somebody who may be sent on patrol: neither switched off, nor of those who only look or handle."""
     cursor = await connection.execute(
         "SELECT id FROM users WHERE name = %s AND NOT disabled AND NOT role = ANY(%s)",
-        (name, ["viewer", "handler"]),
+        (name, ["viewer", "handler", "integrator"]),
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else None

@@ -80,7 +80,6 @@ _NAMED: Mapping[str, str] = {
     "building": "SELECT FROM buildings WHERE code = %s",
     "area": "SELECT FROM areas WHERE code = %s",
     "route": "SELECT FROM patrol_routes WHERE code = %s",
-    "unit": "SELECT FROM units WHERE code = %s AND (NOT reach_held() OR id = reach_unit())",
     "report": "SELECT FROM reports WHERE tracking_digest = %s",
     "photo": """
         SELECT FROM photos p WHERE p.digest = %s AND (p.actor = current_setting('city.actor', true)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from city import roles
 from city.contacts import Channel, ContactError
 from city.incidents import Happening, Purpose
 from city.storage import contacts, notification_log
@@ -25,7 +26,7 @@ router = APIRouter(prefix="/api", tags=["notifications"])
 
 IfMatch = Annotated[str | None, Header(max_length=64, description="ETag of the list that was changed")]
 State = Literal["waiting", "folded", "sent", "failed"]
-_ALL_UNITS = frozenset({"hotline", "dispatcher", "supervisor", "administrator"})  # see those of every unit
+_ALL_UNITS = frozenset({"hotline", *roles.CENTRE})  # see those of every unit
 
 
 class Strict(BaseModel):

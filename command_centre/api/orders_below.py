@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from city import roles
 from city.storage import idempotency, orders_below
 from command_centre import order_actions, order_giving
 from command_centre import orders_below as rules
@@ -95,7 +96,7 @@ async def list_orders(
 ) -> Response:
     """Newest first. People of a unit see what it gave and got; the centre sees all."""
     before = paging.read(cursor, tuple[int])
-    own = None if known.role in rules.CENTRE_ROLES or known.role == "viewer" else known.unit_id
+    own = None if known.role in rules.CENTRE_ROLES or known.role in roles.ONLY_LOOK else known.unit_id
     async with async_transaction(request) as connection:
         rows = await orders_below.page(
             connection,
@@ -234,7 +235,11 @@ def _shown(row: Mapping[str, Any], units: Sequence[Mapping[str, Any]], known: Ca
     mine = (
         known.role in rules.CENTRE_ROLES
         or known.actor == row["ordered_by_actor"]
-        or (row["unit_id"] is not None and row["unit_id"] == known.unit_id and known.role != "viewer")
+        or (
+            row["unit_id"] is not None
+            and row["unit_id"] == known.unit_id
+            and known.role not in roles.ONLY_LOOK
+        )
     )
     hidden = {"ordered_by_actor", "unit_id", *(() if mine else ("code",))}
     shown = {name: value for name, value in row.items() if name not in hidden}

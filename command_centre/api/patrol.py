@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from city import roles
 from city.storage import directory, patrol, patrol_routes
 from city.storage.patrol_routes import NewPoint
 from command_centre import checklists, patrol_actions
@@ -23,7 +24,7 @@ from command_centre.api.session import Known
 
 router = APIRouter(prefix="/api/patrol", tags=["patrol"])
 
-ALL_ROUTES = frozenset({"dispatcher", "supervisor", "administrator"})
+ALL_ROUTES = frozenset(roles.CENTRE)
 Code = Annotated[str, Path(pattern="^[A-Za-z0-9._-]{1,60}$")]
 
 

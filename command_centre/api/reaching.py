@@ -131,7 +131,6 @@ NAMED: Mapping[str, tuple[str, str, str]] = {
     "/api/orders/{order_id}": ("order", "order", "指令"),
     "/api/flood/tasks/{task_id}": ("task", "task", "任务"),
     "/api/patrol/routes/{code}": ("route", "route", "路线"),
-    "/api/units/{code}": ("unit", "unit", "单位"),
 }
 _CREATES = frozenset({("PUT", "/api/patrol/routes/{code}")})  # the name may be new
 
@@ -209,6 +208,6 @@ def _value(kind: str, written: str) -> int | str | bytes | None:
         return tracking_digest(tracking) if tracking else None
     if kind == "photo":
         return bytes.fromhex(written) if re.fullmatch("[0-9a-f]{64}", written) else None
-    if kind in ("device", "station", "component", "building", "area", "route", "unit"):
+    if kind in ("device", "station", "component", "building", "area", "route"):
         return None if "\0" in written else written
     return None

@@ -68,6 +68,12 @@ def staff(request: Request) -> Caller | None:
     return caller if caller is not None and caller.role in ROLES["hotline"] else None
 
 
+def _system(request: Request) -> Caller | None:
+    """Another system of the city, which files what it was told; everything else of a report is not its business."""
+    caller: Caller | None = request.state.caller
+    return caller if caller is not None and caller.role == "integrator" else None
+
+
 @router.post(
     "",
     status_code=201,
@@ -80,7 +86,7 @@ async def create_report(request: Request, key: Key = None) -> Response:
 
     A photo that is none refuses the report and names the file, unless `keep_without_photos` is set.
     """
-    known = staff(request)
+    known = staff(request) or _system(request)
     if known is None:
         usable_key(key)
         await turnstile.admit(request)
@@ -181,7 +187,9 @@ def _new_report(body: ReportBody, known: Caller | None, *, mail: bool) -> NewRep
 def _channel(known: Caller | None) -> str:
     if known is None:
         return "web"
-    return "patrol" if known.role == "grid_worker" else "system" if known.actor == AUTOMATION else "hotline"
+    if known.role == "grid_worker":
+        return "patrol"
+    return "system" if known.actor == AUTOMATION or known.role == "integrator" else "hotline"
 
 
 def digest_of(written: str) -> bytes:

@@ -25,8 +25,8 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO city_within;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO city_within;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO city_within;
 -- How people and programs come in is nobody's within an area.
-REVOKE ALL ON sessions, second_factors, recovery_codes, user_identities, user_scopes, api_tokens, api_keys,
-    intake_systems, screens FROM city_within;
+REVOKE ALL ON sessions, second_factors, recovery_codes, user_identities, api_tokens, api_keys, intake_systems, screens
+    FROM city_within;
 
 -- ── what is asked of the caller ───────────────────────────────────────────────────────────────────────
 -- Defined by the owner: they read the very tables whose rows they decide on.
@@ -54,14 +54,19 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = public, pg_
     UNION ALL SELECT incident_id FROM incident_co_units WHERE unit_id = reach_unit()
     UNION ALL SELECT incident_id FROM incident_requests WHERE unit_id = reach_unit()
     UNION ALL SELECT incident_id FROM incident_requests WHERE to_unit_id = reach_unit() AND state = 'open'
+    UNION ALL SELECT e.incident_id FROM incident_events e
+        WHERE e.detail ->> 'unit' = (SELECT code FROM units WHERE id = reach_unit())
+          AND e.kind IN ('dispatched', 'redispatched', 'transferred', 'ruled')
     UNION ALL SELECT o.incident_id FROM site_orders o JOIN site_order_units u ON u.order_id = o.id
         WHERE u.unit_id = reach_unit() AND o.incident_id IS NOT NULL
     UNION ALL SELECT nullif(current_setting('city.incident', true), '')::bigint
 $$;
 COMMENT ON FUNCTION reach_incidents() IS
-    'Incidents the caller''s unit leads, helps with, is ordered to, has asked something about or is asked to take; and the one this request is about, which it '
+    'Incidents the caller''s unit leads, led, helps with, is ordered to, asked something about or is asked to take; and the one this request is about, which it '
     'was let to when it came and may move out of reach while it is answered.';
 
+CREATE INDEX incident_events_given ON incident_events ((detail ->> 'unit'))
+    WHERE kind IN ('dispatched', 'redispatched', 'transferred', 'ruled');
 CREATE INDEX incident_co_units_by_unit ON incident_co_units (unit_id);
 CREATE INDEX incidents_by_area ON incidents (area_id, id);
 CREATE INDEX incidents_by_unit ON incidents (unit_id) WHERE unit_id IS NOT NULL;

@@ -10,8 +10,10 @@ export type Role =
   | "grid_worker"
   | "hotline"
   | "dispatcher"
+  | "flood_officer"
   | "supervisor"
-  | "administrator";
+  | "administrator"
+  | "integrator";
 
 export interface User {
   name: string;

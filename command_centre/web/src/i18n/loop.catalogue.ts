@@ -7,8 +7,10 @@ export const loopWords = {
   "role.grid_worker": ["网格员", "Grid worker"],
   "role.hotline": ["热线坐席", "Hotline"],
   "role.dispatcher": ["分拨员", "Dispatcher"],
+  "role.flood_officer": ["三防值班", "Flood officer"],
   "role.supervisor": ["督查", "Supervisor"],
   "role.administrator": ["管理员", "Administrator"],
+  "role.integrator": ["对接系统", "Integrator"],
 
   "actor.citizen": ["反映人", "Reporter"],
   "actor.system": ["系统", "System"],

@@ -1,7 +1,7 @@
 /** Which role meets what a screen needs; the centre's own table (api/access.py) decides, this one only hides. */
 import type { Role } from "../desk/api";
 
-export type Needs = "worker" | "hotline" | "dispatcher" | "supervisor" | "administrator";
+export type Needs = "worker" | "hotline" | "dispatcher" | "flood" | "supervisor" | "administrator";
 export type Tab =
   | "mine"
   | "open"
@@ -16,9 +16,10 @@ export type Tab =
   | "performance";
 
 const MEETS: Record<Needs, readonly Role[]> = {
-  worker: ["handler", "grid_worker", "hotline", "dispatcher", "supervisor", "administrator"],
-  hotline: ["grid_worker", "hotline", "dispatcher", "supervisor", "administrator"],
-  dispatcher: ["dispatcher", "supervisor", "administrator"],
+  worker: ["handler", "grid_worker", "hotline", "dispatcher", "flood_officer", "supervisor", "administrator"],
+  hotline: ["grid_worker", "hotline", "dispatcher", "flood_officer", "supervisor", "administrator"],
+  dispatcher: ["dispatcher", "flood_officer", "supervisor", "administrator"],
+  flood: ["flood_officer", "supervisor", "administrator"],
   supervisor: ["supervisor", "administrator"],
   administrator: ["administrator"],
 };
@@ -45,8 +46,10 @@ const TABS: Record<Role, readonly Tab[]> = {
   grid_worker: ["intake", "open", "unassigned"],
   hotline: ["intake", "open", "unassigned"],
   dispatcher: CENTRE,
+  flood_officer: CENTRE,
   supervisor: CENTRE,
   administrator: CENTRE,
+  integrator: ["open"],
 };
 
 /** In the order they are shown; the first one is where the day begins. */
@@ -62,8 +65,10 @@ const VIEWS: Record<Role, readonly View[]> = {
   grid_worker: ["wall", "desk", "field"],
   hotline: ["wall", "desk", "flood"],
   dispatcher: ["wall", "desk", "flood", "settings"],
+  flood_officer: ["flood", "wall", "desk", "settings"],
   supervisor: ["wall", "desk", "flood", "settings"],
   administrator: ["wall", "desk", "flood", "settings"],
+  integrator: ["wall"],
 };
 
 /** The views a role is led to; each of them decides itself what it lets that role do. */

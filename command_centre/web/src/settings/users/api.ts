@@ -68,8 +68,10 @@ export const ROLES: readonly Role[] = [
   "grid_worker",
   "hotline",
   "dispatcher",
+  "flood_officer",
   "supervisor",
   "administrator",
+  "integrator",
 ];
 
 export const api = {
