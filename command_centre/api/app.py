@@ -156,8 +156,8 @@ ROUTERS = (
     responsibilities.router,
     responsibility_sheets.router,
     rule_kinds.router,
+    backtest.router,  # before a rule of that name
     rules.router,
-    backtest.router,
     quarantine.router,
     flood.router,
     cap.router,

@@ -21,7 +21,7 @@ LEAST_PX = 14
 @pytest.fixture
 def flood(centre: MockCentre) -> MockCentre:
     flood_scene.flood(centre, 200)
-    centre.user = {"name": "zhang", "display_name": "张值班", "role": "dispatcher"}
+    centre.user = {"name": "zhang", "display_name": "张值班", "role": "flood_officer"}
     return centre
 
 
@@ -30,7 +30,7 @@ def test_every_part_fits_and_keeps_nobody_out(
     centre: MockCentre, open_page: OpenPage, width: int, height: int, language: str
 ) -> None:
     flood_scene.flood(centre, 16)
-    centre.user = {"name": "zhang", "display_name": "张值班", "role": "dispatcher"}
+    centre.user = {"name": "zhang", "display_name": "张值班", "role": "flood_officer"}
     page = open_page(f"{centre.url}/flood?lang={language}", width, height)
     for place in PLACES:
         page.goto(centre.url + place)

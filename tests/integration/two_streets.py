@@ -66,7 +66,8 @@ def _furnish(centre: Centre, street: Street) -> None:
         _ok(centre.client.post(f"/api/{noun}", json=made))
         named[noun] = str(made["code"])
     centre.execute(
-        "INSERT INTO stations (device_id, station_kind, warning_level_m) SELECT id, 'river', 3 FROM devices WHERE code = %s",
+        "INSERT INTO stations (device_id, station_kind, warning_level_m)"
+        " SELECT id, 'river', 3 FROM devices WHERE code = %s",
         named["devices"],
     )
     opened = _ok(centre.client.post("/api/incidents", json={"category": "fire", "cell": cell, "text": mark}))
@@ -110,7 +111,14 @@ def _books(centre: Centre, street: Street) -> None:
 def _orders(centre: Centre, street: Street) -> None:
     mark, named = street.mark, street.named
     soon = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
-    ordered = {"what": mark, "units": [street.unit], "by": soon, "cell": street.cell, "place": mark, "category": "fire"}
+    ordered = {
+        "what": mark,
+        "units": [street.unit],
+        "by": soon,
+        "cell": street.cell,
+        "place": mark,
+        "category": "fire",
+    }
     named["orders"] = str(_ok(centre.client.post("/api/orders", json=ordered))["id"])
     tasks = {"kind": "inspect", "cells": [street.cell], "reason": mark, "note": mark}
     made = _ok(centre.client.post("/api/flood/tasks", json=tasks))
@@ -121,7 +129,11 @@ def _orders(centre: Centre, street: Street) -> None:
     named["units"] = street.unit
     people = {"people": [], "shifts": []}
     _ok(centre.client.put(f"/api/units/{street.unit}/roster", json=people, headers={"If-Match": "*"}))
-    (found,) = centre.execute("SELECT min(id) FROM notifications WHERE incident_id = %s", named["incidents"])
+    (found,) = centre.execute(
+        "INSERT INTO notifications (incident_id, unit_id, purpose, channel, body, state)"
+        " SELECT id, unit_id, 'order', 'webhook', '{}', 'failed' FROM incidents WHERE id = %s RETURNING id",
+        named["incidents"],
+    )
     named["notifications"] = str(found[0])
 
 
@@ -132,7 +144,11 @@ def _reports(centre: Centre, street: Street) -> None:
         centre.client.post("/api/photos", files={"photos": ("a.jpg", picture.getvalue(), "image/jpeg")})
     )
     digest = sent["photos"][0]
-    report = {"text": f"{street.mark} 冒烟", "cell": street.cell, "contact": {"name": street.mark, "phone": "13800000000"}}
+    report = {
+        "text": f"{street.mark} 冒烟",
+        "cell": street.cell,
+        "contact": {"name": street.mark, "phone": "13800000000"},
+    }
     tracking = _ok(centre.client.post("/api/reports", json={**report, "photos": [digest]}))["tracking"]
     street.named["photos"], street.named["reports"] = digest, tracking
     centre.execute(
