@@ -7,9 +7,14 @@
 #                            port 8884 asks for a client certificate, whose common name is the account
 # A change is taken up within two seconds, without a restart; connections that are still good stay open.
 set -eu
-: "${MQTT_INGEST_PASSWORD:?the password of the account "ingest"; see .env.example}"
-: "${MQTT_CENTRE_PASSWORD:?the password of the account "centre"; see .env.example}"
-: "${MQTT_DEVICES_PASSWORD:?the password of the account "devices"; see .env.example}"
+# A password may come as a file instead: MQTT_INGEST_PASSWORD_FILE names the file of MQTT_INGEST_PASSWORD.
+from_file() { if [ -n "$2" ]; then cat "$2"; else printf %s "$1"; fi; }
+MQTT_INGEST_PASSWORD=$(from_file "${MQTT_INGEST_PASSWORD:-}" "${MQTT_INGEST_PASSWORD_FILE:-}")
+MQTT_CENTRE_PASSWORD=$(from_file "${MQTT_CENTRE_PASSWORD:-}" "${MQTT_CENTRE_PASSWORD_FILE:-}")
+MQTT_DEVICES_PASSWORD=$(from_file "${MQTT_DEVICES_PASSWORD:-}" "${MQTT_DEVICES_PASSWORD_FILE:-}")
+: "${MQTT_INGEST_PASSWORD:?the password of the account "ingest"; see deploy/secrets.sh}"
+: "${MQTT_CENTRE_PASSWORD:?the password of the account "centre"; see deploy/secrets.sh}"
+: "${MQTT_DEVICES_PASSWORD:?the password of the account "devices"; see deploy/secrets.sh}"
 data=${MOSQUITTO_DATA:-/mosquitto/data}
 conf=${MOSQUITTO_CONF:-/mosquitto/config/mosquitto.conf}
 register=${MOSQUITTO_REGISTER:-/mosquitto/register}
@@ -27,6 +32,8 @@ mkdir -p "$live" "$live/conf.d"
     if [ "${MQTT_SHARED_DEVICES:-yes}" != no ]; then printf 'devices:%s\n' "$MQTT_DEVICES_PASSWORD"; fi
 } >"$live/standing"
 mosquitto_passwd -U "$live/standing"
+# For the health check: an argument could be read by every process here.
+printf -- '-u ingest\n-P %s\n' "$MQTT_INGEST_PASSWORD" >"$live/mosquitto_sub"
 unset MQTT_INGEST_PASSWORD MQTT_CENTRE_PASSWORD MQTT_DEVICES_PASSWORD
 
 # The register's part only when it is whole: its last line says so. Else what was taken last stays good.

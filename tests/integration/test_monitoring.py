@@ -124,7 +124,7 @@ def test_a_real_prometheus_scrapes_the_centre_with_its_own_configuration(
     token = tmp_path / "token"
     token.write_text(TOKEN)
     text = (RULES / "prometheus.yml").read_text(encoding="utf-8")
-    text = re.sub(r"credentials_file: \S+city_token", f"credentials_file: {token}", text).replace(
+    text = re.sub(r"credentials_file: \S+api_token", f"credentials_file: {token}", text).replace(
         "centre:8000", centre.base.removeprefix("http://")
     )
     text = text.replace("15s", "1s")
