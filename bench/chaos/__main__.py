@@ -11,13 +11,15 @@ from pathlib import Path
 
 from bench.chaos import plan, report
 from bench.chaos.matrix import TABLE
+from bench.chaos.outcome import as_json
 from bench.chaos.parts import Shape
-from bench.chaos.run import Run, as_json
+from bench.chaos.run import Run
 from bench.load import ROOT
 
 RESULTS = ROOT / "bench" / "results" / "chaos.json"
 PAGE = ROOT / "docs" / "reliability.md"
-_ROUND_S = 15.0  # a round's length on a busy machine, for how much load there may be room
+_LIMIT_S = 3600.0  # no plan but that of hours takes so long
+_LAST_S = 1200.0  # standing up, the last round, the end
 
 
 def main() -> int:
@@ -28,14 +30,15 @@ def main() -> int:
             print(f"{fault.group:12} {fault.name:32} {fault.does}")
         return 0
     counts = _counts(given)
-    rounds = plan.rounds(counts) * (round(given.hours * 3600 / (len(plan.rounds(counts)) * 9)) or 1)
-    if given.minutes:
-        rounds = rounds[: max(1, round(given.minutes * 60 / 9))]
+    limit_s = 3600 * given.hours or 60 * given.minutes or _LIMIT_S
+    rounds = plan.rounds(counts)
+    if given.hours:
+        rounds *= 1 + int(limit_s / len(rounds))  # more than can be played: none takes less than a second
     shape = Shape(
         rate=given.rate,
         broker=given.broker,
         plain=given.plain,
-        capacity=int(given.rate * (600 + 4 * _ROUND_S * len(rounds))),
+        capacity=int(given.rate * (limit_s + _LAST_S)),
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(143))  # so that what was started is ended
@@ -43,7 +46,7 @@ def main() -> int:
     began = time.monotonic()
     run = Run(shape, folder, lambda line: print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True))
     try:
-        outcome = run.play(rounds)
+        outcome = run.play(rounds, limit_s)
     finally:
         run.close()
         if given.keep:
@@ -78,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hours", type=float, default=0, help="the full plan again and again, for about so long"
     )
-    parser.add_argument(
-        "--minutes", type=float, default=0, help="end after about so many minutes of the plan"
-    )
+    parser.add_argument("--minutes", type=float, default=0, help="begin no round after so many minutes")
     parser.add_argument("--only", nargs="+", metavar="FAULT", help="these faults")
     parser.add_argument("--times", type=int, default=1, help="how often, with --only")
     parser.add_argument("--rate", type=float, default=2000, help="messages a second, QoS 1")

@@ -5,10 +5,12 @@ for all and stands in docs/reliability.md; ``may`` names what a row is allowed b
 """
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
@@ -93,6 +95,25 @@ def pause(name: str, seconds: float) -> Fault:
     )
 
 
+def lose_backlog(seconds: float) -> Fault:
+    """The broker is killed while it holds what ingest has not taken."""
+    waiting = pause("ingest", seconds)
+
+    def undo(stand: Stand) -> None:
+        kill("broker")(stand)
+        waiting.undo(stand)
+
+    return Fault(
+        name="kill broker with a backlog",
+        group="broker kill",
+        does=f"SIGKILL after ingest was paused for {seconds:.0f} s",
+        strike=waiting.strike,
+        undo=undo,
+        lasts=seconds,
+        broker_kill=True,
+    )
+
+
 def starve(name: str, share: float, seconds: float) -> Fault:
     """Bandwidth of the processor; by cpu control group."""
     groups: list[Group] = []
@@ -114,23 +135,27 @@ def starve(name: str, share: float, seconds: float) -> Fault:
 
 
 def squeeze(name: str, seconds: float) -> Fault:
-    """What it has it keeps; of new pages it is given 2 MB, then the kernel kills it."""
-    groups: list[Group] = []
+    """Every request for memory is refused; a process that ends of it is started again without the limit."""
+    squeezed: list[int] = []
 
     def strike(stand: Stand) -> None:
-        group = Group("memory")
-        groups.append(group)
-        pids = stand.pids(name)
-        stand.parts[name].expected = True
-        group.memory(2_000_000)
-        group.take(pids)
+        pid = stand.parts[name].pid
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+        resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+        squeezed.append(pid)
+
+    def undo(_stand: Stand) -> None:
+        with suppress(ProcessLookupError):
+            resource.prlimit(
+                squeezed.pop(), resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            )
 
     return Fault(
         name=f"no memory for {name}",
         group="starve",
-        does=f"memory limit that the kernel enforces by killing, {seconds:.0f} s",
+        does=f"no further byte of address space (RLIMIT_AS), {seconds:.0f} s",
         strike=strike,
-        undo=lambda _stand: groups.pop().close(),
+        undo=undo,
         lasts=seconds,
         may_end=(name,),
     )

@@ -104,14 +104,14 @@ class Namespace:
         run("ip", "netns", "del", self.name, check=False)
 
 
-# ── processor and memory ──────────────────────────────────────────────────────────────────────────────
+# ── processor ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Group:
     """A control group that some processes are put into for a while; version 1 and 2 of the kernel's interface."""
 
     def __init__(self, controller: str) -> None:
-        """`controller` is cpu, memory or blkio (io in version 2). Raises ImpossibleError."""
+        """`controller` is cpu or blkio (io in version 2). Raises ImpossibleError."""
         _root()
         first = _CGROUPS / controller
         self._old = first.is_dir()
@@ -134,10 +134,6 @@ class Group:
             self._write("cpu.cfs_quota_us", str(int(share * period)))
         else:
             self._write("cpu.max", f"{int(share * period)} {period}")
-
-    def memory(self, limit: int) -> None:
-        """At most so many bytes of new memory; beyond them the kernel kills."""
-        self._write("memory.limit_in_bytes" if self._old else "memory.max", str(limit))
 
     def writing(self, device: str, rate: int) -> None:
         """At most so many bytes a second to a device (major:minor), also by fsync."""

@@ -8,6 +8,7 @@ from bench.chaos.faults import (
     backend,
     full,
     kill,
+    lose_backlog,
     loss,
     partition,
     pause,
@@ -27,26 +28,39 @@ def _ends() -> Iterator[Fault]:
     yield Fault(name="kill both centres", group="kill", does="SIGKILL", strike=kill(*CENTRES), kills=2)
     everything = ("ingest", *CENTRES, "database")
     yield Fault(
-        name="kill ingest and database", group="kill", does="SIGKILL at once",
-        strike=kill("ingest", "database"), kills=2,
-    )  # fmt: skip
+        name="kill ingest and database",
+        group="kill",
+        does="SIGKILL at once",
+        strike=kill("ingest", "database"),
+        kills=2,
+    )
     yield Fault(
-        name="kill everything but the broker", group="kill", does="SIGKILL at once",
-        strike=kill(*everything), kills=4,
-    )  # fmt: skip
+        name="kill everything but the broker",
+        group="kill",
+        does="SIGKILL at once",
+        strike=kill(*everything),
+        kills=4,
+    )
     yield Fault(
-        name="kill ingest's backend", group="kill", does="SIGKILL: PostgreSQL restarts all of its own",
-        strike=backend, kills=1,
-    )  # fmt: skip
+        name="kill ingest's backend",
+        group="kill",
+        does="SIGKILL: PostgreSQL restarts all of its own",
+        strike=backend,
+        kills=1,
+        shows=False,
+    )
     yield Fault(
         name="kill broker", group="broker kill", does="SIGKILL", strike=kill("broker"), broker_kill=True
     )
+    yield lose_backlog(3)
     for name in ("ingest", "centre-a", "broker"):
         yield Fault(name=f"term {name}", group="term", does="SIGTERM, started again", strike=term(name))
     yield Fault(
-        name="term database", group="term", does="SIGINT (fast shutdown), started again",
+        name="term database",
+        group="term",
+        does="SIGINT (fast shutdown), started again",
         strike=term("database", number=signal.SIGINT),
-    )  # fmt: skip
+    )
 
 
 def _halts() -> Iterator[Fault]:

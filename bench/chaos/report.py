@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from bench.chaos.run import Outcome, Played
+from bench.chaos.outcome import Outcome, Played
 
 BEGIN, END = "<!-- fault matrix: begin -->", "<!-- fault matrix: end -->"
 _GROUPS = {
@@ -90,6 +90,8 @@ def markdown(outcome: Outcome, *, taken_at: datetime) -> str:
         f"{outcome.audit.get('events')} events | broken 0 | {outcome.broken} |",
         f"| steps of deadlines written | {aftermath.steps:,} | twice 0, missing 0 "
         f"| {aftermath.steps_twice}, {aftermath.steps_missing} |",
+        f"| reports of a person answered ({outcome.calls['attempts']:,} attempts) | {outcome.calls['answered']:,} "
+        f"| lost 0, twice 0 | {outcome.calls['calls lost']}, {outcome.calls['calls twice']} |",
         f"| incidents that a screen shows otherwise than the database | | 0 | {outcome.wall_differs} |",
         "",
         "| fault | what is done | times | whole again after: median | worst | wrong |",

@@ -3,104 +3,31 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import psycopg
 
+from bench.chaos.calling import Caller
 from bench.chaos.faults import Fault
 from bench.chaos.ground import ImpossibleError
 from bench.chaos.matrix import TABLE
 from bench.chaos.observing import Observer
+from bench.chaos.outcome import Outcome, Played
 from bench.chaos.parts import Shape
 from bench.chaos.plan import Round
 from bench.chaos.publishing import Log
 from bench.chaos.stand import Stand
 from bench.deadline_kill import STEPS
-from tests.acceptance.checker import Stretch, Verdict, check, check_stretch
-from tests.acceptance.checker_incidents import Aftermath, look, open_incidents
+from tests.acceptance.checker import Stretch, check, check_stretch
+from tests.acceptance.checker_incidents import Aftermath, look, open_incidents, reported
 
 DUE_EACH_ROUND = 3  # incidents whose deadline strikes during a round
 STEP_PATIENCE_S = 30.0  # after a deadline; longer than any fault lasts and takes to come back from
 PATIENCE_S = 60.0
 Tell = Callable[[str], None]
 T = TypeVar("T")
-
-
-@dataclass(kw_only=True)
-class Played:
-    """One fault and what the checkers say after it."""
-
-    fault: str
-    group: str
-    does: str
-    kills: int
-    impossible: str = ""  # why this machine cannot do it
-    recovery: dict[str, float] | None = None  # seconds until stored, screens whole, centres ready
-    acknowledged: int = 0
-    crossings: int = 0
-    lost_by_broker: int = 0
-    faults: dict[str, int] = field(default_factory=dict)  # what must be nothing and is not
-    started: dict[str, int] = field(default_factory=dict)  # how often a part was started again
-    ended: list[str] = field(default_factory=list)  # processes of ours that ended though nobody ended them
-
-    @property
-    def whole_s(self) -> float:
-        """Until everything was whole again."""
-        return max(self.recovery.values()) if self.recovery else float("nan")
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """All rounds and the last look."""
-
-    rounds: list[Played]
-    verdict: Verdict
-    aftermath: Aftermath
-    audit: dict[str, object]  # what `city audit verify --json` printed
-    lost_by_broker: int
-    screen_faults: dict[str, int]
-    wall_differs: int
-    seconds: float
-    rate: float
-    broker: str
-
-    @property
-    def broken(self) -> int:
-        """Timelines that do not verify; one when the verdict is not to be had."""
-        found = self.audit.get("broken")
-        return len(found) if isinstance(found, list) else 1
-
-    @property
-    def faults(self) -> dict[str, int]:
-        """Everything that must be nothing and is not, over all rounds and at the end."""
-        found: dict[str, int] = {}
-        sums = [played.faults for played in self.rounds]
-        sums += [{f"ended by itself: {name}": 1} for played in self.rounds for name in played.ended]
-        verdict = self.verdict
-        last = {
-            "lost": verdict.lost - self.lost_by_broker,
-            "foreign": verdict.foreign,
-            "twice": verdict.twice,
-            "alarms_missing": verdict.alarms_missing,
-            "alarms_extra": verdict.alarms_extra,
-            "alarms_standing": verdict.alarms_standing,
-            "wall_differs": self.wall_differs,
-            "audit": self.broken,
-            **{f"screen {name}": count for name, count in self.screen_faults.items()},
-            **self.aftermath.faults(),
-        }
-        for some in (*sums, {f"at the end: {name}": count for name, count in last.items() if count}):
-            for name, count in some.items():
-                found[name] = found.get(name, 0) + count
-        return found
-
-    @property
-    def faultless(self) -> bool:
-        """Nothing lost, nothing twice, each crossing one alarm and one incident, the wall right."""
-        return not self.faults
 
 
 class Run:
@@ -115,11 +42,15 @@ class Run:
         except BaseException:
             self.stand.close()
             raise
+        self._caller: Caller | None = None
         self._from = 0  # messages below are checked
         self._lost_by_broker: list[int] = []
 
-    def play(self, rounds: Sequence[Round]) -> Outcome:
-        """Play them one after another under load, then stop the load and look at everything."""
+    def play(self, rounds: Sequence[Round], seconds: float = float("inf")) -> Outcome:
+        """Play them one after another under load, then stop the load and look at everything.
+
+        No round is begun after so many `seconds`.
+        """
         began = time.time()
         log = self.stand.start()
         if self._observer.recovered(began) is None:
@@ -127,8 +58,12 @@ class Run:
                 f"{file.name}: {file.read_text()[-1500:]}" for file in self._folder.glob("*.log")
             )
             raise RuntimeError(f"the stand never stood\n{tails}")
+        self._caller = Caller(self.stand.screens_port, self.stand.token)
+        self._caller.start()
         played = []
         for number, one in enumerate(rounds):
+            if time.time() - began > seconds:
+                break
             played.append(self._play(number, one, log))
             self._tell(_line(number, len(rounds), played[-1]))
         return self._end(log, played, time.time() - began)
@@ -188,6 +123,7 @@ class Run:
         }
         found |= self._waited(self._aftermath, lambda one: not one.faults(), PATIENCE_S).faults()
         found["wall_differs"] = len(self._wall())
+        found |= self._calls()
         played.faults |= {name: count for name, count in found.items() if count}
         self._from = until_message
 
@@ -201,6 +137,17 @@ class Run:
             devices=log.devices,
             connection=self._observer.connection,
         )
+
+    def _calls(self) -> dict[str, int]:
+        """What the caller was answered and is not there, or is there more than once; what was refused."""
+        assert self._caller is not None
+        answered = list(self._caller.answered)
+        there = self._waited(lambda: reported(self._observer.connection), lambda _one: True, PATIENCE_S)
+        return {
+            "calls lost": sum(text not in there for text in answered),
+            "calls twice": sum(count - 1 for count in there.values()),
+            "calls refused": len(self._caller.refused),
+        }
 
     def _aftermath(self) -> Aftermath:
         return look(self._observer.connection, steps=STEPS, after_s=STEP_PATIENCE_S)
@@ -229,6 +176,9 @@ class Run:
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────
 
     def _end(self, log: Log, played: list[Played], seconds: float) -> Outcome:
+        caller = self._caller
+        assert caller is not None
+        caller.stop()
         self.stand.stop_load()
         path = self._folder / "published.npz"
         log.save(path)
@@ -254,6 +204,7 @@ class Run:
             lost_by_broker=lost,
             screen_faults=screens,
             wall_differs=len(wall),
+            calls=self._calls() | {"answered": len(caller.answered), "attempts": caller.attempts},
             seconds=round(seconds, 1),
             rate=self.stand.shape.rate,
             broker=self.stand.shape.broker,
@@ -270,6 +221,8 @@ class Run:
 
     def close(self) -> None:
         """End everything."""
+        if self._caller is not None:
+            self._caller.stop()
         self._observer.drop()
         self.stand.close()
 
@@ -281,8 +234,3 @@ def _line(number: int, of: int, played: Played) -> str:
     wrong = f"  WRONG {played.faults} {played.ended}" if played.faults or played.ended else ""
     more = f"{played.recovery}, started {played.started or 'nothing'}{lost}{wrong}"
     return f"{number + 1}/{of} {played.fault}: whole after {played.whole_s:.1f} s {more}"
-
-
-def as_json(outcome: Outcome) -> str:
-    """For bench/results."""
-    return json.dumps({**asdict(outcome), "faults": outcome.faults}, indent=1, default=str)

@@ -11,6 +11,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+_PIECE = 1 << 24  # bytes of text parsed at once
 _SEQ_BASE = 10_000_000  # what the publisher adds to its numbers
 
 
@@ -154,6 +155,22 @@ def _alarms(connection: psycopg.Connection) -> tuple[NDArray[np.int64], NDArray[
 
 
 def _table(connection: psycopg.Connection, width: int, query: str) -> NDArray[np.int64]:
+    """Rows of whole numbers, -1 for null; read piece by piece, since a run of hours has tens of millions."""
+    pieces: list[NDArray[np.int64]] = []
+    waiting: list[bytes] = []
+    size = 0
+
+    def take() -> None:
+        text = b"".join(waiting).replace(b"\\N", b"-1").decode()
+        pieces.append(np.fromstring(text, np.int64, sep=" "))
+        waiting.clear()
+
     with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT".encode()) as copy:
-        text = b"".join(bytes(block) for block in copy)
-    return np.array(text.replace(b"\\N", b"-1").split(), np.int64).reshape(-1, width)
+        for block in copy:  # each a whole row
+            waiting.append(bytes(block))
+            size += len(waiting[-1])
+            if size > _PIECE:
+                take()
+                size = 0
+    take()
+    return np.concatenate(pieces).reshape(-1, width)

@@ -104,6 +104,14 @@ def look(connection: psycopg.Connection, *, steps: int, after_s: float) -> After
     )
 
 
+def reported(connection: psycopg.Connection) -> dict[str, int]:
+    """How many incidents there are for each thing that the caller said."""
+    found = connection.execute(
+        "SELECT text, count(DISTINCT incident_id) FROM incident_texts WHERE text LIKE 'call %' GROUP BY 1"
+    ).fetchall()
+    return {str(text): int(count) for text, count in found}
+
+
 _WALL = """
     SELECT i.id, i.state, i.class, u.code, (SELECT count(*) FROM alarms a WHERE a.incident_id = i.id)
     FROM incidents i LEFT JOIN units u ON u.id = i.unit_id WHERE i.closed_at IS NULL

@@ -9,7 +9,7 @@ import pytest
 
 from bench.chaos import plan, report
 from bench.chaos.matrix import TABLE
-from bench.chaos.run import Outcome, Played
+from bench.chaos.outcome import Outcome, Played
 from tests.acceptance.checker import Verdict
 from tests.acceptance.checker_incidents import Aftermath
 
@@ -55,6 +55,7 @@ def _outcome(rounds: list[Played], **wrong: int) -> Outcome:
         lost_by_broker=wrong.get("lost_by_broker", 0),
         screen_faults={"doubled": 0, "gaps": 0},
         wall_differs=0,
+        calls={"answered": 3, "attempts": 4, "calls lost": wrong.get("calls lost", 0), "calls twice": 0},
         seconds=60,
         rate=2000,
         broker="mosquitto",
@@ -70,6 +71,7 @@ def _played(fault: str, seconds: float, **more: Any) -> Played:
 def test_what_the_killed_broker_lost_is_counted_apart_and_nothing_else_is() -> None:
     assert _outcome([], lost=7, lost_by_broker=7).faultless
     assert _outcome([], lost=8, lost_by_broker=7).faults == {"at the end: lost": 1}
+    assert _outcome([], **{"calls lost": 1}).faults == {"at the end: calls lost": 1}
     assert _outcome([], split=1).faults == {"at the end: split": 1}
     assert _outcome([_played("kill ingest", 1, ended=["centre-a"])]).faults == {
         "ended by itself: centre-a": 1
