@@ -96,18 +96,21 @@ def pause(name: str, seconds: float) -> Fault:
 
 
 def lose_backlog(seconds: float) -> Fault:
-    """The broker is killed while it holds what ingest has not taken."""
-    waiting = pause("ingest", seconds)
+    """The broker is killed while it holds what ingest has not taken; a paused ingest would still be sent it."""
+
+    def strike(stand: Stand) -> None:
+        stand.parts["ingest"].held = True
+        kill("ingest")(stand)
 
     def undo(stand: Stand) -> None:
         kill("broker")(stand)
-        waiting.undo(stand)
+        stand.parts["ingest"].held = False
 
     return Fault(
         name="kill broker with a backlog",
         group="broker kill",
-        does=f"SIGKILL after ingest was paused for {seconds:.0f} s",
-        strike=waiting.strike,
+        does=f"SIGKILL after ingest was away for {seconds:.0f} s",
+        strike=strike,
         undo=undo,
         lasts=seconds,
         broker_kill=True,

@@ -9,15 +9,13 @@ from bench.chaos.run import Run
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.postgres import PostgresServer
 
-SMALL = Shape(devices=400, crossing_every=397, capacity=3_000_000, plain=True, simple=True)
+SMALL = Shape(rate=1000, devices=400, crossing_every=397, capacity=1_000_000, plain=True, simple=True)
 
 
 def test_nothing_is_lost_doubled_or_shown_wrongly_whatever_breaks(
     postgres_server: PostgresServer, start_mosquitto: Callable[..., MosquittoServer], tmp_path: Path
 ) -> None:
-    assert (
-        postgres_server.pid
-    )  # skips, as the broker does, where this machine cannot run one; the run has its own
+    assert postgres_server.pid  # skips where this machine cannot run one, as the broker does; ours is another
     start_mosquitto().close()
     told: list[str] = []
     run = Run(SMALL, tmp_path, told.append)
@@ -30,5 +28,6 @@ def test_nothing_is_lost_doubled_or_shown_wrongly_whatever_breaks(
     assert [one.fault for one in outcome.rounds if one.impossible] == []
     assert outcome.verdict.acknowledged > 0
     assert outcome.verdict.acknowledged == outcome.verdict.stored - outcome.verdict.twice, story
-    assert outcome.aftermath.alarms == outcome.verdict.crossings > 20
+    assert outcome.aftermath.alarms == outcome.verdict.crossings > 10
+    assert outcome.calls["answered"] > 0
     assert outcome.aftermath.steps >= 3 * 4 * len(outcome.rounds)
