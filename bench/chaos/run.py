@@ -192,7 +192,7 @@ class Run:
         )
         aftermath = self._waited(self._aftermath, lambda one: not one.faults(), PATIENCE_S)
         wall = self._wall()
-        audit = json.loads(self.stand.city("audit", "verify", "--json"))
+        audit = json.loads(self.stand.city("audit", "verify", "--json", most=1))
         screens = {"doubled": 0, "gaps": 0}
         for screen in self.stand.screens:
             screens = {name: screens[name] + count for name, count in screen.faults().items()}
