@@ -17,7 +17,10 @@ from psycopg.types.json import Jsonb
 from city import tracing
 from city.audit_chain import End, Entry, Fault, Sealed, first_fault, seal
 
-_INSERT = "INSERT INTO audit (actor, action, object, reason, detail, request) VALUES (%s, %s, %s, %s, %s, %s)"
+_INSERT = (
+    "INSERT INTO audit (at, actor, action, object, reason, detail, request)"
+    " VALUES (coalesce(%s, now()), %s, %s, %s, %s, %s, %s)"
+)
 _ENTRIES = "SELECT id, at, actor, action, object, reason, detail::text AS detail, request FROM audit"
 _SEALED = (
     "SELECT id, at, actor, action, object, reason, detail::text AS detail, request, seq, salt, said, hash"
@@ -35,6 +38,7 @@ def record(
     subject: str,
     reason: str = "",
     detail: Mapping[str, object] | None = None,
+    at: datetime | None = None,
 ) -> None: ...
 @overload
 def record(
@@ -45,6 +49,7 @@ def record(
     subject: str,
     reason: str = "",
     detail: Mapping[str, object] | None = None,
+    at: datetime | None = None,
 ) -> Awaitable[Any]: ...
 def record(
     connection: Connection[Any] | AsyncConnection[Any],
@@ -54,14 +59,16 @@ def record(
     subject: str,
     reason: str = "",
     detail: Mapping[str, object] | None = None,
+    at: datetime | None = None,
 ) -> Awaitable[Any] | None:
     """One row, in the caller's transaction: it stands when what was done stands. To be awaited on an async connection.
 
     ``actor`` is ``user:7``, ``api-token``, ``command-line`` or ``system``; ``action`` a word like ``session.opened``;
-    ``subject`` what it was done to, as ``device:D7``. Neither secrets nor personal data belong into any of them.
+    ``subject`` what it was done to, as ``device:D7``; ``at`` when, None = the transaction's begin. Neither secrets nor
+    personal data belong into any of them.
     """
     done = connection.execute(
-        _INSERT, (actor, action, subject, reason, Jsonb(dict(detail or {})), tracing.request_id.get())
+        _INSERT, (at, actor, action, subject, reason, Jsonb(dict(detail or {})), tracing.request_id.get())
     )
     return done if isinstance(connection, AsyncConnection) else None  # type: ignore[return-value]  # psycopg's coroutine is awaitable
 

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from city import worktime
 from city.calendar_year import Day
 from city.incidents import SYSTEM
+from city.storage import audit
 from city.worktime import Calendar
 
 Connection = AsyncConnection[Any]
@@ -118,23 +119,19 @@ async def write(
             [(day.day, day.working, day.note) for day in days],
         )
     made = await _new_version(connection, actor, reason, now)
-    await connection.execute(
-        "INSERT INTO audit (at, actor, action, object, reason, detail)"
-        " VALUES (%s, %s, 'calendar.changed', %s, %s, %s)",
-        (
-            now,
-            actor,
-            str(year),
-            reason,
-            Jsonb(
-                {
-                    "version": made,
-                    "complete": complete,
-                    "before": _listed(*before),
-                    "after": _listed(complete, days),
-                }
-            ),
-        ),
+    await audit.record(
+        connection,
+        actor=actor,
+        action="calendar.changed",
+        subject=str(year),
+        reason=reason,
+        detail={
+            "version": made,
+            "complete": complete,
+            "before": _listed(*before),
+            "after": _listed(complete, days),
+        },
+        at=now,
     )
     return made
 

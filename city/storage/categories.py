@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow, dict_row
 from city.catalogue import read_class_limits, write_class_limits
 from city.catalogue_plan import Usage
 from city.clocks import read_limits, write_limits
+from city.storage import audit
 from city.units import Category
 
 Origin = Literal["built-in", "district", "catalogue"]
@@ -151,10 +152,7 @@ def record(
     detail: Mapping[str, object],
 ) -> None:
     """Who changed the catalogue and why, kept for good."""
-    connection.execute(
-        "INSERT INTO audit (actor, action, object, reason, detail) VALUES (%s, %s, %s, %s, %s::jsonb)",
-        (actor, action, code, reason, json.dumps(detail)),
-    )
+    audit.record(connection, actor=actor, action=action, subject=code, reason=reason, detail=detail)
 
 
 def _category(row: dict[str, Any]) -> Category:

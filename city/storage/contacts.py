@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from city.contacts import Contact
+from city.storage import audit
 
 Connection = AsyncConnection[Any]
 
@@ -165,7 +166,6 @@ async def renew_secret(
 
 async def record(connection: Connection, actor: str, owner: str, detail: str, now: datetime) -> None:
     """That addresses were changed, on record without the addresses."""
-    await connection.execute(
-        "INSERT INTO audit (at, actor, action, object, reason) VALUES (%s, %s, 'contacts.changed', %s, %s)",
-        (now, actor, owner, detail),
+    await audit.record(
+        connection, actor=actor, action="contacts.changed", subject=owner, reason=detail, at=now
     )

@@ -1,6 +1,5 @@
 """Devices, their kinds and metrics, and the register that ingest keeps in memory."""
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -14,6 +13,7 @@ from psycopg.rows import TupleRow, class_row
 
 from city.devices import DeviceRow, DeviceState, Kind, Metric, Register, ServiceState, UnclaimedDevice
 from city.errors import CityError
+from city.storage import audit
 from city.storage.database import nudge
 
 REGISTER_LOCK = 7235_0002  # advisory lock of a transaction that adds devices or areas
@@ -336,10 +336,7 @@ def _audit(
     reason: str,
     detail: dict[str, object],
 ) -> None:
-    connection.execute(
-        "INSERT INTO audit (actor, action, object, reason, detail) VALUES (%s, %s, %s, %s, %s::jsonb)",
-        (actor, action, code, reason, json.dumps(detail)),
-    )
+    audit.record(connection, actor=actor, action=action, subject=code, reason=reason, detail=detail)
 
 
 # ── what people see of devices ───────────────────────────────────────────────────────────────────────

@@ -10,9 +10,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
-from city.storage import changes
+from city.storage import audit, changes
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -100,9 +99,8 @@ async def _audit(
     now: datetime,
     detail: dict[str, object],
 ) -> None:
-    await connection.execute(
-        "INSERT INTO audit (at, actor, action, object, reason, detail) VALUES (%s, %s, %s, %s, %s, %s)",
-        (now, actor, action, str(drill_id), reason, Jsonb(detail)),
+    await audit.record(
+        connection, actor=actor, action=action, subject=str(drill_id), reason=reason, detail=detail, at=now
     )
 
 

@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from city.flood import ResponseLevel, Standing
+from city.storage import audit
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -78,10 +79,14 @@ async def replace_triggers(
         "removed": gone,
         "changed": {name: {"before": before[name], "after": after[name]} for name in changed},
     }
-    await connection.execute(
-        "INSERT INTO audit (at, actor, action, object, reason, detail)"
-        " VALUES (%s, %s, 'flood.triggers', 'flood_triggers', %s, %s)",
-        (now, actor, reason, Jsonb(detail)),
+    await audit.record(
+        connection,
+        actor=actor,
+        action="flood.triggers",
+        subject="flood_triggers",
+        reason=reason,
+        detail=detail,
+        at=now,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from city.storage import audit
+
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
@@ -75,6 +77,4 @@ async def listed(connection: Connection) -> list[Row]:
 
 
 async def _record(connection: Connection, actor: str, action: str, code: str) -> None:
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object) VALUES (%s, %s, %s)", (actor, action, f"system:{code}")
-    )
+    await audit.record(connection, actor=actor, action=action, subject=f"system:{code}")

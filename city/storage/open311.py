@@ -8,6 +8,8 @@ from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import dict_row
 
+from city.storage import audit
+
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
@@ -213,6 +215,4 @@ async def keys(connection: Connection) -> list[Row]:
 
 
 async def _record(connection: Connection, actor: str, action: str, name: str) -> None:
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object) VALUES (%s, %s, %s)", (actor, action, f"api_key:{name}")
-    )
+    await audit.record(connection, actor=actor, action=action, subject=f"api_key:{name}")

@@ -8,6 +8,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 
+from city.storage import audit
+
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
@@ -90,10 +92,7 @@ async def write_route(  # the parts of a route
     )
     row = await cursor.fetchone()
     await _write_points(connection, int(row[0]) if row else 0, points, now)
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object) VALUES (%s, 'patrol_route.written', %s)",
-        (actor, f"patrol_route:{code}"),
-    )
+    await audit.record(connection, actor=actor, action="patrol_route.written", subject=f"patrol_route:{code}")
 
 
 async def _write_points(

@@ -7,6 +7,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from city.storage import audit
+
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
@@ -79,7 +81,6 @@ async def old_reports(connection: Connection, before: datetime, limit: int) -> l
 
 async def record(connection: Connection, *, actor: str, action: str, reports: int, reason: str) -> None:
     """Who asked for everything of somebody; the somebody is not named."""
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object, reason) VALUES (%s, %s, %s, %s)",
-        (actor, action, f"person of {reports} reports", reason),
+    await audit.record(
+        connection, actor=actor, action=action, subject=f"person of {reports} reports", reason=reason
     )

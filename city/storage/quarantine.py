@@ -5,7 +5,8 @@ from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
+
+from city.storage import audit
 
 Row = dict[str, Any]
 Db = Connection[Any]
@@ -90,9 +91,11 @@ def request_replay(
         """,
         {"ids": list(ids), "reason": reason, "topic": topic, "most": MOST_AT_ONCE},
     ).rowcount
-    connection.execute(
-        "INSERT INTO audit (actor, action, object, detail)"
-        " VALUES (%s, 'quarantine.replay', 'quarantine', %s)",
-        (actor, Jsonb({"ids": list(ids)[:100], "reason": reason, "topic": topic, "messages": wanted})),
+    audit.record(
+        connection,
+        actor=actor,
+        action="quarantine.replay",
+        subject="quarantine",
+        detail={"ids": list(ids)[:100], "reason": reason, "topic": topic, "messages": wanted},
     )
     return wanted

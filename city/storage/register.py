@@ -5,9 +5,9 @@ from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row, dict_row
-from psycopg.types.json import Jsonb
 
 from city.register import DeviceEntry, Edited, Heard, Sibling, UnitEntry
+from city.storage import audit
 from city.storage.database import CHANNEL
 from city.storage.devices import REGISTER_LOCK
 from city.units import Unit
@@ -219,10 +219,7 @@ async def record(
     detail: Mapping[str, object],
 ) -> None:
     """One row in the audit table; ``detail`` says before and after."""
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object, reason, detail) VALUES (%s, %s, %s, %s, %s)",
-        (actor, action, thing, reason, Jsonb(dict(detail))),
-    )
+    await audit.record(connection, actor=actor, action=action, subject=thing, reason=reason, detail=detail)
 
 
 async def history(

@@ -15,7 +15,7 @@ from city.areas import Geometry
 from city.incidents import Incident
 from city.reports import Contact, NewReport, Place, Report, tracking_digest
 from city.sealing import KeyRing
-from city.storage import notifications, sealed
+from city.storage import audit, notifications, sealed
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -288,7 +288,4 @@ async def record(
     connection: Connection, *, actor: str, action: str, report_id: int, reason: str = ""
 ) -> None:
     """Who looked at or changed what of a report: one row in the audit table."""
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object, reason) VALUES (%s, %s, %s, %s)",
-        (actor, action, f"report:{report_id}", reason),
-    )
+    await audit.record(connection, actor=actor, action=action, subject=f"report:{report_id}", reason=reason)

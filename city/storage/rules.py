@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from city.storage import audit as records
 from city.storage.database import nudge
 
 Db = Connection[Any]
@@ -210,10 +211,7 @@ def audit(
     connection: Db, action: str, rule_id: str, *, actor: str, reason: str, detail: Mapping[str, object]
 ) -> None:
     """Who did what to a rule: one row beside those of every other change."""
-    connection.execute(
-        "INSERT INTO audit (actor, action, object, reason, detail) VALUES (%s, %s, %s, %s, %s)",
-        (actor, action, rule_id, reason, Jsonb(dict(detail))),
-    )
+    records.record(connection, actor=actor, action=action, subject=rule_id, reason=reason, detail=detail)
 
 
 # ── the district's own files ─────────────────────────────────────────────────────────────────────────

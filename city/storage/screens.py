@@ -12,6 +12,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import class_row, dict_row
 
+from city.storage import audit
+
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
@@ -260,7 +262,4 @@ async def record(
     connection: Connection, *, actor: str, action: str, screen_id: int, reason: str = ""
 ) -> None:
     """Who changed which screen: one row in the audit table."""
-    await connection.execute(
-        "INSERT INTO audit (actor, action, object, reason) VALUES (%s, %s, %s, %s)",
-        (actor, action, f"screen:{screen_id}", reason),
-    )
+    await audit.record(connection, actor=actor, action=action, subject=f"screen:{screen_id}", reason=reason)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
+from city.storage import audit
 from city.units import Unit, UnitLoad
 
 # What a district's file says of a unit, beside its code.
@@ -46,10 +47,7 @@ def new_webhook_secret(connection: Connection[TupleRow], code: str, actor: str) 
     ).fetchone()
     if changed is None:
         return None
-    connection.execute(
-        "INSERT INTO audit (actor, action, object) VALUES (%s, 'unit.webhook_secret', %s)",
-        (actor, f"unit:{code}"),
-    )
+    audit.record(connection, actor=actor, action="unit.webhook_secret", subject=f"unit:{code}")
     return secret
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import kwargs_row
-from psycopg.types.json import Jsonb
 
+from city.storage import audit
 from city.urging import Ladder, UrgingStep
 
 Connection = AsyncConnection[Any]
@@ -49,10 +49,14 @@ async def replace_all(
                 for s in steps
             ],
         )
-    await connection.execute(
-        "INSERT INTO audit (at, actor, action, object, reason, detail)"
-        " VALUES (%s, %s, 'urging.changed', 'urging', %s, %s)",
-        (now, actor, reason, Jsonb({"before": _listed(before.steps), "after": _listed(steps)})),
+    await audit.record(
+        connection,
+        actor=actor,
+        action="urging.changed",
+        subject="urging",
+        reason=reason,
+        detail={"before": _listed(before.steps), "after": _listed(steps)},
+        at=now,
     )
 
 

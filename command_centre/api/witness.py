@@ -54,6 +54,7 @@ OWN = (
     "/api/open311/",
     "/api/orders",
     "/api/patrol/",
+    "/api/persons",
     "/api/quarantine/replay",
     "/api/register/",
     "/api/reports",
