@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from city import catalogue
 from city.clocks import write_limits
+from city.sheet_cells import guarded
 from city.units import Automatic, Category, Clock, IncidentClass, Nature
 
 # Column -> the Chinese headings that mean it, the first as we write it.
@@ -85,5 +86,5 @@ def written(categories: Iterable[Category], *, chinese: bool = False) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([headings[0] if chinese else column for column, headings in COLUMNS.items()])
-    writer.writerows(list(texts_of(category).values()) for category in categories)
+    writer.writerows([guarded(text) for text in texts_of(category).values()] for category in categories)
     return text.getvalue()

@@ -19,6 +19,7 @@ from openpyxl.reader.excel import ExcelReader
 
 from city.catalogue_reading import MOST_ROWS, Table
 from city.errors import CityError
+from city.sheet_cells import unguarded
 
 LARGEST_FILE = 5 * 1024 * 1024  # bytes as sent
 _MOST_PARTS = 500
@@ -88,7 +89,7 @@ def _csv_rows(content: bytes, name: str, bounds: Bounds) -> Iterator[tuple[int, 
     try:
         for line in reader:
             number, before = before + 1, reader.line_num
-            cells = [cell.strip() for cell in line]
+            cells = [unguarded(cell.strip()) for cell in line]
             if len(cells) > _MOST_COLUMNS or any(len(cell) > bounds.cell for cell in cells):
                 zh = f"第{number}行列数过多或文字过长，含逗号的文字请加引号并成对"
                 raise SheetError(

@@ -17,6 +17,7 @@ from city.device_files import KEPT_WHEN_EMPTY
 from city.district_files import DistrictFiles
 from city.district_source import Fault
 from city.outlines import square_metres
+from city.sheet_cells import unguarded
 
 Fate = Literal["new", "changed", "same", "gone", "refused"]
 Texts = Mapping[str, str]
@@ -114,7 +115,7 @@ def _lines(text: str, first: Sequence[str] = ()) -> Iterable[tuple[int, list[tup
         before = reader.line_num
         for cells in reader:
             line, before = before + 1, reader.line_num
-            row = [(column, cell.strip()) for column, cell in zip(header, cells, strict=False)]
+            row = [(column, unguarded(cell.strip())) for column, cell in zip(header, cells, strict=False)]
             if any(cell for _, cell in row):
                 yield line, sorted(row, key=lambda pair: pair[0] not in first) if first else row
     except csv.Error:

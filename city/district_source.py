@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from city.errors import CityError
+from city.sheet_cells import unguarded
 
 MOST_KEPT = 20_000  # a list of 200,000 devices may have one bad row in ten
 MOST_SHOWN = 50  # a person mends fifty lines, then looks again
@@ -236,7 +237,7 @@ def csv_rows(
         for line in reader:
             where = f"{name} line {before + 1}"
             before = reader.line_num
-            cells = [cell.strip() for cell in line]
+            cells = [unguarded(cell.strip()) for cell in line]
             if not any(cells):
                 continue
             if len(cells) > len(header) or max(map(len, cells)) > longest:

@@ -19,6 +19,7 @@ from city.devices import Kind, Metric
 from city.district_files import PROFILES, DistrictInfo
 from city.errors import CityError
 from city.register_sheets import LISTS
+from city.sheet_cells import guarded
 from city.storage import (
     areas,
     categories,
@@ -228,7 +229,7 @@ def csv_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([guarded(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 

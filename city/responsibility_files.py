@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from city.clocks import LimitError, Limits, read_limits, write_limits
 from city.district_source import Faults, Row, csv_rows
 from city.responsibilities import Period, contradiction, periods_overlap
+from city.sheet_cells import guarded
 from city.units import Automatic, Clock, IncidentClass, Responsibility
 
 NAME = "responsibilities.csv"
@@ -160,7 +161,8 @@ def written(
             continue
         begins = entry.valid_from if entry.valid_from is not None and entry.valid_from > now else None
         writer.writerow(
-            (
+            guarded(cell)
+            for cell in (
                 entry.category,
                 layer,
                 area,

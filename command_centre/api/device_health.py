@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
+from city.sheet_cells import guarded
 from city.storage import device_availability
 from city.storage import device_health as stored
 from command_centre import device_health
@@ -287,16 +288,11 @@ async def availability_file(request: Request, by: By, start: Start = None, end: 
     lines.writerow([by, "devices", "unjudged", "expected_spans", "heard_spans", "share", "from", "to"])
     for one in await _counted(request, by, since, until):
         lines.writerow(
-            [_harmless(one["key"]), one["devices"], one["unjudged"], one["expected"], one["heard"],
+            [guarded(one["key"]), one["devices"], one["unjudged"], one["expected"], one["heard"],
              one["share"], since.isoformat(), until.isoformat()]
         )  # fmt: skip
     headers = {"Content-Disposition": f'attachment; filename="availability-{by}.csv"'}
     return Response(text.getvalue().encode("utf-8-sig"), 200, headers, "text/csv; charset=utf-8")
-
-
-def _harmless(text: str) -> str:
-    """A model's name that a spreadsheet would run as a formula is text."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _period(start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
