@@ -89,6 +89,9 @@ class Manifest:
     files: dict[str, File]
     missing_files: int  # photos and documents that the database names and the data folder lacked
     settings: dict[str, str]  # none that is secret
+    keys: tuple[
+        str, ...
+    ]  # ids of the data keys that sealed columns open with; the keys themselves are elsewhere
     check: Check | None
 
     @property

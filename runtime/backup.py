@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from city import backups
+from city import backups, sealing
 from city.backups import (
     ANCHORS,
     AUDIT,
@@ -143,8 +143,15 @@ def _collect(url: str, settings: Settings, partial: Path, programs: Programs, to
         missing_files=_missing(partial, named),
         files=backup_files.digests(partial),
         settings=backups.plain_settings(settings.model_dump(mode="json")),
+        keys=data_keys(settings),
         check=None,
     )
+
+
+def data_keys(settings: Settings) -> tuple[str, ...]:
+    """Ids of the data keys that this machine has."""
+    file = settings.key_file
+    return tuple(sorted(one.hex() for one in sealing.read(file).keys)) if file.exists() else ()
 
 
 def _copy_files(settings: Settings, partial: Path) -> None:

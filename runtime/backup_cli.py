@@ -125,6 +125,7 @@ def _report(console: Console, as_json: bool, done: "Restored") -> None:
         "faults": list(found.faults),
         "migrated": list(done.migrated),
         "settled": asdict(done.settled) if done.settled else None,
+        "lacking_keys": list(done.lacking_keys),
     }
     verdict = (
         "the same, every timeline proved" if not found.faults else f"NOT the same: {'; '.join(found.faults)}"
@@ -135,6 +136,11 @@ def _report(console: Console, as_json: bool, done: "Restored") -> None:
     ]
     if done.migrated:
         lines.append(f"brought to this version: {', '.join(done.migrated)}")
+    if done.lacking_keys:
+        lines.append(
+            f"CITY_DATA_KEY_FILE lacks the data key {', '.join(done.lacking_keys)}: without it what is sealed in the "
+            "database (reporters' names, second factors) stays shut; put the kept file there before the centre starts"
+        )
     if done.settled:
         lines += _settled(done.settled)
     _say(console, as_json, result, lines)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from city.storage import backups as stored
 from city.storage import migrate
 from city.storage.backups import Settled
 from rules.definitions import to_rows
-from runtime import backup_check, backup_files
+from runtime import backup, backup_check, backup_files
 from runtime.backup_check import Programs
 
 Told = Callable[[str], None]
@@ -40,6 +40,7 @@ class Restored:
     check: Check
     migrated: tuple[str, ...]
     settled: Settled | None
+    lacking_keys: tuple[str, ...]  # of the data keys that sealed columns open with, those not on this machine
 
 
 def newest(folder: Path) -> Path:
@@ -78,7 +79,27 @@ def check(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restored:
     programs = Programs(folder=settings.postgres_programs, jobs=wanted.jobs)
     told("restoring into a scratch database")
     found = backup_check.checked(url, folder, manifest.content, programs)
-    return Restored(folder=folder, manifest=manifest, check=found, migrated=(), settled=None)
+    return _restored(settings, folder, manifest, found)
+
+
+def _restored(
+    settings: Settings,
+    folder: Path,
+    manifest: Manifest,
+    found: Check,
+    *,
+    migrated: Sequence[str] = (),
+    settled: Settled | None = None,
+) -> Restored:
+    lacking = tuple(one for one in manifest.keys if one not in backup.data_keys(settings))
+    return Restored(
+        folder=folder,
+        manifest=manifest,
+        check=found,
+        migrated=tuple(migrated),
+        settled=settled,
+        lacking_keys=lacking,
+    )
 
 
 def restore(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restored:
@@ -101,7 +122,7 @@ def restore(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restore
     told("comparing")
     found = backup_check.compare(target, folder, manifest.content, started)
     if found.faults:
-        return Restored(folder=folder, manifest=manifest, check=found, migrated=(), settled=None)
+        return _restored(settings, folder, manifest, found)
     stored.analyze(target)
     migrated = migrate.apply(target)
     if migrated:
@@ -109,7 +130,7 @@ def restore(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restore
     if not wanted.into:
         _files(settings, folder)
     settled = settle(target, settings, manifest.snapshot_at, send_waiting=wanted.send_waiting)
-    return Restored(folder=folder, manifest=manifest, check=found, migrated=tuple(migrated), settled=settled)
+    return _restored(settings, folder, manifest, found, migrated=migrated, settled=settled)
 
 
 def settle(url: str, settings: Settings, snapshot_at: datetime | None, *, send_waiting: bool) -> Settled:

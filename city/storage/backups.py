@@ -80,6 +80,7 @@ def _one(connection: "Connection[tuple[Any, ...]]", query: LiteralString) -> tup
 
 def _unbounded(connection: "Connection[tuple[Any, ...]]") -> None:
     connection.execute("SET LOCAL statement_timeout = 0")
+    connection.execute("SET LOCAL lock_timeout = '60s'")  # a migration may hold a table for seconds
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 

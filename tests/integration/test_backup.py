@@ -3,8 +3,10 @@
 import asyncio
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from city import backups
+from city import sealing as sealing_keys
 from city.backups import BackupError
 from city.incidents import Happening, Incident
 from city.settings import Settings
@@ -25,7 +28,9 @@ from runtime import audit, backup, backup_check, doctor, restore
 from runtime.cli import app
 from tests.integration import small_town
 from tests.integration.small_town import rows
+from tests.servers.city_process import city_environment
 from tests.servers.postgres import PostgresServer
+from tests.servers.processes import ServerProcess
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 PHOTO = bytes(range(32))
@@ -290,3 +295,37 @@ def test_the_commands(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "public.observations: 4000 rows of 4001",
     ]
     assert isinstance(CliRunner().invoke(app, ["restore"]).exception, BackupError)
+
+
+def test_the_data_keys_are_not_in_it_and_are_asked_for(town: Town, tmp_path: Path) -> None:
+    own = Settings(data_dir=tmp_path, _env_file=None)
+    sealing_keys.read_or_make(own.key_file)
+    (key,) = backup.data_keys(own)
+    assert town.made.manifest.keys == ()
+    manifest = replace(town.made.manifest, keys=(key,))
+    assert town.made.manifest.check is not None
+    for settings, lacking in ((own, ()), (town.settings, (key,))):
+        done = restore._restored(settings, tmp_path, manifest, town.made.manifest.check)
+        assert done.lacking_keys == lacking
+
+
+def test_one_that_is_killed_is_none_and_the_next_one_clears_it_away(town: Town, tmp_path: Path) -> None:
+    endless = tmp_path / "programs" / "pg_dump"
+    endless.parent.mkdir()
+    endless.write_text("#!/bin/sh\nexec sleep 600\n")
+    endless.chmod(0o755)
+    env = city_environment(
+        database_url=town.url, data_dir=str(town.settings.data_dir), postgres_programs=str(endless.parent)
+    )
+    command = [sys.executable, "-m", "runtime.cli", "backup", str(tmp_path), "--no-check"]
+    process = ServerProcess(command, tmp_path / "log", env=env)
+    process.wait_ready(lambda: bool(list(tmp_path.glob("*" + backups.PARTIAL))), 60)
+    process.kill()
+    (partial,) = tmp_path.glob("*" + backups.PARTIAL)
+    with pytest.raises(BackupError, match="interrupted"):
+        restore.proved(town.url, restore.newest(partial), told)
+    with pytest.raises(BackupError, match="no finished backup"):
+        restore.newest(tmp_path)
+    wanted = backup.Wanted(folder=tmp_path, keep=0, check=False, jobs=1)
+    made = backup.make(town.url, town.settings, wanted, told)
+    assert made.removed == (partial.name,)

@@ -5,10 +5,12 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt import publish
 from paho.mqtt.enums import CallbackAPIVersion
 
 from city.storage import migrate
@@ -16,7 +18,7 @@ from tests.conftest import REPOSITORY
 from tests.integration.small_town import rows
 from tests.servers.city_process import city_environment
 from tests.servers.mosquitto import MosquittoServer
-from tests.servers.processes import ServerProcess
+from tests.servers.processes import ServerProcess, free_port
 
 RELEASE_BEFORE = "2d97db1"  # at a release: the tag of the one before
 ROOMS = ("city", "rules", "ingest", "command_centre", "simulators", "runtime")
@@ -67,10 +69,23 @@ class Release:
     """One release's `city` on a database and a broker."""
 
     def __init__(self, tree: Path, folder: Path, url: str, broker: MosquittoServer) -> None:
-        self.folder = folder
+        self.folder, self.port = folder, free_port()
+        folder.mkdir(exist_ok=True)
         self.env = city_environment(
-            database_url=url, mqtt_url=broker.url, data_dir=str(folder / "var"), log_format="json"
+            database_url=url,
+            mqtt_url=broker.url,
+            data_dir=str(folder / "var"),
+            log_format="json",
+            http_port=str(self.port),
         ) | {"PYTHONPATH": str(tree)}
+
+    def is_ready(self) -> bool:
+        """Whether its centre says that a reading would be an incident now."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
+                return True
+        except OSError:
+            return False
 
     def run(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "runtime.cli", *arguments]
@@ -103,7 +118,7 @@ def running(before: Path, tmp_path: Path, postgres_url: str, mosquitto: Mosquitt
 
 
 def test_the_release_before_goes_on_while_and_after_the_schema_is_brought_up(
-    running: Release, postgres_url: str, mosquitto: MosquittoServer
+    running: Release, postgres_url: str, mosquitto: MosquittoServer, tmp_path: Path
 ) -> None:
     assert migrate.missing(postgres_url), "nothing to bring up: name the release before"
     ingest = running.start("ingest")
@@ -125,4 +140,12 @@ def test_the_release_before_goes_on_while_and_after_the_schema_is_brought_up(
         (sent,)
     ]
     assert rows(postgres_url, "SELECT count(*) FROM quarantine") == [(0,)]
-    assert ingest.stop() == 0
+    new = Release(REPOSITORY, tmp_path / "new", postgres_url, mosquitto)
+    centres = [
+        release.start("centre") for release in (running, new)
+    ]  # as while one after the other is exchanged
+    for release, centre in zip((running, new), centres, strict=True):
+        centre.wait_ready(release.is_ready, PATIENCE_S)
+    publish.single("city/C1/smoke/s1", '{"value": 88}', qos=1, port=mosquitto.port)
+    until("one incident", 1, postgres_url, "SELECT count(*) FROM incidents")
+    assert [process.stop() for process in (ingest, *centres)] == [0, 0, 0]

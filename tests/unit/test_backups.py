@@ -28,6 +28,7 @@ MANIFEST = Manifest(
     files={"database/toc.dat": File(bytes=10, sha256="00"), "anchors.log": File(bytes=5, sha256="11")},
     missing_files=0,
     settings={},
+    keys=("0a",),
     check=None,
 )
 
