@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench chaos fuzz audit lock clean
+.PHONY: help setup run test check bench chaos soak fuzz audit lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -40,6 +40,9 @@ check: setup ## format, lint, types, import contracts, front end, lock file
 
 bench: setup ## measure this machine: messages a second, latency, CPU
 	@$(BIN)/python bench/run.py $(ARGS)
+
+soak: setup ## 10 million messages: does anything grow? ARGS="--messages 50000000" for more
+	@$(BIN)/python bench/soak.py $(ARGS)
 
 fuzz: setup ## every parser of strangers' bytes under atheris, SECONDS=600 each (ARGS=NAME… some), in .venv-fuzz (Linux on x86_64)
 	@$(BIN)/python .ci/fuzz.py $(SECONDS) $(ARGS)

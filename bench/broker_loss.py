@@ -1,8 +1,8 @@
 """What a broker loses of what it acknowledged, when it is killed with -9 while its subscriber is away.
 
 `python bench/broker_loss.py` prints a table for docs/operations.md. Each row: a subscriber with a persistent
-session goes away, readings are published at QoS 1 and all acknowledged, the broker is killed and started,
-the subscriber comes back and counts.
+session goes away, readings are published at QoS 1 and all acknowledged, the broker is killed (or stopped in order) and
+started, the subscriber comes back and counts. `--only deployed` runs the rows of what is deployed.
 """
 
 import argparse
@@ -21,6 +21,7 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parent.parent)
 )  # run as a file, with the repository's packages
 
+from bench.brokers import EmbeddedNats, deployed_mosquitto
 from bench.frames import DISCONNECT, Fleet, connect, subscribe
 from bench.load import Load, publish
 from tests.servers.mosquitto import UNLIMITED, MosquittoServer
@@ -37,45 +38,113 @@ class Row:
 
     broker: str
     setting: str
+    ended: str
     acknowledged: int
     lost: int
     per_second: int  # publishes acknowledged while the subscriber is away
 
 
-def cases(autosave_s: int) -> list[tuple[str, str, Callable[[], Broker], float, bool]]:
-    """(broker, setting, how to make it, rate or 0 for as fast as it goes, whether it is killed)."""
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """``messages`` at ``rate`` a second, 0 = as fast as they go; ``ended``: killed, stopped, or left running."""
+
+    broker: str
+    setting: str
+    make: Callable[[], Broker]
+    messages: int
+    rate: float = 0
+    ended: str = "killed"
+
+
+def cases(messages: int, paced: float, autosave_s: int) -> list[Case]:
+    """Every row; those with an interval publish for a third longer than it, so that one save falls into them."""
     short = (*UNLIMITED, *PERSISTENCE)
     saving = (*short, f"autosave_interval {autosave_s}")
     every = (*short, "autosave_on_changes true", "autosave_interval 1")
+    over_30_s, over_interval = int(paced * 40), int(paced * autosave_s * 4 / 3)
     return [
-        (
-            "mosquitto",
-            "defaults (20 in flight, 1,000 queued), not killed",
-            lambda: MosquittoServer(PERSISTENCE),
-            0,
-            False,
+        Case(
+            broker="mosquitto",
+            setting="defaults (20 in flight, 1,000 queued)",
+            make=lambda: MosquittoServer(PERSISTENCE),
+            messages=messages,
+            ended="left running",
         ),
-        ("mosquitto", "default autosave (1,800 s)", lambda: MosquittoServer(short), 0, True),
-        ("mosquitto", f"autosave_interval {autosave_s}", lambda: MosquittoServer(saving), 400, True),
-        ("mosquitto", "autosave_on_changes, each change", lambda: MosquittoServer(every), 0, True),
-        ("NATS", "default sync_interval (2 min)", NatsServer, 0, True),
-        ("NATS", "sync_interval always", lambda: NatsServer(sync_interval="always"), 0, True),
+        Case(
+            broker="mosquitto",
+            setting="default autosave (1,800 s)",
+            make=lambda: MosquittoServer(short),
+            messages=messages,
+        ),
+        Case(
+            broker="mosquitto",
+            setting=f"autosave_interval {autosave_s}",
+            make=lambda: MosquittoServer(saving),
+            messages=over_interval,
+            rate=paced,
+        ),
+        Case(
+            broker="mosquitto",
+            setting="autosave_on_changes, each change",
+            make=lambda: MosquittoServer(every),
+            messages=messages,
+        ),
+        Case(
+            broker="mosquitto",
+            setting="deployed (autosave_interval 30)",
+            make=deployed_mosquitto,
+            messages=over_30_s,
+            rate=paced,
+        ),
+        Case(
+            broker="mosquitto",
+            setting="deployed (autosave_interval 30)",
+            make=deployed_mosquitto,
+            messages=messages,
+            ended="stopped",
+        ),
+        Case(broker="NATS", setting="default sync_interval (2 min)", make=NatsServer, messages=messages),
+        Case(broker="NATS", setting="deployed (sync_interval 5 s)", make=EmbeddedNats, messages=messages),
+        Case(
+            broker="NATS",
+            setting="deployed (sync_interval 5 s)",
+            make=EmbeddedNats,
+            messages=messages,
+            ended="stopped",
+        ),
+        Case(
+            broker="NATS",
+            setting="sync_interval always",
+            make=lambda: NatsServer(sync_interval="always"),
+            messages=messages,
+        ),
     ]
 
 
-def measure(broker: Broker, messages: int, rate: float, *, kill: bool) -> tuple[int, int, float]:
-    """(acknowledged, received after the return, seconds of publishing)."""
+def measure(broker: Broker, case: Case) -> Row:
+    """Publish while the subscriber is away, end the broker, count what the subscriber gets when it is back."""
     away = _Subscriber(broker.port)
     away.close()
-    load = Load(fleet=FLEET, total=messages, rate=rate, window=500)
-    sent = publish(broker.port, load).result(120)
-    if kill:
+    load = Load(fleet=FLEET, total=case.messages, rate=case.rate, window=500)
+    sent = publish(broker.port, load).result(120 + case.messages / 100)
+    if case.ended == "killed":
         broker.kill()
+    elif case.ended == "stopped":
+        broker.stop()
+    if case.ended != "left running":
         broker.start()
     back = _Subscriber(broker.port)
-    received = back.count(messages, quiet_s=12 if isinstance(broker, NatsServer) else 3)
+    received = back.count(case.messages, quiet_s=25 if isinstance(broker, NatsServer) else 5)
     back.close()
-    return int(sent["acknowledged"]), received, sent["seconds"]
+    acknowledged = int(sent["acknowledged"])
+    return Row(
+        broker=case.broker,
+        setting=case.setting,
+        ended=case.ended,
+        acknowledged=acknowledged,
+        lost=acknowledged - received,
+        per_second=round(acknowledged / sent["seconds"]),
+    )
 
 
 class _Subscriber:
@@ -139,36 +208,32 @@ def main() -> int:
     """Command line: see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--paced", type=float, default=400, help="a second, in the rows with an interval")
     parser.add_argument(
         "--autosave", type=int, default=5, help="seconds, for the row with an interval of ours"
     )
+    parser.add_argument("--only", default="", help="rows whose setting or broker contains this")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     rows = []
-    for name, setting, make, rate, kill in cases(given.autosave):
-        broker = make()
+    for case in cases(given.messages, given.paced, given.autosave):
+        if given.only not in f"{case.broker} {case.setting} {case.ended}":
+            continue
+        broker = case.make()
         broker.start()
         try:
-            acknowledged, received, seconds = measure(broker, given.messages, rate, kill=kill)
+            rows.append(measure(broker, case))
         finally:
             broker.close()
-        lost = acknowledged - received
-        rows.append(
-            Row(
-                broker=name,
-                setting=setting,
-                acknowledged=acknowledged,
-                lost=lost,
-                per_second=round(acknowledged / seconds),
-            )
-        )
     console = Console()
     if given.json:
         console.print_json(json.dumps([asdict(row) for row in rows]))
         return 0
-    table = Table("broker", "setting", "acknowledged", "lost", "publishes/s")
+    table = Table("broker", "setting", "ended", "acknowledged", "lost", "publishes/s")
     for row in rows:
-        table.add_row(row.broker, row.setting, str(row.acknowledged), str(row.lost), str(row.per_second))
+        table.add_row(
+            row.broker, row.setting, row.ended, str(row.acknowledged), str(row.lost), str(row.per_second)
+        )
     console.print(table)
     return 0
 

@@ -46,3 +46,13 @@ def rss_mb(pid: int) -> float:
             if line.startswith("VmRSS:"):
                 total += int(line.split()[1])
     return total * 1024 / 1e6
+
+
+def open_files(pid: int) -> int:
+    """Open file descriptors of the process itself."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid: int) -> int:
+    """Threads of the process itself."""
+    return len(os.listdir(f"/proc/{pid}/task"))

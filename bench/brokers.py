@@ -1,0 +1,54 @@
+"""Brokers as they are deployed: the compose file's mosquitto, and the NATS server that `city up` brings."""
+
+import re
+from pathlib import Path
+
+from runtime.embedded_broker import configuration
+from tests.servers.mosquitto import MosquittoServer
+from tests.servers.nats import NatsServer, nats_binary
+from tests.servers.processes import ServerProcess, listening
+
+CONFIGURATION = Path(__file__).resolve().parent.parent / "deploy" / "mosquitto" / "mosquitto.conf"
+# Who may connect, and where files lie, is the container's; all that decides what is lost stays.
+_OF_THE_CONTAINER = re.compile(
+    r"(listener|allow_anonymous|password_file|acl_file|persistence_location|log_|per_listener|plugin|cafile|certfile|keyfile|"
+    r"require_certificate|use_identity_as_username|tls_)"
+)
+
+
+def deployed_lines(text: str) -> list[str]:
+    """The lines of a mosquitto.conf that hold outside its container, with the broker's own folder."""
+    lines = [line.split(" #")[0].strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and line[0] != "#" and not _OF_THE_CONTAINER.match(line)]
+    return [*kept, "persistence_location {folder}/"]
+
+
+def deployed_mosquitto(**instead: str) -> MosquittoServer:
+    """With deploy/mosquitto/mosquitto.conf; ``instead`` replaces settings by name."""
+    lines = [
+        line
+        for line in deployed_lines(CONFIGURATION.read_text(encoding="utf-8"))
+        if line.split()[0] not in instead
+    ]
+    return MosquittoServer([*lines, *(f"{name} {value}" for name, value in instead.items())])
+
+
+class EmbeddedNats(NatsServer):
+    """With the configuration that `city up` writes; ``instead`` replaces settings by name (``max_file_store``)."""
+
+    def __init__(self, **instead: str) -> None:
+        super().__init__()
+        self._instead = instead
+
+    def _start_once(self) -> None:
+        text = configuration(self.folder / "store", self.port, 1)
+        for name, value in self._instead.items():
+            text, found = re.subn(rf"(?m)^(\s*{name}:) *\S+", rf"\1 {value}", text)
+            if found != 1:
+                raise ValueError(f"the embedded broker's configuration has no {name}")
+        conf = self.folder / "nats.conf"
+        conf.write_text(text, encoding="utf-8")
+        self._process = ServerProcess(
+            [str(nats_binary()), "-c", str(conf)], self.folder / "nats.log", cwd=self.folder
+        )
+        self._process.wait_ready(lambda: listening(self.port), 60)
