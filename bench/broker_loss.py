@@ -123,7 +123,7 @@ def cases(messages: int, paced: float, autosave_s: int) -> list[Case]:
 
 def measure(broker: Broker, case: Case) -> Row:
     """Publish while the subscriber is away, end the broker, count what the subscriber gets when it is back."""
-    away = _Subscriber(broker.port)
+    away = Subscriber(broker.port)
     away.close()
     load = Load(fleet=FLEET, total=case.messages, rate=case.rate, window=500)
     sent = publish(broker.port, load).result(120 + case.messages / 100)
@@ -133,7 +133,7 @@ def measure(broker: Broker, case: Case) -> Row:
         broker.stop()
     if case.ended != "left running":
         broker.start()
-    back = _Subscriber(broker.port)
+    back = Subscriber(broker.port)
     received = back.count(case.messages, quiet_s=25 if isinstance(broker, NatsServer) else 5)
     back.close()
     acknowledged = int(sent["acknowledged"])
@@ -147,7 +147,7 @@ def measure(broker: Broker, case: Case) -> Row:
     )
 
 
-class _Subscriber:
+class Subscriber:
     """A persistent session on `city/#`, acknowledging everything."""
 
     def __init__(self, port: int) -> None:

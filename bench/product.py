@@ -35,6 +35,7 @@ class Product:
             data_dir=str(folder / "var"),
             log_format="json",
             simulate="",
+            **settings,
         )
         self.ingest: ServerProcess | None = None
         self.centre: ServerProcess | None = None

@@ -32,13 +32,15 @@ from bench.frames import Fleet
 from bench.load import Load, publish
 from bench.product import Product
 from bench.soak import looked_at
+from simulators import district as demonstration
 from tests.servers.city_process import city_environment
 from tests.servers.postgres import PostgresServer
-from tests.servers.processes import ServerProcess, free_port
+from tests.servers.processes import ServerProcess, StartError, free_port
 
 FLEET = Fleet(devices=1000, cells=100)
 BOUND_S = 5.0
 SETTLE_S = 3.0
+_TOKEN = "of-this-measurement"
 _CITY = [sys.executable, "-m", "runtime.cli"]
 
 
@@ -58,7 +60,7 @@ class Stops:
         self._broker = deployed_mosquitto()
         self._broker.start()
         self._url = server.url(server.create_database())
-        self._product = Product(folder / "product", self._url, self._broker.url)
+        self._product = Product(folder / "product", self._url, self._broker.url, api_token=_TOKEN)
         district.write(folder / "district", FLEET)
         self._product.prepare(folder / "district")
 
@@ -75,10 +77,22 @@ class Stops:
         self._broker.close()
 
     def _ingest(self) -> ServerProcess:
+        before = self._sessions()
         self._product.start_ingest()
-        self._product.wait_listening()
         assert self._product.ingest is not None
+        while self._sessions() == before:
+            if not self._product.ingest.running():
+                raise StartError(self._product.ingest.log_tail())
+            time.sleep(0.1)
         return self._product.ingest
+
+    def _sessions(self) -> int:
+        """The newest session in which ingest was connected to the broker."""
+        with psycopg.connect(self._url) as connection:
+            row = connection.execute(
+                "SELECT coalesce(max(id), 0) FROM ingest_sessions WHERE figures ->> 'broker_connected' = 'true'"
+            ).fetchone()
+        return int(row[0]) if row else 0
 
     def _ingest_loaded(self) -> None:
         ingest = self._ingest()
@@ -128,9 +142,9 @@ class Stops:
     def _ask(self, path: str) -> None:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._product.http_port}{path}",
-            headers={"Authorization": f"Bearer {self._product.token}"},
+            headers={"Authorization": f"Bearer {_TOKEN}"},
         )
-        with suppress(OSError), urllib.request.urlopen(request, timeout=60) as answer:
+        with suppress(OSError), urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - http, just above
             answer.read()
 
     def _centre_looked_at(self) -> None:
@@ -157,8 +171,12 @@ class Stops:
 
     def _simulator(self) -> None:
         environment = city_environment(
-            mqtt_url=self._broker.url, data_dir=str(self._folder / "simulate"), log_format="json"
+            mqtt_url=self._broker.url,
+            data_dir=str(self._folder / "simulate"),
+            log_format="json",
+            config=str(self._folder / "demo"),
         )
+        demonstration.generate(self._folder / "demo")
         log = self._folder / "simulate.log"
         process = ServerProcess([*_CITY, "simulate", "demo"], log, env=environment, cwd=self._folder)
         time.sleep(2 * SETTLE_S)

@@ -15,8 +15,8 @@ import structlog
 from city.storage.lines import hang_up
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-HANG_UP_S = 2.0  # by then who waits for the database waits in vain
-LAST_RESORT_S = 4.5
+HANG_UP_S = 1.5  # by then who waits for the database waits in vain
+LAST_RESORT_S = 4.0
 SAME_S = 0.5  # a second signal within it is the first one, passed on by a terminal, by make or by npm
 AT_ONCE = 130  # exit code
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 def on_signals(ask: Callable[[], None], *, drain_s: float = 0) -> None:
-    """Call ``ask`` at the first SIGTERM or SIGINT; 4.5 s after ``drain_s`` the process ends without further ado.
+    """Call ``ask`` at the first SIGTERM or SIGINT; 4 s after ``drain_s`` the process ends without further ado.
 
     A second signal ends the draining (``ask`` is called again), or the process. ``ask`` runs in the main thread between
     two of its steps: it sets an event and no more.
