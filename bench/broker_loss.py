@@ -61,63 +61,41 @@ def cases(messages: int, paced: float, autosave_s: int) -> list[Case]:
     short = (*UNLIMITED, *PERSISTENCE)
     saving = (*short, f"autosave_interval {autosave_s}")
     every = (*short, "autosave_on_changes true", "autosave_interval 1")
-    over_30_s, over_interval = int(paced * 40), int(paced * autosave_s * 4 / 3)
+    deployed, synced = "deployed (autosave_interval 30)", "deployed (sync_interval 5 s)"
+    rows: list[tuple[str, str, Callable[[], Broker], str, float]] = [  # the last: seconds of a paced load
+        (
+            "mosquitto",
+            "defaults (20 in flight, 1,000 queued)",
+            lambda: MosquittoServer(PERSISTENCE),
+            "left running",
+            0,
+        ),
+        ("mosquitto", "default autosave (1,800 s)", lambda: MosquittoServer(short), "killed", 0),
+        (
+            "mosquitto",
+            f"autosave_interval {autosave_s}",
+            lambda: MosquittoServer(saving),
+            "killed",
+            autosave_s * 4 / 3,
+        ),
+        ("mosquitto", "autosave_on_changes, each change", lambda: MosquittoServer(every), "killed", 0),
+        ("mosquitto", deployed, deployed_mosquitto, "killed", 40),
+        ("mosquitto", deployed, deployed_mosquitto, "stopped", 0),
+        ("NATS", "default sync_interval (2 min)", NatsServer, "killed", 0),
+        ("NATS", synced, EmbeddedNats, "killed", 0),
+        ("NATS", synced, EmbeddedNats, "stopped", 0),
+        ("NATS", "sync_interval always", lambda: NatsServer(sync_interval="always"), "killed", 0),
+    ]
     return [
         Case(
-            broker="mosquitto",
-            setting="defaults (20 in flight, 1,000 queued)",
-            make=lambda: MosquittoServer(PERSISTENCE),
-            messages=messages,
-            ended="left running",
-        ),
-        Case(
-            broker="mosquitto",
-            setting="default autosave (1,800 s)",
-            make=lambda: MosquittoServer(short),
-            messages=messages,
-        ),
-        Case(
-            broker="mosquitto",
-            setting=f"autosave_interval {autosave_s}",
-            make=lambda: MosquittoServer(saving),
-            messages=over_interval,
-            rate=paced,
-        ),
-        Case(
-            broker="mosquitto",
-            setting="autosave_on_changes, each change",
-            make=lambda: MosquittoServer(every),
-            messages=messages,
-        ),
-        Case(
-            broker="mosquitto",
-            setting="deployed (autosave_interval 30)",
-            make=deployed_mosquitto,
-            messages=over_30_s,
-            rate=paced,
-        ),
-        Case(
-            broker="mosquitto",
-            setting="deployed (autosave_interval 30)",
-            make=deployed_mosquitto,
-            messages=messages,
-            ended="stopped",
-        ),
-        Case(broker="NATS", setting="default sync_interval (2 min)", make=NatsServer, messages=messages),
-        Case(broker="NATS", setting="deployed (sync_interval 5 s)", make=EmbeddedNats, messages=messages),
-        Case(
-            broker="NATS",
-            setting="deployed (sync_interval 5 s)",
-            make=EmbeddedNats,
-            messages=messages,
-            ended="stopped",
-        ),
-        Case(
-            broker="NATS",
-            setting="sync_interval always",
-            make=lambda: NatsServer(sync_interval="always"),
-            messages=messages,
-        ),
+            broker=broker,
+            setting=setting,
+            make=make,
+            messages=int(paced * seconds) if seconds else messages,
+            rate=paced if seconds else 0,
+            ended=ended,
+        )
+        for broker, setting, make, ended, seconds in rows
     ]
 
 
