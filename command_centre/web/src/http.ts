@@ -12,6 +12,10 @@ export class Problem extends Error {
   faults: readonly Fault[] = [];
   /** What the same person may do now instead, of a conflict. */
   allowed: readonly string[] = [];
+  /** The password was right, and the second factor's code is asked for too. */
+  codeWanted = false;
+  /** Done only for who shows again who they are. */
+  prove = false;
 
   constructor(
     readonly status: number,
@@ -53,6 +57,8 @@ export function problemIn(status: number, content: unknown): Problem {
   const en = words("title", "detail");
   const problem = new Problem(status, words("title_zh", "detail_zh") || en, en);
   if (Array.isArray(body["errors"])) problem.faults = body["errors"] as Fault[];
+  problem.codeWanted = body["code_wanted"] === true;
+  problem.prove = body["prove"] === true;
   if (Array.isArray(body["allowed"])) problem.allowed = body["allowed"] as string[];
   return problem;
 }
@@ -88,7 +94,27 @@ export async function tagged<T>(path: string): Promise<{ value: T; tag: string }
   return { value: (await answer.json()) as T, tag: answer.headers.get("ETag") ?? "" };
 }
 
-async function send(
+let proving: (() => Promise<boolean>) | null = null;
+
+/** Who asks somebody to show again who they are, true when they did; returns how to leave that. */
+export function askToProve(ask: () => Promise<boolean>): () => void {
+  proving = ask;
+  return () => {
+    if (proving === ask) proving = null;
+  };
+}
+
+/** Sends; what is done only for who shows again who they are is sent once more when they did. */
+async function send(...given: Parameters<typeof sendOnce>): Promise<Response> {
+  try {
+    return await sendOnce(...given);
+  } catch (error) {
+    if (!(error instanceof Problem) || !error.prove || proving === null || !(await proving())) throw error;
+    return sendOnce(...given);
+  }
+}
+
+async function sendOnce(
   method: string,
   path: string,
   body: string | FormData | undefined,

@@ -23,6 +23,12 @@ export interface User {
   unit?: string | null;
   /** The password was set by somebody else: nothing but changing it is let through. */
   must_change?: boolean;
+  /** The role acts only with a second factor, and this log-in has shown none. */
+  must_enrol?: boolean;
+  /** The area they see and act in; null the whole district. */
+  scope?: string | null;
+  /** The identity provider vouches for them, not a password of the centre's. */
+  by_provider?: boolean;
 }
 
 export interface IncidentDetail {
@@ -265,10 +271,11 @@ const after = (cursor: string | null) => (cursor ? `&cursor=${seg(cursor)}` : ""
 
 export const api = {
   session: () => call<{ user: User }>("GET", "/api/session"),
-  logIn: (name: string, password: string) => call<{ user: User }>("POST", "/api/session", { name, password }),
+  logIn: (name: string, password: string, code: string) =>
+    call<{ user: User }>("POST", "/api/session", { name, password, ...(code === "" ? {} : { code }) }),
   changePassword: (current: string, fresh: string) =>
     call<unknown>("POST", "/api/session/password", { current, new: fresh }),
-  logOut: () => call<unknown>("DELETE", "/api/session"),
+  logOut: () => call<{ continue_at: string } | null>("DELETE", "/api/session"),
 
   incident: (id: string | number) => call<IncidentDetail>("GET", `/api/incidents/${seg(id)}`),
   timeline: (id: string | number) => call<Page<TimelineItem>>("GET", `/api/incidents/${seg(id)}/timeline`),

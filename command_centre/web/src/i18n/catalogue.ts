@@ -4,6 +4,7 @@
  * The words here come with every page; those of one view come with that view's chunk, which calls `speak` when it
  * loads. The types know them all, so a key that exists nowhere does not compile.
  */
+import type { accountWords } from "./account.catalogue";
 import type { boardWords } from "./board.catalogue";
 import type { deskWords } from "./desk.catalogue";
 import type { fieldWords } from "./field.catalogue";
@@ -127,6 +128,7 @@ export const coreWords = {
 
 export type Key =
   | keyof typeof coreWords
+  | keyof typeof accountWords
   | keyof typeof boardWords
   | keyof typeof deskWords
   | keyof typeof fieldWords

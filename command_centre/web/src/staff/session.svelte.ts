@@ -20,8 +20,8 @@ class Session {
     this.known = true;
   }
 
-  async logIn(name: string, password: string): Promise<void> {
-    this.user = (await api.logIn(name, password)).user;
+  async logIn(name: string, password: string, code: string): Promise<void> {
+    this.user = (await api.logIn(name, password, code)).user;
     this.ended = false;
   }
 
@@ -39,15 +39,16 @@ class Session {
   }
 
   async logOut(): Promise<void> {
-    await api.logOut();
+    const more = await api.logOut();
     [this.user, this.ended] = [null, false];
+    if (more?.continue_at) window.location.assign(more.continue_at); // the provider's own session ends there
   }
 
   /** What to show for a failure; an ended session also brings the log-in form back. */
   explain(error: unknown): string {
     if (!(error instanceof Problem)) return String(error);
     if (error.status === 0) return t("error.network");
-    if (error.status === 401 && this.user && !this.ended) {
+    if (error.status === 401 && this.user && !this.ended && !error.codeWanted) {
       this.ended = true;
       return t("login.expired");
     }

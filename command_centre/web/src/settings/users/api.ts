@@ -1,17 +1,9 @@
 /** What the page of users asks of the centre. */
 import { call, seg, tagged } from "../../http";
+import type { Shapes } from "../../api/shapes";
 import type { Role, Unit } from "../../desk/api";
 
-export interface Account {
-  name: string;
-  display_name: string;
-  role: Role;
-  unit: string | null;
-  must_change: boolean;
-  disabled: boolean;
-  locked_until: string | null;
-  created_at: string;
-}
+export type Account = Shapes["Account"] & { role: Role };
 /** The secret opens one log-in, and is told this once. */
 export interface Made {
   user: Account;
@@ -76,11 +68,17 @@ export const ROLES: readonly Role[] = [
 
 export const api = {
   accounts: () => call<Items<Account>>("GET", "/api/users"),
-  create: (given: { name: string; display_name: string; role: Role; unit?: string }) =>
+  create: (given: { name: string; display_name: string; role: Role; unit?: string; scope?: string }) =>
     call<Made>("POST", "/api/users", given),
-  change: (name: string, given: Partial<Pick<Account, "role" | "disabled" | "display_name">> & { unit?: string }) =>
+  change: (name: string, given: Partial<Pick<Account, "role" | "disabled" | "display_name">> & { unit?: string; scope?: string }) =>
     call<{ user: Account }>("PATCH", `/api/users/${seg(name)}`, given),
   reset: (name: string) => call<Made>("POST", `/api/users/${seg(name)}/reset`),
+  resetFactor: (name: string) => call<{ user: Account }>("POST", `/api/users/${seg(name)}/second-factor/reset`),
+  logOut: (name: string) => call<unknown>("POST", `/api/users/${seg(name)}/sessions/end`),
+  tokens: () => call<Items<Shapes["TokenRow"]>>("GET", "/api/tokens"),
+  makeToken: (given: { name: string; role: Role; only_reads: boolean; days: number; scope?: string; unit?: string }) =>
+    call<Shapes["TokenMade"]>("POST", "/api/tokens", given),
+  revokeToken: (id: number) => call<Shapes["TokenRow"]>("POST", `/api/tokens/${id}/revoke`),
   units: () => call<Items<Unit>>("GET", "/api/units"),
   contacts: () => tagged<Items<Contact>>("/api/me/contacts"),
   putContacts: (items: readonly Contact[], tag: string) =>

@@ -1,0 +1,68 @@
+import type { Entry } from "./catalogue";
+
+/** My own account: second factor, where I am logged in, showing again that it is me, the identity provider. */
+export const accountWords = {
+  "account.title": ["我的账号", "My account"],
+  "account.back": ["返回", "Back"],
+  "account.password": ["修改密码", "Change password"],
+  "login.code": ["两步验证码", "Code of the second factor"],
+  "login.code_means": [
+    "请输入验证器应用当前显示的 6 位数字，或一个恢复码",
+    "The six digits that your app shows now, or a recovery code",
+  ],
+  "login.provider": ["使用{name}登录", "Log in with {name}"],
+  "login.problem.away": [
+    "统一身份认证暂时无法使用，可用本系统密码登录",
+    "The identity provider cannot be reached; a password of this centre still works",
+  ],
+  "login.problem.refused": ["统一身份认证未通过，请重试", "The identity provider did not let you in; try again"],
+  "login.problem.state": ["登录已中断或超时，请重新登录", "The log-in was interrupted or took too long; begin again"],
+  "login.problem.no_role": [
+    "您的身份尚未分配本系统角色，请联系管理员",
+    "No role here belongs to you; ask an administrator",
+  ],
+  "login.problem.taken": [
+    "本系统已有同名账号，请先用密码登录，再在“我的账号”中关联",
+    "An account of that name is here already; log in by password, then link it under my account",
+  ],
+  "login.problem.second_factor": [
+    "您的角色要求两步验证，请在统一身份认证处启用",
+    "Your role needs a second factor; add one at the identity provider",
+  ],
+  "prove.title": ["请再次验证身份", "Show again that it is you"],
+  "prove.means": ["此操作较敏感，距上次验证已久", "This is sensitive, and you showed who you are a while ago"],
+  "factor.title": ["两步验证", "Second factor"],
+  "factor.must": [
+    "您的角色必须启用两步验证后才能继续",
+    "Your role acts only with a second factor: add one to go on",
+  ],
+  "factor.off": ["未启用", "not in use"],
+  "factor.on": ["自 {time} 启用，剩余恢复码 {n} 个", "in use since {time}, {n} recovery codes left"],
+  "factor.begin": ["启用两步验证", "Add a second factor"],
+  "factor.scan": ["用验证器应用扫描二维码，或手动输入密钥", "Scan this with an authenticator app, or type the secret"],
+  "factor.picture": ["二维码", "QR code"],
+  "factor.secret": ["密钥", "Secret"],
+  "factor.code": ["应用显示的 6 位数字", "The six digits that the app shows"],
+  "factor.confirm": ["确认启用", "Confirm"],
+  "factor.codes_title": ["恢复码（仅显示这一次）", "Recovery codes (shown this once)"],
+  "factor.codes_mean": [
+    "手机遗失时每个恢复码可代替一次验证码，请抄写或打印并妥善保管",
+    "Each serves once in place of a code when the telephone is lost; write them down or print them",
+  ],
+  "factor.codes_noted": ["已保存恢复码", "I have kept them"],
+  "factor.fresh": ["重新生成恢复码", "Fresh recovery codes"],
+  "factor.remove": ["停用两步验证", "Remove it"],
+  "sessions.title": ["已登录的设备", "Where I am logged in"],
+  "sessions.browser": ["浏览器", "Browser"],
+  "sessions.address": ["地址", "Address"],
+  "sessions.since": ["登录时间", "Since"],
+  "sessions.used": ["最近使用", "Last used"],
+  "sessions.this": ["当前设备", "this one"],
+  "sessions.end": ["退出此设备", "Log it out"],
+  "sessions.end_of": ["退出 {browser}", "Log out {browser}"],
+  "sessions.end_others": ["退出其他所有设备", "Log out all others"],
+  "sessions.unknown": ["未知浏览器", "unknown browser"],
+  "link.title": ["统一身份认证", "Identity provider"],
+  "link.begin": ["关联 {name} 账号", "Link my account at {name}"],
+  "link.is": ["本次登录来自统一身份认证", "This log-in came from the identity provider"],
+} satisfies Record<string, Entry>;
