@@ -11,7 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from psycopg import Connection
 
 from city.errors import CityError
-from city.storage import audit, sessions, users
+from city.storage import audit, second_factors, sessions, users
 from city.storage.database import connect, translated
 from command_centre import passwords
 
@@ -69,11 +69,19 @@ class Reset:
 
 
 def reset(
-    url: str, name: str, *, actor: str, create: bool = False, role: Role = "viewer", unit: str = ""
+    url: str,
+    name: str,
+    *,
+    actor: str,
+    create: bool = False,
+    role: Role = "viewer",
+    unit: str = "",
+    no_second_factor: bool = False,
 ) -> Reset:
     """A fresh one-time secret for an account, which ends its sessions and its pause; or with ``create`` the account.
 
-    ``unit`` is the code of whom a new account acts for; a handler needs one. For whoever may read the database.
+    ``unit`` is the code of whom a new account acts for; a handler needs one. ``no_second_factor`` takes a lost one away
+    too: the way back in for the last administrator. For whoever may read the database.
     Raises AccountError and DatabaseError; then nothing was changed.
     """
     secret = one_time_secret()
@@ -87,6 +95,10 @@ def reset(
             )
         else:
             begin_anew(connection, user, secret, actor)
+            if no_second_factor and second_factors.remove(connection, user.id):
+                audit.record(
+                    connection, actor=actor, action="user.second_factor_reset", subject=f"user:{user.id}"
+                )
         return Reset(secret=secret, user=user)
 
 

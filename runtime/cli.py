@@ -33,6 +33,7 @@ from runtime import (
     person_cli,
     readings_cli,
     rules_cli,
+    tokens_cli,
 )
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.add_typer(keys_cli.app)
 app.add_typer(person_cli.app)
 app.add_typer(credentials_cli.app)
 app.add_typer(ca_cli.app)
+app.add_typer(tokens_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)
@@ -278,6 +280,9 @@ def password(
     create: Annotated[bool, typer.Option("--create", help="Make the account; it must not exist.")] = False,
     role: Annotated[Role, typer.Option(help="Of the account that is made.")] = Role.VIEWER,
     unit: Annotated[str, typer.Option(help="Code of the unit that a handler acts for.")] = "",
+    no_second_factor: Annotated[
+        bool, typer.Option("--no-second-factor", help="Take a lost second factor away too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """密码 · A new one-time secret for an account, printed this once; whoever is logged in with it is logged out."""
@@ -288,7 +293,15 @@ def password(
     with connections.database(settings.load()) as url:
         if missing := schema.missing(url):
             raise CityError(f"the database lacks {len(missing)} migrations; run `city migrate` first")
-        done = accounts.reset(url, name, actor="command-line", create=create, role=role.value, unit=unit)
+        done = accounts.reset(
+            url,
+            name,
+            actor="command-line",
+            create=create,
+            role=role.value,
+            unit=unit,
+            no_second_factor=no_second_factor,
+        )
     disabled = "; the account is disabled, an administrator has to enable it" if done.user.disabled else ""
     _say(
         as_json,

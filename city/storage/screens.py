@@ -35,27 +35,34 @@ class PairedScreen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Person:
-    """Whose log-in; ``unit`` is the code of whom they act for, ``scope`` of the area they reach (None = all)."""
+    """Whose log-in or token; ``unit`` is the code of whom they act for, ``scope`` of the area they reach (None = all).
+
+    ``second_factor``: the log-in has shown one; of a token always.
+    """
 
     digest: bytes
     role: str
     unit: str | None
     scope: str | None
+    second_factor: bool
 
 
 async def people(connection: Connection, digests: Sequence[bytes], now: datetime) -> dict[bytes, Person]:
-    """Those of these log-ins that hold, by digest. One that may only change its password does not."""
+    """Those of these log-ins and tokens that hold, by digest. A log-in that may only change its password does not."""
     async with connection.cursor(row_factory=class_row(Person)) as cursor:
         await cursor.execute(
             """
-            SELECT s.token_digest AS digest, u.role, n.code AS unit, p.scope
+            SELECT s.token_digest AS digest, u.role, n.code AS unit, p.scope, s.second_factor
             FROM sessions s JOIN users u ON u.id = s.user_id LEFT JOIN units n ON n.id = u.unit_id
                 LEFT JOIN user_scopes p ON p.user_id = u.id
-            WHERE s.token_digest = ANY(%s) AND s.expires_at > %s
-              AND s.seen_at > %s::timestamptz - make_interval(secs => s.idle_s)
+            WHERE s.token_digest = ANY(%(digests)s) AND s.expires_at > %(now)s
+              AND s.seen_at > %(now)s::timestamptz - make_interval(secs => s.idle_s)
               AND NOT u.disabled AND NOT u.must_change
+            UNION ALL
+            SELECT t.digest, t.role, n.code, t.scope, true FROM api_tokens t LEFT JOIN units n ON n.id = t.unit_id
+            WHERE t.digest = ANY(%(digests)s) AND t.revoked_at IS NULL AND t.expires_at > %(now)s
             """,
-            (list(digests), now, now),
+            {"digests": list(digests), "now": now},
         )
         return {person.digest: person for person in await cursor.fetchall()}
 

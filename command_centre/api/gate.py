@@ -96,7 +96,8 @@ class Gate:
             return None
         caller = await self._caller(request)
         if needs == "anyone" and "authorization" not in request.headers:
-            return caller if caller is not None and not caller.must_change else None
+            acts = caller is not None and not caller.must_change and not caller.must_enrol
+            return caller if acts else None
         if caller is None:
             raise Problem(
                 401,

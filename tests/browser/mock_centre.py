@@ -213,6 +213,8 @@ class MockCentre:
             return JSONResponse(self.ground)
         if where == "/api/session":
             return await self._session(request)
+        if where == "/api/session/ways":
+            return JSONResponse({"provider": None, "shortest_password": 15})
         if request.method != "GET":
             self.versions.append(request.headers.get("If-Match"))
             self.keys.append(request.headers.get("Idempotency-Key"))

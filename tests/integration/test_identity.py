@@ -1,6 +1,7 @@
 """Second factors, sessions, proofs, tokens and pauses, against a centre that really serves."""
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import httpx
 import psycopg
 import pyotp
 import pytest
+import websockets.sync.client as websockets
+from websockets.exceptions import ConnectionClosed
 
 from city.storage import sessions
 from command_centre import accounts, logging_in
@@ -325,3 +328,45 @@ def test_time_does_not_tell_which_names_there_are(centre: Centre) -> None:
         assert len(calls) == 1
         log_in(client, "nobody", "wrong")
         assert len(calls) == 2
+
+
+def farewell(screen: websockets.ClientConnection, *, frames: int | None = None) -> int:
+    """The code with which the centre ends the connection, after so many frames."""
+    got = 0
+    try:
+        while frames is None or got <= frames:
+            screen.recv(60)
+            got += 1
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd is not None else 0
+    raise AssertionError(f"{got} frames, and none of them a farewell")
+
+
+def test_a_screen_is_sent_away_when_what_opened_it_ends(centre: Centre) -> None:
+    """By a session under its name for TLS, by a token, and not at all by a log-in that lacks its second factor."""
+    name = account(centre, "wang")
+    over_tls = {"X-Forwarded-Proto": "https"}
+    with browsing(centre, **over_tls) as client:
+        line = next(one for one in log_in(client, name).headers.get_list("set-cookie") if COOKIE in one)
+    made = centre.client.post("/api/tokens", json={"name": "screen", "role": "dispatcher"}).json()
+    asked = f"{centre.screens}?as=staff"
+    by_session = websockets.connect(asked, additional_headers={**over_tls, "Cookie": line.split(";")[0]})
+    by_token = websockets.connect(asked, additional_headers={"Authorization": f"Bearer {made['secret']}"})
+    with by_session as person, by_token as program:
+        assert json.loads(person.recv(60))
+        assert json.loads(program.recv(60))
+        centre.client.post(f"/api/users/{name}/sessions/end")
+        centre.client.post(f"/api/tokens/{made['token']['id']}/revoke")
+        assert [farewell(screen) for screen in (person, program)] == [4401, 4401]
+    boss = account(centre, "boss", "administrator")
+    with browsing(centre) as client:
+        log_in(client, boss)
+        cookie = f"{COOKIE}={client.cookies[COOKIE]}"
+    refused = [
+        {"Cookie": cookie},
+        {"Authorization": f"Bearer {made['secret']}"},
+        {**over_tls, "Cookie": cookie},
+    ]
+    for headers in refused:
+        with websockets.connect(asked, additional_headers=headers) as screen:
+            assert farewell(screen, frames=0) == 4401

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket
 
+from city.settings import Settings
 from city.storage import screens as stored
-from command_centre import accounts
-from command_centre.api.gate import COOKIE, SCREEN_COOKIE
+from command_centre import accounts, tokens
+from command_centre.api.cookies import SCREEN_COOKIE, over_tls, session_token
 from command_centre.api.screen.guests import (
     AUTOMATION,
     FAULTY,
@@ -30,16 +31,21 @@ from command_centre.api.services import Services
 
 async def admit(websocket: WebSocket, here: Services) -> Guest:
     """Raises Dismissed. Asks the database only when something was shown that has to be looked up."""
-    if _bearer(websocket, here.token):
+    given = _bearer(websocket)
+    if here.token is not None and hmac.compare_digest(given.encode(), here.token.encode()):
         return AUTOMATION
+    if tokens.looks_right(given):
+        async with here.async_pool.connection() as connection:
+            return await program(connection, given, datetime.now(UTC))
     demanded = websocket.query_params.get("as") == "staff"
     cookies = websocket.cookies if _own_page(websocket, here.settings.public_url) else {}
-    session, token = cookies.get(COOKIE), cookies.get(SCREEN_COOKIE)
+    tls = over_tls(websocket, here.settings.public_url)
+    session, token = session_token(cookies, tls=tls), cookies.get(SCREEN_COOKIE)
     paired_only = here.settings.wall_access == "paired"
     guest = None
     if session:
         async with here.async_pool.connection() as connection:
-            guest = await person(connection, session, datetime.now(UTC))
+            guest = await person(connection, session, here.settings, datetime.now(UTC))
     if guest is not None:
         return guest
     if demanded:
@@ -56,11 +62,20 @@ async def admit(websocket: WebSocket, here: Services) -> Guest:
     return STRANGER
 
 
-async def person(connection: Connection, session: str, now: datetime) -> Guest | None:
-    """Whose log-in this is, None when it is over or may only change its password."""
-    digest = accounts.digest(session)
+async def program(connection: Connection, token: str, now: datetime) -> Guest:
+    """Whose token this is; raises Dismissed with what a log-in that is over is told."""
+    digest = accounts.digest(token)
     found = (await stored.people(connection, [digest], now)).get(digest)
     if found is None:
+        raise Dismissed(SESSION, "this token does not hold")
+    return Guest(kind="automation", role=found.role, unit=found.unit, scope=found.scope, session=digest)
+
+
+async def person(connection: Connection, session: str, settings: Settings, now: datetime) -> Guest | None:
+    """Whose log-in this is, None when it is over or may only change its password or add a second factor."""
+    digest = accounts.digest(session)
+    found = (await stored.people(connection, [digest], now)).get(digest)
+    if found is None or (found.role in settings.roles_with_second_factor and not found.second_factor):
         return None
     return Guest(kind="person", role=found.role, unit=found.unit, scope=found.scope, session=digest)
 
@@ -97,10 +112,9 @@ def sight_of(guest: Guest, scope: str | None, topics: str | None) -> Sight:
     )
 
 
-def _bearer(websocket: WebSocket, token: str | None) -> bool:
+def _bearer(websocket: WebSocket) -> str:
     scheme, _, given = websocket.headers.get("authorization", "").partition(" ")
-    right = token is not None and scheme.lower() == "bearer"
-    return right and hmac.compare_digest(given.strip().encode(), (token or "").encode())
+    return given.strip() if scheme.lower() == "bearer" else ""
 
 
 def _own_page(websocket: WebSocket, public_url: str) -> bool:
