@@ -108,10 +108,10 @@ def test_an_administrator_adds_a_second_factor_and_works_with_it(  # noqa: PLR09
     shot(phone, "phone-account")
 
     page.get_by_role("button", name="我的账号").click()
-    expect(page.get_by_role("button", name="退出 Chrome")).to_have_count(1)
+    expect(page.get_by_role("button", name="退出此设备：Chrome")).to_have_count(1)
     shot(page, "account")
-    page.get_by_role("button", name="退出 Chrome").click()
-    expect(page.get_by_role("button", name="退出 Chrome")).to_have_count(0)
+    page.get_by_role("button", name="退出此设备：Chrome").click()
+    expect(page.get_by_role("button", name="退出此设备：Chrome")).to_have_count(0)
     expect(phone.get_by_text("登录已失效")).to_be_visible(timeout=60_000)
     phone.context.close()
     page.context.close()

@@ -59,7 +59,7 @@ export const accountWords = {
   "sessions.used": ["最近使用", "Last used"],
   "sessions.this": ["当前设备", "this one"],
   "sessions.end": ["退出此设备", "Log it out"],
-  "sessions.end_of": ["退出 {browser}", "Log out {browser}"],
+  "sessions.end_of": ["退出此设备：{browser}", "Log it out: {browser}"],
   "sessions.end_others": ["退出其他所有设备", "Log out all others"],
   "sessions.unknown": ["未知浏览器", "unknown browser"],
   "link.title": ["统一身份认证", "Identity provider"],
