@@ -29,7 +29,7 @@ from city.errors import CityError
 from city.settings import Settings, SettingsError
 from city.storage import backups as stored_backups
 from city.storage import database, migrate
-from command_centre import anchoring
+from command_centre import anchoring, certificate_alarm
 from rules.definitions import to_rows
 from runtime import audit, connections, data_dir, embedded_broker, embedded_postgres, ports
 
@@ -65,6 +65,7 @@ def examine(chosen: Settings) -> Iterator[Finding]:
         _timelines,
         _backup,
         _broker,
+        _certificates,
         _district,
         _front_end,
         _clock,
@@ -251,6 +252,21 @@ def _broker(chosen: Settings) -> Finding:
     return Finding(
         check="broker", state="fail", text=f"{host}:{port} refuses a session without password", remedy=remedy
     )
+
+
+def _certificates(chosen: Settings) -> Finding:
+    """Those between us and the broker; what an authority issued to devices is in its own folder (`city ca list`)."""
+    now = datetime.now(UTC)
+    found = certificate_alarm.ends(chosen, now)
+    if not found:
+        text = "none seen: the broker is not spoken to by TLS, or is away"
+        return Finding(check="certificates", state="ok", text=text)
+    name, until = min(found.items(), key=lambda one: one[1])
+    text = f"{name} is good until {until:%Y-%m-%d}"
+    if until > now + certificate_alarm.SOON:
+        return Finding(check="certificates", state="ok", text=text)
+    remedy = "renew it (`city ca issue`), and put it where it is read: docs/device-credentials.md"
+    return Finding(check="certificates", state="fail" if until <= now else "warn", text=text, remedy=remedy)
 
 
 def _district(chosen: Settings) -> Finding:

@@ -65,3 +65,27 @@ def test_a_citizen_scans_a_cover_and_finds_the_form_filled_in(town: Centre, open
     page.get_by_role("button", name="提交", exact=True).click()
     expect(page.get_by_text("编号").first).to_be_visible()
     assert town.execute("SELECT component, channel FROM reports") == [("4403990101000017", "qr")]
+
+
+def test_a_device_gets_its_secret_once(town: Centre, open_page: OpenPage) -> None:
+    page = entered(open_page, town, "administrator", "/settings/devices/D2")
+    page.goto(f"{town.base}/settings/devices/D2?lang=en")
+    card = page.locator("section").filter(has=page.get_by_role("heading", name="Account at the broker"))
+    card.get_by_role("button", name="Make an account").click()
+    expect(card.get_by_role("alert")).to_be_visible()  # not without a reason
+    card.get_by_label("Reason").fill("new detector")
+    card.get_by_role("button", name="Make an account").click()
+    expect(card.get_by_role("status")).to_contain_text("Secret of D2, shown this once")
+    secret = card.get_by_role("status").locator("code").inner_text()
+    assert len(secret) == 35
+    sound(page)
+    page.reload()
+    expect(card.get_by_text("never logged in")).to_be_visible()
+    expect(page.get_by_text(secret)).to_have_count(0)
+    card.get_by_label("Reason").fill("half-yearly")
+    card.get_by_role("button", name="Rotate").click()
+    expect(card.get_by_role("status")).to_contain_text("D2 stays good until")
+    card.get_by_label("Reason").fill("lost")
+    card.get_by_role("button", name="Revoke D2", exact=True).click()
+    expect(card.get_by_role("listitem").filter(has_text="D2~2")).to_be_visible()
+    assert town.execute("SELECT account FROM device_credentials WHERE ended_at IS NULL") == [("D2~2",)]

@@ -16,6 +16,10 @@ export type ImportPreview = Shapes["ImportPreview"];
 export type ImportRow = Shapes["ImportRow"];
 export type LifeStep = Shapes["LifeStep"];
 export type Papers = Shapes["Papers"];
+export type Credential = Shapes["DeviceCredential"];
+export type Credentials = Shapes["DeviceCredentials"];
+export type IssuedCredential = Shapes["IssuedCredential"];
+export type NewCredential = Shapes["NewCredential"];
 export type Facility = Shapes["FacilityDetail"];
 export type Building = Shapes["BuildingDetail"];
 export type Sort = "components" | "buildings";
@@ -104,6 +108,12 @@ export const register = {
   life: (code: string) => call<Page<LifeStep>>("GET", `/api/devices/${seg(code)}/life`),
   claimAs: (code: string, device: string, reason: string) =>
     call<Entry>("POST", `/api/devices/${seg(code)}/claim-as`, { device, reason }),
+
+  credentials: (code: string) => call<Credentials>("GET", `/api/devices/${seg(code)}/credentials`),
+  issueCredential: (code: string, wanted: NewCredential) =>
+    call<IssuedCredential>("POST", `/api/devices/${seg(code)}/credentials`, wanted),
+  revokeCredential: (code: string, account: string, reason: string) =>
+    call<Credentials>("POST", `/api/devices/${seg(code)}/credentials/${seg(account)}/revoke`, { reason }),
 
   places: (sort: Sort, query: URLSearchParams, cursor: string | null) => {
     const asked = new URLSearchParams(query);
