@@ -19,6 +19,23 @@ MANY_REFUSED = 100  # messages an hour
 MANY_CONNECTIONS = 0.8  # of what the server allows
 LAG_WARN_S, LAG_FAIL_S = 2.0, 30.0
 
+# The page of docs/runbooks that says step by step what to do, by check; those without one say all in their remedy.
+RUNBOOKS: Mapping[str, str] = {
+    "database": "DatabaseDown",
+    "database_disk": "DiskFull",
+    "ingest": "IngestDown",
+    "broker": "BrokerDown",
+    "quarantine": "QuarantineGrowing",
+    "loops": "LoopFailing",
+    "triage": "AlarmsUntriaged",
+    "clocks": "DeadlinesLate",
+    "outbox": "OrdersUnsent",
+    "undelivered": "OrdersFailed",
+    "screens": "ScreenSlow",
+    "disk": "DiskFilling",
+    "backup": "BackupOld",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:

@@ -17,13 +17,13 @@ from city.storage import health
 from city.storage.database import DatabaseError
 from command_centre.api.answers import answer, gives
 from command_centre.api.services import Services, async_transaction, services
-from command_centre.health_checks import Figures, findings
+from command_centre.health_checks import RUNBOOKS, Figures, Finding, findings
 
 router = APIRouter(prefix="/api", tags=["health"])
 
 
 class HealthFinding(TypedDict):
-    """``state`` is fail, warn or ok."""
+    """``state`` is fail, warn or ok; ``runbook`` a page of docs/runbooks, empty where all is well or there is none."""
 
     check: str
     state: str
@@ -31,6 +31,7 @@ class HealthFinding(TypedDict):
     text_zh: str
     remedy: str
     remedy_zh: str
+    runbook: str
 
 
 class LoopRestarts(TypedDict):
@@ -91,7 +92,7 @@ async def health_details(request: Request) -> Response:
         {
             "at": figures.now,
             "version": _version(),
-            "items": [asdict(one) for one in findings(figures)],
+            "items": [_shown(one) for one in findings(figures)],
             "loops": [
                 {"loop": name, "restarts": here.restarts().get(name, 0), "failing": failing.get(name)}
                 for name in names
@@ -100,6 +101,11 @@ async def health_details(request: Request) -> Response:
             "next": None,
         }
     )
+
+
+def _shown(one: Finding) -> dict[str, Any]:
+    page = RUNBOOKS.get(one.check, "") if one.state != "ok" else ""
+    return {**asdict(one), "runbook": f"docs/runbooks/{page}.md" if page else ""}
 
 
 def _of_hub(here: Services, ingest: health.Row | None, *, up: bool) -> dict[str, Any]:

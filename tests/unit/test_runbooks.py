@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from command_centre.health_checks import RUNBOOKS
+
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus"
 PAGES = ROOT / "docs/runbooks"
@@ -54,6 +56,13 @@ def test_no_page_is_left_over_and_links_lead_somewhere() -> None:
     for path in PAGES.glob("*.md"):
         for target in re.findall(r"\]\(([\w.-]+\.md)\)", path.read_text(encoding="utf-8")):
             assert (PAGES / target).is_file(), f"{path.name}: {target}"
+
+
+def test_a_check_of_the_health_page_leads_to_a_page_that_is_there() -> None:
+    checks = (ROOT / "command_centre/health_checks.py").read_text(encoding="utf-8")
+    for check, page in RUNBOOKS.items():
+        assert (PAGES / f"{page}.md").is_file()
+        assert re.search(rf'(check=|_waiting\(\s*)"{check}"', checks), check
 
 
 def test_inhibitions_name_alerts_that_are_there() -> None:

@@ -200,6 +200,7 @@ export const settingsPeopleWords = {
   "health.wrong": ["{n} 项异常", "{n} checks are not well"],
   "health.as_of": ["检查于 {time}", "checked at {time}"],
   "health.version": ["软件版本 {version}", "version {version}"],
+  "health.runbook": ["逐步处置：{page}", "Step by step: {page}"],
   "health.do": ["处理：{words}", "What to do: {words}"],
   "health.well": ["正常项", "What is well"],
   "health.messages": ["通知（等待中及近一天）", "Messages waiting, and of the last day"],
