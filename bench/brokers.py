@@ -6,12 +6,12 @@ from pathlib import Path
 from runtime.embedded_broker import configuration
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.nats import NatsServer, nats_binary
-from tests.servers.processes import ServerProcess, listening
+from tests.servers.processes import ServerProcess
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "deploy" / "mosquitto" / "mosquitto.conf"
 # Who may connect, and where files lie, is the container's; all that decides what is lost stays.
 _OF_THE_CONTAINER = re.compile(
-    r"(listener|allow_anonymous|password_file|acl_file|persistence_location|log_|per_listener|plugin|cafile|certfile|keyfile|"
+    r"(listener|include_dir|allow_anonymous|password_file|acl_file|persistence_location|log_|per_listener|plugin|cafile|certfile|keyfile|"
     r"require_certificate|use_identity_as_username|tls_)"
 )
 
@@ -40,7 +40,8 @@ class EmbeddedNats(NatsServer):
         super().__init__()
         self._instead = instead
 
-    def _start_once(self) -> None:
+    def launch(self) -> ServerProcess:
+        """Start on the port it had, and do not wait."""
         text = configuration(self.folder / "store", self.port, 1)
         for name, value in self._instead.items():
             text, found = re.subn(rf"(?m)^(\s*{name}:) *\S+", rf"\1 {value}", text)
@@ -48,7 +49,6 @@ class EmbeddedNats(NatsServer):
                 raise ValueError(f"the embedded broker's configuration has no {name}")
         conf = self.folder / "nats.conf"
         conf.write_text(text, encoding="utf-8")
-        self._process = ServerProcess(
-            [str(nats_binary()), "-c", str(conf)], self.folder / "nats.log", cwd=self.folder
-        )
-        self._process.wait_ready(lambda: listening(self.port), 60)
+        argv = [str(nats_binary()), "-c", str(conf)]
+        self._process = ServerProcess(argv, self.folder / "nats.log", cwd=self.folder)
+        return self._process
