@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psycopg
 
-from bench.chaos.ground import Group, ImpossibleError, Namespace, skewed
+from bench.chaos.ground import Group, ImpossibleError, Namespace
+from bench.chaos.skew import skewed
 from bench.chaos.stand import Stand
 
 Step = Callable[[Stand], None]

@@ -16,6 +16,7 @@ from tests.servers.debian_tree import unpacked
 from tests.servers.processes import UnavailableError
 
 _PREFIX = "cityc"
+_NETS = "10.213."
 _CGROUPS = Path("/sys/fs/cgroup")
 _DISKS = Path("/var/tmp")  # noqa: S108 - a disk image is too large for memory; mkdir fails where another's stands
 _MINE = re.compile(rf"{_PREFIX}(\d+)x")
@@ -53,8 +54,8 @@ class Namespace:
         _root()
         self.name = f"{_PREFIX}{os.getpid()}x{number}"
         self._cable = f"cc{os.getpid() % 100_000}x{number}"  # a device's name has 15 letters at most
-        net = f"10.213.{(os.getpid() * 4 + number) % 256}"
-        self.host, self.address = f"{net}.1", f"{net}.2"
+        net = f"{_NETS}{(os.getpid() * 4 + number) % 256}"
+        self.host, self.address, self._net = f"{net}.1", f"{net}.2", f"{net}.0/30"
         try:
             run("ip", "netns", "add", self.name)
             run("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
@@ -76,12 +77,17 @@ class Namespace:
         run(*self.prefix, *command)
 
     def pull(self) -> None:
-        """Pull the cable: packets vanish, no connection is told."""
+        """Pull the cable: packets vanish, no connection is told.
+
+        With the device its route goes too; what we send must not take the default route out of this machine then.
+        """
+        run("ip", "route", "replace", "blackhole", self._net, "metric", "4096")
         run("ip", "link", "set", self._cable, "down")
 
     def plug(self) -> None:
         """Put it in again."""
         run("ip", "link", "set", self._cable, "up")
+        run("ip", "route", "del", "blackhole", self._net, "metric", "4096", check=False)
 
     def lose(self, percent: int) -> None:
         """Drop so many of a hundred packets that arrive, by lot. Raises ImpossibleError where nft is not to be had."""
@@ -100,6 +106,7 @@ class Namespace:
 
     def close(self) -> None:
         """Remove it and its cable."""
+        run("ip", "route", "del", "blackhole", self._net, "metric", "4096", check=False)
         run("ip", "link", "del", self._cable, check=False)
         run("ip", "netns", "del", self.name, check=False)
 
@@ -236,29 +243,6 @@ def _unmount(folder: Path) -> None:
         folder.rmdir()
 
 
-# ── clocks ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def skewed(seconds: float) -> dict[str, str]:
-    """The environment in which a process reads a wall clock wrong by so much; its monotonic clock stays right.
-
-    Raises ImpossibleError where libfaketime for this machine's own C library cannot be fetched.
-    """
-    try:
-        tree = unpacked("faketime", ["libfaketime"], [], suite=_own_suite())
-    except UnavailableError as error:
-        raise ImpossibleError(str(error)) from error
-    library = next(tree.rglob("libfaketime.so.1"))
-    return {"LD_PRELOAD": str(library), "FAKETIME": f"{seconds:+.0f}s", "DONT_FAKE_MONOTONIC": "1"}
-
-
-def _own_suite() -> str:
-    found = re.search(r"^VERSION_CODENAME=(\w+)", _read(Path("/etc/os-release")), re.MULTILINE)
-    if found is None or "debian" not in _read(Path("/etc/os-release")).lower():
-        raise ImpossibleError("libfaketime is fetched for Debian only")
-    return found[1]
-
-
 # ── what a killed run left ────────────────────────────────────────────────────────────────────────────
 
 
@@ -267,9 +251,7 @@ def sweep() -> None:
     if os.getuid() != 0:
         return
     with suppress(ImpossibleError):
-        for name in run("ip", "netns", "list").split():
-            if _abandoned(name):
-                run("ip", "netns", "del", name, check=False)
+        _sweep_networks()
     for folder in _DISKS.glob(f"{_PREFIX}*x*"):
         if _abandoned(folder.name) and folder.is_dir():
             _unmount(folder)
@@ -280,6 +262,16 @@ def sweep() -> None:
         if _abandoned(group.name):
             with suppress(OSError):
                 group.rmdir()
+
+
+def _sweep_networks() -> None:
+    names = [name for name in run("ip", "netns", "list").split() if _MINE.match(name)]
+    for name in filter(_abandoned, names):
+        run("ip", "netns", "del", name, check=False)
+    if all(map(_abandoned, names)):  # or they may be another run's, which is pulling cables now
+        for line in run("ip", "route", "show", "type", "blackhole").splitlines():
+            if _NETS in line:
+                run("ip", "route", "del", *line.split(), check=False)
 
 
 def _loops(image: Path) -> list[str]:

@@ -22,6 +22,7 @@ class Played:
     lost_by_broker: int = 0
     faults: dict[str, int] = field(default_factory=dict)  # what must be nothing and is not
     started: dict[str, int] = field(default_factory=dict)  # how often a part was started again
+    refused: list[str] = field(default_factory=list)  # what a person was answered that no repetition changes
     ended: list[str] = field(default_factory=list)  # processes of ours that ended though nobody ended them
 
     @property

@@ -43,6 +43,7 @@ class Run:
             self.stand.close()
             raise
         self._caller: Caller | None = None
+        self._refused = 0
         self._from = 0  # messages below are checked
         self._lost_by_broker: list[int] = []
 
@@ -124,6 +125,11 @@ class Run:
         found |= self._waited(self._aftermath, lambda one: not one.faults(), PATIENCE_S).faults()
         found["wall_differs"] = len(self._wall())
         found |= self._calls()
+        caller = self._caller
+        assert caller is not None
+        played.refused = caller.refused[self._refused :]
+        found["calls refused"] = len(played.refused)
+        self._refused += len(played.refused)
         played.faults |= {name: count for name, count in found.items() if count}
         self._from = until_message
 
@@ -231,6 +237,8 @@ def _line(number: int, of: int, played: Played) -> str:
     if played.impossible:
         return f"{number + 1}/{of} {played.fault}: not possible here: {played.impossible}"
     lost = f", broker lost {played.lost_by_broker}" if played.lost_by_broker else ""
-    wrong = f"  WRONG {played.faults} {played.ended}" if played.faults or played.ended else ""
+    wrong = (
+        f"  WRONG {played.faults} {played.ended} {played.refused}" if played.faults or played.ended else ""
+    )
     more = f"{played.recovery}, started {played.started or 'nothing'}{lost}{wrong}"
     return f"{number + 1}/{of} {played.fault}: whole after {played.whole_s:.1f} s {more}"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos.ground import Disk, Group, ImpossibleError, Namespace, skewed, sweep
+from bench.chaos.ground import Disk, Group, ImpossibleError, Namespace, sweep
+from bench.chaos.skew import skewed
 
 
 def test_a_pulled_cable_loses_what_is_said_and_tells_nobody() -> None:
@@ -30,6 +31,16 @@ def test_a_pulled_cable_loses_what_is_said_and_tells_nobody() -> None:
             network.pull()
             gone = subprocess.run([*call, "0.5"], check=False, capture_output=True, text=True)
             assert gone.returncode != 0
+            with socket.socket() as outside:
+                outside.settimeout(0.5)
+                assert outside.connect_ex((network.address, 9)) not in (
+                    0,
+                    errno.ECONNREFUSED,
+                )  # nobody answers for it
+            network.plug()
+            again = threading.Thread(target=listener.accept, daemon=True)
+            again.start()
+            assert subprocess.run([*call, "30"], check=False).returncode == 0
     finally:
         network.close()
     assert (
