@@ -12,11 +12,14 @@ import psycopg
 import pyotp
 import pytest
 import websockets.sync.client as websockets
+from typer.testing import CliRunner
 from websockets.exceptions import ConnectionClosed
 
+from city.errors import CityError
 from city.storage import sessions
 from command_centre import accounts, logging_in
 from command_centre.api.cookies import COOKIE, DEVICE_COOKIE
+from runtime import cli
 from tests.integration.running_centre import NO_TLS, Centre, on_fresh_ground
 from tests.servers.postgres import PostgresServer
 
@@ -370,3 +373,33 @@ def test_a_screen_is_sent_away_when_what_opened_it_ends(centre: Centre) -> None:
     for headers in refused:
         with websockets.connect(asked, additional_headers=headers) as screen:
             assert farewell(screen, frames=0) == 4401
+
+
+def test_tokens_from_the_command_line(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITY_DATABASE_URL", centre.url)
+    run = CliRunner().invoke
+    made = run(cli.app, ["token", "make", "street office", "--role", "dispatcher", "--scope", "S1", "--json"])
+    assert made.exit_code == 0, made.output
+    told = json.loads(made.output)
+    with browsing(centre, Authorization=f"Bearer {told['token']}") as program:
+        assert program.get("/api/session").json()["user"]["scope"] == "S1"
+        listed = run(cli.app, ["token", "list"])
+        assert "street office: dispatcher, S1, reads, active" in listed.output
+        assert told["token"] not in listed.output
+        assert run(cli.app, ["token", "revoke", str(told["id"])]).exit_code == 0
+        assert program.get("/api/session").status_code == 401
+    again = run(cli.app, ["token", "revoke", str(told["id"])])
+    assert isinstance(again.exception, CityError)
+    for wrong in (["--role", "chief"], ["--role", "handler"], ["--scope", "nowhere"]):
+        assert isinstance(run(cli.app, ["token", "make", "x", *wrong]).exception, CityError)
+
+
+def test_the_last_administrator_comes_back_without_their_telephone(centre: Centre) -> None:
+    name = account(centre, "boss", "administrator")
+    with browsing(centre) as client:
+        log_in(client, name)
+        enrol(client)
+        kept = accounts.reset(centre.url, name, actor="command-line")
+        assert log_in(client, name, kept.secret).json()["code_wanted"] is True, "a secret alone opens nothing"
+        done = accounts.reset(centre.url, name, actor="command-line", no_second_factor=True)
+        assert log_in(client, name, done.secret).json()["user"]["must_enrol"] is True
