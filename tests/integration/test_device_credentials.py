@@ -1,5 +1,7 @@
 """A device's account from the register to the broker and back: a real centre, the deployed mosquitto, real clients."""
 
+import csv
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,8 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from city.broker_accounts import fits
+from city.errors import CityError
 from command_centre import broker_files, broker_watch
+from runtime import credentials_cli
 from tests.conftest import lacking
 from tests.integration.running_centre import Centre, on_fresh_ground
 from tests.servers.deployed import SECRETS, DeployedBroker, Talker
@@ -261,3 +267,39 @@ def test_it_is_known_who_uses_an_account_who_shares_one_and_how_many_were_refuse
         time.sleep(0.05)
     assert {one["account"] for one in told(centre)["shared"]} == {"devices"}
     assert {one["code"] for one in told(centre)["unprotected"]} == {"D2"}
+
+
+def test_the_commands(
+    centre: Centre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: Callable[[str], None]
+) -> None:
+    monkeypatch.setenv("CITY_DATABASE_URL", centre.url)
+    monkeypatch.chdir(tmp_path)  # no .env of somebody's
+    centre.execute("UPDATE devices SET registration = 'registered' WHERE code IN ('D1', 'D2')")
+    fresh("D1")
+    fresh("D2")
+
+    def run(*arguments: str) -> Any:
+        done = CliRunner().invoke(credentials_cli.app, [*arguments, "--json"])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    made = run("make", "D1", "--topic", "adapter/#")
+    assert fits(made["secret"], str(centre.execute("SELECT secret_hash FROM device_credentials WHERE account = 'D1'"
+                                                   " AND ended_at IS NULL")[0][0]))  # fmt: skip
+    assert run("make", "D1", "--overlap-hours", "2")["old_account"] == "D1"
+    assert [one["topics"] for one in run("list", "D1")["items"][:2]] == [["adapter/#"], ["adapter/#"]]
+    secrets = tmp_path / "secrets.csv"
+    assert run("make-missing", str(secrets))["made"] >= 1
+    assert secrets.stat().st_mode & 0o777 == 0o600
+    rows = list(csv.DictReader(secrets.open()))
+    assert "D2" in {row["device"] for row in rows}
+    assert "D1" not in {row["device"] for row in rows}
+    for row in rows:
+        fresh(row["device"])
+    again = CliRunner().invoke(credentials_cli.app, ["make-missing", str(secrets)])
+    assert isinstance(again.exception, CityError)  # secrets are never written over
+    assert run("write", str(tmp_path / "files"))["changed"] == ["acl", "passwords"]
+    assert run("write", str(tmp_path / "files"))["changed"] == []
+    assert "\nD2:$7$" in (tmp_path / "files/passwords").read_text()
+    assert sorted(run("revoke", "D1")["revoked"]) == ["D1", "D1~2"]
+    assert run("list")["good"] == len(rows)
