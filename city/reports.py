@@ -122,6 +122,13 @@ class Report:
     version: int
 
 
+def masked(phone: str | None) -> str | None:
+    """A telephone number whose middle is hidden, 138****1111; of a short one all is."""
+    if not phone:
+        return phone
+    return f"{phone[:3]}****{phone[-4:]}" if len(phone) >= 11 else "****"
+
+
 def new_tracking() -> str:
     """Thirteen characters nobody can guess, the last one a check of the others."""
     letters = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))

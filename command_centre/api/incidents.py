@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from city.clocks import Clock
 from city.incidents import FINAL, State
+from city.reports import masked
 from city.storage import clocks, incidents
 from command_centre import actions, merging, workflow
 from command_centre.api import once, paging
@@ -254,7 +255,9 @@ def _shown(row: dict[str, Any], known: Caller) -> dict[str, Any]:
         waiting=waiting,
         steps=row["steps"],
     )
-    hidden = _PERSONAL if known.role == "integrator" else {}
+    hidden: dict[str, Any] = dict(_PERSONAL) if known.role == "integrator" else {}
+    if known.role == "viewer":  # looks on, and telephones nobody: of a person's number what tells two apart
+        hidden["unit_lead_phone"] = masked(row["unit_lead_phone"])
     return {**row, **hidden, "allowed": allowed}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from city.storage.changes import open_connection
 from city.storage.database import DatabaseError, translated
 from command_centre import data_keys, persons
 from runtime.cli import app
-from tests.integration.running_centre import Centre, on_fresh_ground
+from tests.integration.running_centre import Centre, on_fresh_ground, raise_alarm
 from tests.servers.postgres import PostgresServer
 
 PHONE, NAME, MAIL = "13912345678", "张三丰", "zhang.sanfeng@example.org"
@@ -243,3 +244,27 @@ def test_a_wrong_row_is_not_told_with_what_it_holds(centre: Centre) -> None:
 def test_the_settings_name_the_file(tmp_path: Path) -> None:
     made = Settings(data_dir=tmp_path, _env_file=None)  # type: ignore[call-arg]  # pydantic's own
     assert made.keys.path == tmp_path / "keys" / "data.keys"
+
+
+def test_a_viewer_sees_of_a_leads_number_what_tells_two_apart(centre: Centre) -> None:
+    centre.execute("UPDATE units SET lead_phone = '13600001234' WHERE code = 'U1'")
+    raise_alarm(centre, "D1")
+    secret = centre.client.post("/api/users", json={"name": "looker", "role": "viewer"}).json()[
+        "one_time_secret"
+    ]
+    centre.execute("UPDATE users SET must_change = false WHERE name = 'looker'")
+    assert (
+        centre.stranger.post("/api/session", json={"name": "looker", "password": secret}).status_code == 200
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = centre.client.get("/api/incidents", params={"unit": "U1"}).json()["items"]
+        if found:
+            break
+        time.sleep(0.05)
+    full, seen = (
+        line.get(f"/api/incidents/{found[0]['id']}").json() for line in (centre.client, centre.stranger)
+    )
+    assert full["unit_lead_phone"] == "13600001234"
+    assert seen["unit_lead_phone"] == "136****1234"
+    centre.stranger.cookies.clear()
