@@ -124,5 +124,5 @@ def _slow(seconds: float) -> Problem:
 
 def _deep() -> Problem:
     return Problem(
-        422, f"the JSON nests deeper than {DEEPEST} levels", f"JSON 嵌套超过 {DEEPEST} 层，请简化后重试"
+        400, f"the JSON nests deeper than {DEEPEST} levels", f"JSON 嵌套超过 {DEEPEST} 层，请简化后重试"
     )

@@ -7,10 +7,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
-from city.sealing import SealingError
 from command_centre import persons
 from command_centre.api.answers import answer, gives
-from command_centre.api.problem import Problem
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
 from command_centre.api.shapes.persons import Erased, Person
@@ -50,10 +48,7 @@ async def export_person(request: Request, body: Asked, known: Known) -> Response
     """Reports with contact, texts, timeline, notices, and who looked at them; photos by their digests."""
     keys = services(request).settings.keys.ring()
     async with async_transaction(request) as connection:
-        try:
-            kept = await persons.export(connection, keys, body.noun(), actor=known.actor, reason=body.reason)
-        except SealingError as error:
-            raise sealed_away() from error
+        kept = await persons.export(connection, keys, body.noun(), actor=known.actor, reason=body.reason)
     return answer({"at": datetime.now(UTC), "reports": kept})
 
 
@@ -64,19 +59,7 @@ async def erase_person(request: Request, body: Asked, known: Known) -> Response:
     """Contact, address, photos, texts of all reports found. That there were reports, and the chain, stay."""
     keys = services(request).settings.keys.ring()
     async with async_transaction(request) as connection:
-        try:
-            erased = await persons.erase(
-                connection, keys, body.noun(), actor=known.actor, reason=body.reason, now=datetime.now(UTC)
-            )
-        except SealingError as error:
-            raise sealed_away() from error
+        erased = await persons.erase(
+            connection, keys, body.noun(), actor=known.actor, reason=body.reason, now=datetime.now(UTC)
+        )
     return answer({"reports": erased})
-
-
-def sealed_away() -> Problem:
-    """The key is not at hand; an operator has to bring it back."""
-    return Problem(
-        503,
-        "personal data cannot be opened: the file of CITY_DATA_KEY_FILE is not the one they were sealed with",
-        "无法读取个人信息：CITY_DATA_KEY_FILE 指定的密钥文件不匹配，请联系管理员",
-    )

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from city.errors import CityError
+from city.sealing import SealingError
 from city.storage.database import DatabaseError
 from rules.keys import RuleError
 
@@ -101,6 +102,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PoolTimeout, _busy)
     app.add_exception_handler(UnicodeEncodeError, _text)
     app.add_exception_handler(RuleError, _rule)
+    app.add_exception_handler(SealingError, _sealed)
     app.add_exception_handler(CityError, _city)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -156,6 +158,17 @@ def _rule(request: Request, error: Exception) -> Response:
 
 def _city(request: Request, error: Exception) -> Response:
     return Problem(422, str(error)).response(request.url.path)
+
+
+def _sealed(request: Request, error: Exception) -> Response:
+    """The key is not at hand, or a row was tampered with: an operator's matter, told to nobody else in detail."""
+    _log.error("personal data cannot be opened", path=request.url.path, error=str(error))
+    problem = Problem(
+        503,
+        "what is sealed here cannot be opened: an operator looks into the log and at CITY_DATA_KEY_FILE",
+        "加密信息无法读取，请联系管理员检查密钥文件",
+    )
+    return problem.response(request.url.path)
 
 
 def _database(request: Request, error: Exception) -> Response:

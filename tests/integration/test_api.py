@@ -82,8 +82,9 @@ def test_without_log_in_only_the_public_list_opens(undisturbed: Centre) -> None:
 def test_every_answer_keeps_the_browser_at_home(undisturbed: Centre) -> None:
     for path in ("/wall", "/api/stations", "/nowhere", "/api/incidents"):
         headers = undisturbed.stranger.get(path).headers
+        data = path.startswith("/api/")
         assert headers["content-security-policy"].startswith(
-            "default-src 'self'; connect-src 'self' ws: wss:"
+            "default-src 'none'" if data else "default-src 'self'; connect-src 'self';"
         )
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
@@ -103,6 +104,7 @@ def test_ready_says_what_is_missing(undisturbed: Centre) -> None:
     assert answer.status_code == 503
     assert answer.json()["checks"] == {
         "database": "ok", "migrations": "ok", "ingest": "down", "broker": "down", "screens": "ok", "loops": "ok",
+        "stopping": "ok",
     }  # fmt: skip
     assert undisturbed.stranger.get("/healthz").json() == {"status": "ok"}
 

@@ -147,6 +147,21 @@ def test_another_key_file_is_refused_at_the_start(centre: Centre, tmp_path: Path
         data_keys.agree(centre.url, KeyFile(tmp_path / "forged"))
 
 
+def test_a_number_put_into_another_row_does_not_open_there(centre: Centre) -> None:
+    one, other = report(centre), report(centre, contact={"phone": "13700007777"})
+    centre.execute(
+        "UPDATE report_contacts SET phone = (SELECT phone FROM report_contacts WHERE report_id = %s)"
+        " WHERE report_id = %s",
+        number(centre, one["tracking"]),
+        number(centre, other["tracking"]),
+    )
+    answer = centre.client.get(f"/api/reports/{other['tracking']}/contact")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert PHONE not in answer.text
+    centre.execute("DELETE FROM report_contacts WHERE report_id = %s", number(centre, other["tracking"]))
+
+
 def picture() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (30, 20), "purple").save(out, "JPEG")
