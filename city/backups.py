@@ -56,6 +56,11 @@ class Content:
     migrations: tuple[str, ...]
     tables: dict[str, Table]  # by schema.name
     chains: Chains
+    roles: tuple[
+        str, ...
+    ]  # others than the owner, who may read or write something here; a server's, not a database's
+    default_privileges: tuple[str, ...]  # statements, for the owner that restores
+    grants: str  # SHA-256 over every grant to others and every policy: who sees which rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +152,8 @@ def differences(written: Content, found: Content) -> list[str]:
             faults.append(f"{table}: {now.rows} rows of {was.rows}")
         elif was.digest != now.digest:
             faults.append(f"{table}: {was.rows} rows, not the same ones")
+    if found.grants != written.grants:
+        faults.append("who may see which rows is not the same (grants, policies)")
     if found.chains != written.chains:
         faults.append(f"its chains end otherwise: {found.chains} for {written.chains}")
     return faults

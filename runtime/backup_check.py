@@ -38,9 +38,11 @@ def with_database(url: str, name: str) -> str:
 def fill(url: str, folder: Path, content: Content, programs: Programs) -> None:
     """Put a backup's rows into an empty database; raises BackupError or DatabaseError."""
     database = folder / DATABASE
+    stored.make_roles(url, content.roles)
     with stored.restoring(url, content.timescaledb):
         if content.timescaledb is None:
             postgres_programs.restore(url, database, jobs=programs.jobs, programs=programs.folder)
+            stored.set_default_privileges(url, content.default_privileges)
             return
         # TimescaleDB's own catalogue has to be there before the chunks, and in order: one job for it.
         catalogue = ("--section=data", "--schema=_timescaledb_catalog", "--schema=_timescaledb_config")
@@ -52,6 +54,7 @@ def fill(url: str, folder: Path, content: Content, programs: Programs) -> None:
             (programs.jobs, ("--section=post-data",)),
         ):
             postgres_programs.restore(url, database, jobs=jobs, programs=programs.folder, more=more)
+    stored.set_default_privileges(url, content.default_privileges)
 
 
 def compare(url: str, folder: Path, content: Content, started: float) -> Check:

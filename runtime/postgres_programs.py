@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,16 +64,16 @@ class Running:
         self._child = subprocess.Popen(
             [*launcher(OURSELVES, signal.SIGTERM), *gently, *command],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=dict(env),
             cwd="/",
         )
 
-    def finish(self) -> None:
-        """Raises BackupError with what it said last when it failed."""
-        _, said = self._child.communicate()
+    def finish(self) -> str:
+        """What it printed; raises BackupError with the error when it failed."""
+        printed, said = self._child.communicate()
         if self._child.returncode != 0:
             lines = (
                 [line for line in said.splitlines() if "error" in line.lower()]
@@ -80,6 +81,7 @@ class Running:
                 or ["silent"]
             )
             raise BackupError(f"{self.name}: {' '.join(lines[0].split())[:300]}")
+        return printed
 
     def end(self) -> None:
         """Stop it when it still works; called where something else went wrong."""
@@ -99,21 +101,22 @@ def dump(url: str, snapshot: str, into: Path, *, jobs: int, programs: Path | Non
 
 
 def restore(url: str, folder: Path, *, jobs: int, programs: Path | None, more: Sequence[str] = ()) -> None:
-    """Fill a database from such a folder, ending at the first error; owners and grants are left to the new server."""
-    env = environment(url)
-    command = [
-        str(program("pg_restore", programs)),
-        *(
-            "--exit-on-error",
-            "--no-owner",
-            "--no-privileges",
-            f"--jobs={jobs}",
-            f"--dbname={env['PGDATABASE']}",
-        ),
-        *(*more, str(folder)),
-    ]
+    """Fill a database from such a folder, ending at the first error; everything belongs to who restores it.
+
+    Default privileges are left out: they name the account that dumped (city.storage.backups sets them).
+    """
+    env, found = environment(url), str(program("pg_restore", programs))
+    listed = _run([found, "--list", str(folder)], env)
+    with tempfile.NamedTemporaryFile("w", prefix="city-restore-") as contents:
+        contents.writelines(f"{line}\n" for line in listed.splitlines() if " DEFAULT ACL " not in line)
+        contents.flush()
+        options = ("--exit-on-error", "--no-owner", f"--use-list={contents.name}", f"--jobs={jobs}")
+        _run([found, *options, f"--dbname={env['PGDATABASE']}", *more, str(folder)], env)
+
+
+def _run(command: Sequence[str], env: Mapping[str, str]) -> str:
     running = Running(command, env)
     try:
-        running.finish()
+        return running.finish()
     finally:
         running.end()

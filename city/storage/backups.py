@@ -27,6 +27,39 @@ _TABLES = r"""
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
     ORDER BY 1, 2
 """
+_OTHERS = r"""
+    SELECT g.rolname AS role, format('%s %s %s', c.oid::regclass, g.rolname, a.privilege_type) AS said
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a JOIN pg_roles g ON g.oid = a.grantee
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE a.grantee <> c.relowner AND n.nspname <> 'information_schema' AND n.nspname !~ '^(pg_|_?timescaledb)'
+    UNION ALL
+    SELECT g.rolname, format('schema %s %s %s', n.nspname, g.rolname, a.privilege_type)
+    FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a JOIN pg_roles g ON g.oid = a.grantee
+    WHERE a.grantee <> n.nspowner AND n.nspname <> 'information_schema' AND n.nspname !~ '^(pg_|_?timescaledb)'
+    UNION ALL
+    SELECT r.role,
+           format('policy %s.%s %s %s %s %s %s', schemaname, tablename, policyname, r.role, cmd, qual, with_check)
+    FROM pg_policies CROSS JOIN LATERAL unnest(roles) r (role) WHERE r.role <> 'public'
+    UNION ALL
+    SELECT NULL, format('rows of %s are guarded', oid::regclass) FROM pg_class
+    WHERE relrowsecurity AND relnamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT g.rolname, format('default %s %s %s', d.defaclobjtype, g.rolname, a.privilege_type)
+    FROM pg_default_acl d CROSS JOIN LATERAL aclexplode(d.defaclacl) a JOIN pg_roles g ON g.oid = a.grantee
+    WHERE a.grantee <> d.defaclrole
+    ORDER BY 2
+"""
+_DEFAULTS = """
+    SELECT format('ALTER DEFAULT PRIVILEGES%s GRANT %s ON %s TO %I',
+                  CASE WHEN n.nspname IS NULL THEN '' ELSE format(' IN SCHEMA %I', n.nspname) END,
+                  string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type),
+                  CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+                       WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END,
+                  g.rolname)
+    FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
+        CROSS JOIN LATERAL aclexplode(d.defaclacl) a JOIN pg_roles g ON g.oid = a.grantee
+    WHERE a.grantee <> d.defaclrole GROUP BY n.nspname, d.defaclobjtype, g.rolname ORDER BY 1
+"""
 _SIZES = """
     SELECT pg_database_size(current_database()),
            (SELECT coalesce(sum(pg_table_size(oid)), 0) FROM pg_class WHERE relkind = 'r')::bigint
@@ -91,12 +124,16 @@ def content(connection: "Connection[tuple[Any, ...]]") -> Content:
     ).fetchone()
     tables = connection.execute(_TABLES).fetchall()
     done = connection.execute("SELECT migration_id FROM _yoyo_migration ORDER BY 1").fetchall()
+    others = connection.execute(_OTHERS).fetchall()
     return Content(
         postgres=connection.info.server_version,
         timescaledb=extension[0] if extension else None,
         migrations=tuple(row[0] for row in done),
         tables={f"{schema}.{table}": _table(connection, schema, table) for schema, table in tables},
         chains=_chains(connection),
+        roles=tuple(sorted({row[0] for row in others if row[0] is not None})),
+        default_privileges=tuple(row[0] for row in connection.execute(_DEFAULTS)),
+        grants=hashlib.sha256("\n".join(row[1] for row in others).encode()).hexdigest(),
     )
 
 
@@ -227,6 +264,23 @@ def restoring(url: str, timescaledb: str | None) -> Iterator[None]:
     with translated(), connect(url, application="city restore", autocommit=True) as connection:
         connection.execute("SET statement_timeout = 0")
         connection.execute("SELECT timescaledb_post_restore()")
+
+
+def make_roles(url: str, roles: Sequence[str]) -> None:
+    """Make those that this server lacks, without a log-in: grants and policies name them."""
+    with translated(), connect(url, application="city restore", autocommit=True) as connection:
+        there = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+        for role in roles:
+            if role not in there:
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+                connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+
+
+def set_default_privileges(url: str, statements: Sequence[str]) -> None:
+    """What tables to come are granted, for the account that restores: the dump names the one that dumped."""
+    with translated(), connect(url, application="city restore") as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
 
 
 def analyze(url: str) -> None:

@@ -18,6 +18,9 @@ CONTENT = Content(
     migrations=("0001_memory", "0002_register"),
     tables={"public.areas": Table(rows=3, digest=-7), "public.units": Table(rows=1, digest=4)},
     chains=CHAINS,
+    roles=("city_within",),
+    default_privileges=(),
+    grants="ee",
 )
 MANIFEST = Manifest(
     format=backups.FORMAT,
@@ -75,6 +78,10 @@ def test_one_with_faults_is_no_good() -> None:
         (
             replace(CONTENT, tables=CONTENT.tables | {"public.areas": Table(rows=3, digest=7)}),
             ["public.areas: 3 rows, not the same ones"],
+        ),
+        (
+            replace(CONTENT, grants="ff"),
+            ["who may see which rows is not the same (grants, policies)"],
         ),
         (replace(CONTENT, migrations=("0001_memory",)), ["its schema is another one"]),
         (
