@@ -100,18 +100,20 @@ def up(
 def ingest() -> None:
     """采集 · The worker: device messages to committed observations and alarms, until SIGTERM."""
     chosen = _worker("ingest")
+    from city.stopping import leave
     from ingest import main as room
 
-    raise typer.Exit(room.run(chosen, _manager()))
+    leave(room.run(chosen, _manager()))
 
 
 @app.command()
 def centre() -> None:
     """指挥 · The command centre: incidents, dispatch, deadlines, HTTP and screens, until SIGTERM."""
     chosen = _worker("centre")
+    from city.stopping import leave
     from command_centre import main as room
 
-    raise typer.Exit(room.run(chosen, _manager()))
+    leave(room.run(chosen, _manager()))
 
 
 @app.command()
