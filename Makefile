@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench chaos soak fuzz audit lock clean
+.PHONY: help setup run test check bench chaos soak fuzz fuzz-api audit lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -46,6 +46,9 @@ soak: setup ## 10 million messages: does anything grow? ARGS="--messages 5000000
 
 fuzz: setup ## every parser of strangers' bytes under atheris, SECONDS=600 each (ARGS=NAME… some), in .venv-fuzz (Linux on x86_64)
 	@$(BIN)/python .ci/fuzz.py $(SECONDS) $(ARGS)
+
+fuzz-api: setup ## schemathesis over the whole API as each role and as nobody (ARGS='--examples 100 --role dispatcher')
+	@$(BIN)/python -m tests.fuzz.whole_api $(ARGS)
 
 audit: setup ## bandit over our code, known advisories of every package we lock (asks the advisory databases)
 	@$(BIN)/uv tool run --quiet --from 'bandit>=1.9,<2' bandit --quiet --configfile pyproject.toml --recursive city rules ingest command_centre simulators runtime

@@ -1,21 +1,28 @@
 """Every route as every role, in its own street and in the other: who is let in, who is told "not there", no leak."""
 
 import asyncio
+import json
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
+from command_centre import accounts
 from command_centre.api.access import ROLES as MEETS
 from command_centre.api.access import TABLE, Rule
 from command_centre.api.reaching import changes, kind_of, named_by
 from tests.conftest import PostgresServer, _database
+from tests.integration.following_screen import Screen
 from tests.integration.running_centre import NO_TLS, Centre, running
-from tests.integration.two_streets import EAST, ROLES, WEST, Street, account, build
+from tests.integration.two_streets import EAST, ROLES, WEST, Street, account, build, lay
 
 AT_ONCE = 8
+# Knock at every door; the others at those that should open to them. The refusals are one table's, read by one gate.
+EVERYWHERE = ("viewer", "dispatcher", "integrator")
 RULES = [Rule(method=method, path=path, needs=needs) for (method, path), needs in TABLE.items()]
 
 
@@ -28,7 +35,7 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Town]:
-    with _database(postgres_server, postgres_template) as url, running(url) as centre:
+    with _database(postgres_server, postgres_template) as url, running(lay(url)) as centre:
         east, west = build(centre)
         yield Town(centre=centre, east=east, west=west)
 
@@ -101,8 +108,9 @@ def allowed(rule: Rule, role: str) -> bool:
 @pytest.mark.parametrize("role", ROLES)
 def test_nobody_sees_or_touches_the_other_street(town: Town, role: str) -> None:
     cookies = cookies_of(town, role)
-    away = [rule for rule in RULES if named_by(rule) and kind_of(rule) not in ("open", "own")]
-    east = asyncio.run(everything(town, RULES, town.east, cookies))
+    rules = [rule for rule in RULES if role in EVERYWHERE or allowed(rule, role)]
+    away = [rule for rule in rules if named_by(rule) and kind_of(rule) not in ("open", "own")]
+    east = asyncio.run(everything(town, rules, town.east, cookies))
     west = asyncio.run(everything(town, away, town.west, cookies))
     wrong = []
     for rule, address, answer in east:
@@ -173,3 +181,106 @@ def test_a_handler_without_an_area_sees_things_of_a_place_and_the_incidents_of_t
             404,
             404,
         ]
+
+
+def test_nobody_opens_or_orders_where_they_do_not_reach(town: Town) -> None:
+    cookies = account(town.centre, "dispatcher", scope=town.east.code)
+    new = {"category": "fire", "text": "x"}
+    with httpx.Client(base_url=town.centre.base, cookies=cookies, verify=NO_TLS, timeout=60) as client:
+        here = client.post("/api/incidents", json={**new, "cell": town.east.cell})
+        there = client.post("/api/incidents", json={**new, "cell": town.west.cell})
+        assert (here.status_code, there.status_code) == (201, 403), there.text
+        assert "区域" in there.json()["detail_zh"]
+        bulk = {"action": "comment", "ids": [int(town.west.named["incidents"])], "fields": {"comment": "x"}}
+        (row,) = client.post("/api/incidents/bulk", json=bulk).json()["items"]
+        assert (row["outcome"], row["state"]) == ("refused", "")
+        into = {"into": int(town.west.named["incidents"]), "reason": "x"}
+        merged = client.post(f"/api/incidents/{here.json()['id']}/merge", json=into)
+        assert merged.status_code in (404, 409, 422)
+        assert WEST not in merged.text
+
+
+def test_the_unit_hands_an_incident_on_and_still_hears_what_became_of_it(town: Town) -> None:
+    made = town.centre.client.post(
+        "/api/incidents", json={"category": "fire", "cell": town.east.cell, "text": "x"}
+    )
+    path = f"/api/incidents/{made.json()['id']}"
+    cookies = account(town.centre, "handler", unit=town.east.unit)
+    with httpx.Client(base_url=town.centre.base, cookies=cookies, verify=NO_TLS, timeout=60) as client:
+        assert client.post(f"{path}/acknowledge", json={}).status_code == 200
+        asked = client.post(f"{path}/return", json={"reason": "not ours"})
+        assert asked.status_code == 200, asked.text
+        assert client.get(path).status_code == 200
+
+
+# ── screens ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def shown(town: Town, cookies: dict[str, str], **asks: str) -> tuple[dict[str, object], int | None]:
+    """Hello and the first state, and the code of the close when there was none."""
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    screen = Screen(town.centre, cookie, **asks)
+    async with screen.connect() as socket_:
+        try:
+            while screen.snapshots == 0:
+                await screen.take(socket_)
+        except ConnectionClosed as closed:
+            return screen.topics, closed.rcvd.code if closed.rcvd else None
+    return screen.topics, None
+
+
+def test_a_screen_shows_what_its_account_reaches_and_no_query_widens_it(town: Town) -> None:
+    cookies = account(town.centre, "dispatcher", scope=town.east.code)
+    topics, closed = asyncio.run(shown(town, cookies, topics="district,cell,incident,counts,alarm,station"))
+    assert closed is None
+    assert EAST in json.dumps(topics, ensure_ascii=False)
+    assert WEST not in json.dumps(topics, ensure_ascii=False)
+    assert asyncio.run(shown(town, cookies, scope=town.west.code)) == ({}, 4404)
+    assert asyncio.run(shown(town, cookies, scope=town.east.cell))[1] is None
+    assert asyncio.run(shown(town, {}, **{"as": "staff"})) == ({}, 4401)
+
+
+def test_another_area_ends_the_screen(town: Town) -> None:
+    cookies = account(town.centre, "dispatcher", scope=town.east.code)
+
+    async def moved() -> int:
+        screen = Screen(town.centre, f"city_session={cookies['city_session']}")
+        async with screen.connect() as socket_:
+            while screen.snapshots == 0:
+                await screen.take(socket_)
+            town.centre.execute("UPDATE user_scopes SET scope = 'm1' WHERE scope = 's1'")
+            try:
+                while True:
+                    await screen.take(socket_)
+            except ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd else 0
+
+    assert asyncio.run(moved()) == 4409
+
+
+@pytest.fixture(scope="module")
+def paired(postgres_server: PostgresServer, town: Town) -> Iterator[Centre]:
+    """A second centre on the same town, whose walls show themselves to paired screens alone."""
+    with running(town.centre.url, wall_access="paired") as centre:
+        yield centre
+
+
+def test_a_paired_screen_shows_its_area_over_http_too(paired: Centre, town: Town) -> None:
+    def told(where: str | None) -> str:
+        token = secrets.token_urlsafe(16)
+        paired.execute(
+            "INSERT INTO screens (name, area_id, renews, expires_at, token_digest, paired_at, created_by, created_at)"
+            " VALUES (%s, (SELECT id FROM areas WHERE code = %s), false, now() + interval '1 hour', %s, now(), 'x',"
+            " now())",
+            token, where, accounts.digest(token),
+        )  # fmt: skip
+        with httpx.Client(
+            base_url=paired.base, cookies={"city_screen": token}, verify=NO_TLS, timeout=60
+        ) as client:
+            one = client.get(f"/api/wall/incidents/{town.west.named['incidents']}").status_code
+            return f"{client.get('/api/wall/sensing').text} {one}"
+
+    everywhere, east = told(None), told(town.east.code)
+    assert (EAST in everywhere, WEST in everywhere, everywhere[-3:]) == (True, True, "200")
+    assert (EAST in east, WEST in east, east[-3:]) == (True, False, "404")
+    assert paired.stranger.get("/api/wall/sensing").status_code == 401

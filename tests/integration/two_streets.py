@@ -46,11 +46,16 @@ def _ok(answer: Any) -> Any:
     return answer.json()
 
 
+def lay(url: str) -> str:
+    """The ground of a migrated database, before a centre runs on it; the same address."""
+    small_town.build(url)
+    with psycopg.connect(url) as connection:
+        connection.execute(_UNITS.encode())
+    return url
+
+
 def build(centre: Centre) -> tuple[Street, Street]:
-    """Lay the town into the migrated database of a centre that runs, mostly through its own routes."""
-    small_town.build(centre.url)
-    for part in _UNITS.strip().split(";\n"):
-        centre.execute(part)
+    """What is in the streets of a town that is laid, mostly through the centre's own routes."""
     east = Street(mark=EAST, code="s1", cell="c00", unit="fire-east")
     west = Street(mark=WEST, code="s2", cell="d00", unit="fire-west")
     for street in (east, west):
