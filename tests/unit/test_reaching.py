@@ -25,6 +25,7 @@ RULES = [Rule(method=method, path=path, needs=needs) for (method, path), needs i
 # The only files that may reach a connection past ``services.transaction``: who calls is asked before it is known.
 PAST = {
     "api/services.py",
+    "api/allowances.py",
     "api/gate.py",
     "api/witness.py",
     "api/turnstile.py",
