@@ -135,7 +135,7 @@ describe("small readings", () => {
 
 describe("what roles may do", () => {
   const route = (tag: string, changes: boolean, roles: string[], needs = "viewer"): Shapes["RoutePermission"] => ({
-    tag, changes, roles, needs, method: changes ? "PUT" : "GET", path: "/api/x", summary: "",
+    tag, changes, roles, needs, reach: "district", method: changes ? "PUT" : "GET", path: "/api/x", summary: "",
   });
 
   it("is folded by noun: all, some or none to look at and to change", () => {
