@@ -51,7 +51,8 @@ def log_in(page: Page) -> None:
     page.get_by_role("button", name="登录", exact=True).click()
 
 
-def test_an_administrator_adds_a_second_factor_and_works_with_it(  # noqa: PLR0915 - one day of one person
+# One day of one person, in its order.
+def test_an_administrator_adds_a_second_factor_and_works_with_it(  # noqa: PLR0915 - see above
     centre: Centre, browser: Browser
 ) -> None:
     page = browser.new_page(viewport={"width": 1920, "height": 1080})
