@@ -5,6 +5,7 @@ commit and its answer.
 """
 
 import threading
+from collections import Counter
 
 import httpx
 
@@ -24,6 +25,7 @@ class Caller:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.answered: list[str] = []  # what was said, in the order of the answers
         self.attempts = 0
+        self.failures: Counter[str] = Counter()
         self.refused: list[str] = []  # answers that no repetition changes
 
     def start(self) -> None:
@@ -55,9 +57,11 @@ class Caller:
                 headers={"Authorization": f"Bearer {self._token}", "Idempotency-Key": text},
                 timeout=_PATIENCE_S,
             )
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
+            self.failures[type(error).__name__] += 1
             return False
         if answer.status_code >= 500 or answer.status_code == 429:
+            self.failures[str(answer.status_code)] += 1
             return False
         if answer.is_success:
             self.answered.append(text)

@@ -43,6 +43,7 @@ class Outcome:
     screen_faults: dict[str, int]
     wall_differs: int
     calls: dict[str, int]  # of a person, by HTTP: answered, attempts, and what went wrong
+    call_failures: dict[str, int]  # why attempts had to be repeated: status, or what broke the connection
     seconds: float
     rate: float
     broker: str

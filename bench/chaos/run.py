@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -155,8 +156,8 @@ class Run:
             "calls refused": len(self._caller.refused),
         }
 
-    def _aftermath(self) -> Aftermath:
-        return look(self._observer.connection, steps=STEPS, after_s=STEP_PATIENCE_S)
+    def _aftermath(self, after_s: float = STEP_PATIENCE_S) -> Aftermath:
+        return look(self._observer.connection, steps=STEPS, after_s=after_s)
 
     def _wall(self) -> list[str]:
         """What is shown otherwise than it is stored, once the screens had time to be told."""
@@ -196,7 +197,8 @@ class Run:
             lambda one: one.lost <= lost and not one.alarms_missing and not one.alarms_standing,
             PATIENCE_S,
         )
-        aftermath = self._waited(self._aftermath, lambda one: not one.faults(), PATIENCE_S)
+        every = partial(self._aftermath, -PATIENCE_S)  # also of deadlines that are still to come
+        aftermath = self._waited(every, lambda one: not one.faults(), PATIENCE_S)
         wall = self._wall()
         audit = json.loads(self.stand.city("audit", "verify", "--json", most=1))
         screens = {"doubled": 0, "gaps": 0}
@@ -211,6 +213,7 @@ class Run:
             screen_faults=screens,
             wall_differs=len(wall),
             calls=self._calls() | {"answered": len(caller.answered), "attempts": caller.attempts},
+            call_failures=dict(caller.failures),
             seconds=round(seconds, 1),
             rate=self.stand.shape.rate,
             broker=self.stand.shape.broker,

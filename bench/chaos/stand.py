@@ -18,7 +18,7 @@ import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench import district
-from bench.broker_loss import PERSISTENCE
+from bench.brokers import CONFIGURATION, deployed_lines
 from bench.chaos.ground import Disk, ImpossibleError, Namespace, sweep
 from bench.chaos.parts import CENTRES, Part, Shape
 from bench.chaos.publishing import Log
@@ -30,7 +30,7 @@ from bench.load import ROOT
 from bench.procfs import tree
 from bench.product import PROBE
 from tests.servers.city_process import city_environment
-from tests.servers.mosquitto import UNLIMITED, MosquittoServer
+from tests.servers.mosquitto import MosquittoServer
 from tests.servers.nats import NatsServer
 from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.processes import ServerProcess, StartError, free_port
@@ -112,8 +112,7 @@ class Stand:
         parent = self.disks["broker"].folder if "broker" in self.disks else None
         if self.shape.broker == "nats":
             return NatsServer(parent=parent)
-        # as deploy/mosquitto/mosquitto.conf keeps them
-        return MosquittoServer((*UNLIMITED, *PERSISTENCE, "autosave_interval 30"), parent=parent)
+        return MosquittoServer(deployed_lines(CONFIGURATION.read_text(encoding="utf-8")), parent=parent)
 
     def _running(
         self, name: str, launch: Callable[[], ServerProcess], server: PostgresServer | Broker

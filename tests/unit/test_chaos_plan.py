@@ -56,6 +56,7 @@ def _outcome(rounds: list[Played], **wrong: int) -> Outcome:
         screen_faults={"doubled": 0, "gaps": 0},
         wall_differs=0,
         calls={"answered": 3, "attempts": 4, "calls lost": wrong.get("calls lost", 0), "calls twice": 0},
+        call_failures={},
         seconds=60,
         rate=2000,
         broker="mosquitto",
