@@ -25,7 +25,7 @@ _PATTERNS = (
         ),
         rf"\g<keep>{HIDDEN}",
     ),
-    (re.compile(r"\bcity_(?:session|screen)=[^\s;,]+"), f"city_session={HIDDEN}"),
+    (re.compile(r"\bcity_(?:session|screen|device|oidc)=[^\s;,]+"), f"city_session={HIDDEN}"),
     # mainland mobile numbers (YD/T 1000-series plan: 11 digits from 13 to 19), with or without the country's
     (re.compile(r"(?<![\d.])(?:\+?86[ -]?)?1[3-9]\d(?:[ -]?\d{4}){2}(?![\d.]\d|\d)"), HIDDEN),
     (re.compile(r"(?<![\w.+/-])[\w.+-]{1,64}@(?P<keep>[\w-]+(?:\.[\w-]+)+)"), rf"{HIDDEN}@\g<keep>"),

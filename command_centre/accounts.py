@@ -154,8 +154,15 @@ def hash_password(password: str) -> str:
 
 
 def verified_or_nobody(user: users.User | None, password: str) -> bool:
-    """Whether it is the user's password; without a user it takes as long, so that time does not tell names."""
-    return verified(user.password_hash if user else _NOBODY, password[: passwords.LONGEST])
+    """Whether it is the user's password; without a user it takes as long, so that time does not tell names.
+
+    One that is longer than any that can be set is nobody's: its beginning alone opens nothing.
+    """
+    possible = user is not None and len(password) <= passwords.LONGEST
+    return (
+        verified(user.password_hash if user and possible else _NOBODY, password[: passwords.LONGEST])
+        and possible
+    )
 
 
 def verified(password_hash: str, password: str) -> bool:

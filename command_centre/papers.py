@@ -16,6 +16,7 @@ from city.errors import CityError
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_EACH = 50  # documents of one entry
+_ENDINGS = {"text": ("txt", "csv", "md", "log", "json")}  # else a file ends as its kind is called
 _OFFICE = {"word/document.xml": "docx", "xl/workbook.xml": "xlsx", "ppt/presentation.xml": "pptx"}
 MEDIA = {
     "pdf": "application/pdf",
@@ -35,7 +36,20 @@ class DocumentError(CityError):
 
 
 def kind_of(name: str, content: bytes) -> str:
-    """What it is by its content: a key of ``MEDIA``. Raises DocumentError."""
+    """What it is by its content, which its name has to agree with: a key of ``MEDIA``. Raises DocumentError."""
+    kind = _by_content(name, content)
+    endings = _ENDINGS.get(kind, (kind,))
+    last = safe_name(name).rpartition(".")[2].lower()
+    if last not in endings:  # a text called .hta or .bat would run on the machine of who saves it
+        listed = ", ".join(endings)
+        raise DocumentError(
+            f"“{name[:100]}”的扩展名与内容不符，应为 {listed}",
+            f"{name[:100]}: its content is {kind}; let its name end in {listed}",
+        )
+    return kind
+
+
+def _by_content(name: str, content: bytes) -> str:
     shown = name[:100]
     if not content or len(content) > MOST_BYTES:
         most = MOST_BYTES // 1024 // 1024

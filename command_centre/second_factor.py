@@ -21,7 +21,8 @@ STEP_S = 30
 WINDOW = 1  # steps before and after now whose code is taken: clocks of telephones differ
 RECOVERY_CODES = 10
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
-_RECOVERY = re.compile(f"[{_ALPHABET}]{{5}}-?[{_ALPHABET}]{{5}}")
+_GROUPS = 5  # of five characters; there were two before
+_RECOVERY = re.compile(f"[{_ALPHABET}]{{5}}(?:-?[{_ALPHABET}]{{5}}){{1,{_GROUPS - 1}}}")
 
 
 def _context(user_id: int) -> bytes:
@@ -60,9 +61,9 @@ def picture(text: str) -> str:
 
 
 def recovery_codes() -> list[str]:
-    """Fresh ones to be shown once; about 49 bits each, and every wrong one counts towards the pause."""
+    """Fresh ones to be shown once; 123 bits each, so that who reads their digests cannot try them all."""
     return [
-        "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(2))
+        "-".join("".join(secrets.choice(_ALPHABET) for _ in range(5)) for _ in range(_GROUPS))
         for _ in range(RECOVERY_CODES)
     ]
 

@@ -19,7 +19,7 @@ from city.storage.screens import PairedScope
 from command_centre import accounts, tokens
 from command_centre.api.access import ROLES, Needs, rule
 from command_centre.api.caller import AUTOMATION, Caller
-from command_centre.api.cookies import COOKIE, SCREEN_COOKIE, over_tls, session_token
+from command_centre.api.cookies import COOKIE, SCREEN_COOKIE, over_tls, screen_token, session_token
 from command_centre.api.problem import Problem, unavailable
 from command_centre.api.reaching import reach_of
 from command_centre.api.services import Pool
@@ -38,6 +38,8 @@ STEP_UP = (
     ("POST", "/api/me/second-factor"),
     ("POST", "/api/me/second-factor/codes"),
     ("POST", "/api/me/second-factor/remove"),
+    ("DELETE", "/api/me/sessions"),
+    ("DELETE", "/api/me/sessions/{session_id:int}"),
     ("POST", "/api/intake-systems"),
     ("POST", "/api/intake-systems/{code}/secret"),
     ("POST", "/api/open311/keys"),
@@ -187,7 +189,7 @@ class Gate:
         )
 
     async def _of_paired_screen(self, request: Request) -> bool:
-        token = request.cookies.get(SCREEN_COOKIE)
+        token = screen_token(request.cookies, tls=over_tls(request, self._public_url))
         request.state.screen = await run_in_threadpool(self._may_look, token) if token else None
         return request.state.screen is not None
 

@@ -55,7 +55,7 @@ async def get_media(request: Request, alarm_id: int, n: Annotated[int, Path(ge=0
     except MediaError as error:
         raise Problem(error.status, error.reason_en, error.reason) from error
     headers = {
-        "Cache-Control": "private, max-age=300",
+        "Cache-Control": "no-store",
         "Content-Disposition": "inline",
         "Content-Encoding": "identity",  # a range of a compressed body would be a range of something else
     }

@@ -1,6 +1,6 @@
 """To the city's identity provider and back."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from fastapi import APIRouter, Query, Request
@@ -11,7 +11,7 @@ from city.storage import audit
 from city.storage.sessions import Origin
 from command_centre import logging_in, oidc_accounts
 from command_centre.api.caller import Caller
-from command_centre.api.cookies import FLOW_COOKIE, drop_flow, over_tls, put_flow
+from command_centre.api.cookies import drop_flow, flow, over_tls, put_flow
 from command_centre.api.problem import Problem
 from command_centre.api.services import services, transaction
 from command_centre.api.session import keys, lasting, set_session, shown_by
@@ -35,9 +35,11 @@ async def begin_oidc(
     """Sends the browser there. While the provider is away people with a password of their own still log in here."""
     provider = _provider(request)
     here: Caller | None = request.state.caller
-    if link and (here is None or here.user_id is None):
-        raise Problem(401, "log in here first, then link", "请先在本系统登录再关联")
+    if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        return RedirectResponse(LOG_IN, 303)  # nobody is logged in by following another site's link
     now = datetime.now(UTC)
+    if link:
+        _may_link(request, here, now)
     try:
         address, sealed = await provider.begin(
             keys(request),
@@ -59,16 +61,16 @@ async def finish_oidc(request: Request) -> Response:
     """Opens a session for who the provider vouches for, or goes back to the log-in with why not."""
     provider = _provider(request)
     now = datetime.now(UTC)
-    sealed = request.cookies.get(FLOW_COOKIE, "")
+    sealed = flow(request.cookies, tls=over_tls(request, services(request).settings.public_url))
     try:
-        flow, person = await provider.finish(
+        begun, person = await provider.finish(
             keys(request), _redirect(request), sealed, request.query_params, now
         )
-        token = await run_in_threadpool(_open, request, provider, flow, person, now)
+        token = await run_in_threadpool(_open, request, provider, begun, person, now)
     except ProviderError as error:
         await run_in_threadpool(_refused, request, error)
         return _back_to_log_in(request, error)
-    response = RedirectResponse(flow.back, 303)
+    response = RedirectResponse(begun.back, 303)
     set_session(request, response, token)
     drop_flow(response, tls=over_tls(request, services(request).settings.public_url))
     return response
@@ -91,6 +93,15 @@ def _open(request: Request, provider: Provider, flow: Flow, person: Person, now:
             provider=person.issuer,
         )
         return logging_in.opened(connection, user, origin, lasting(settings), now)
+
+
+def _may_link(request: Request, here: Caller | None, now: datetime) -> None:
+    """A second way into an account is made by who has just shown that it is theirs; raises Problem."""
+    if here is None or here.user_id is None:
+        raise Problem(401, "log in here first, then link", "请先在本系统登录再关联")
+    within = timedelta(minutes=services(request).settings.step_up_minutes)
+    if within and here.proven_at is not None and now - here.proven_at > within:
+        raise Problem(403, "show again that it is you, then link", "请再次验证身份后再关联", prove=True)
 
 
 def _refused(request: Request, error: ProviderError) -> None:

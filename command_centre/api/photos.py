@@ -64,5 +64,5 @@ async def _file(request: Request, written: str, *, small: bool) -> Response:
         content = await run_in_threadpool(file.read_bytes)
     except FileNotFoundError as error:
         raise not_found("photo", "照片", written[:64]) from error
-    headers = {"Cache-Control": "private, max-age=86400, immutable", "Content-Disposition": "inline"}
+    headers = {"Cache-Control": "no-store", "Content-Disposition": "inline"}
     return Response(content, 200, headers, "image/jpeg")

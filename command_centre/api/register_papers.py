@@ -188,7 +188,7 @@ async def get_document(request: Request, thing: Thing, code: str, document: int)
         raise not_found("document", "文件", found[0].name) from error
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found[0].name)}",
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": "no-store",
     }
     return Response(content, 200, headers, papers.MEDIA[found[0].kind])
 

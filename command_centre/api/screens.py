@@ -13,7 +13,7 @@ from city.storage import screens as stored
 from command_centre import accounts
 from command_centre.api import once, paging
 from command_centre.api.answers import answer, gives
-from command_centre.api.gate import SCREEN_COOKIE
+from command_centre.api.cookies import over_tls, put_screen, screen_token
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.screen.guests import EXPIRED, Dismissed, still_holds
 from command_centre.api.screen_shapes import (
@@ -33,7 +33,6 @@ router = APIRouter(prefix="/api/screens", tags=["screens"])
 
 PAIRING_LASTS = timedelta(minutes=30)  # somebody walks to the machine and types
 LASTS = timedelta(days=30)  # of a screen that renews itself: so long it may be switched off
-COOKIE_LASTS = timedelta(days=400)  # the longest that browsers keep; the server's own date decides
 MOST = timedelta(days=3660)
 
 
@@ -106,7 +105,7 @@ async def pair_screen(request: Request, body: Pairing) -> Response:
 async def renew_screen(request: Request) -> Response:
     """By the screen itself while it is in use; one with a fixed end keeps it."""
     now = datetime.now(UTC)
-    token = request.cookies.get(SCREEN_COOKIE, "")
+    token = screen_token(request.cookies, tls=_tls(request)) or ""
     async with async_transaction(request) as connection:
         paired = await stored.by_token(connection, accounts.digest(token)) if token else None
         if paired is None:
@@ -244,12 +243,9 @@ def _over(why: Dismissed) -> Problem:
 def _with_cookie(request: Request, paired: stored.PairedScreen, token: str) -> Response:
     shown: ScreenPaired = {"name": paired.name, "scope": paired.scope, "expires_at": paired.expires_at}
     response = answer(shown)
-    response.set_cookie(
-        SCREEN_COOKIE,
-        token,
-        max_age=int(COOKIE_LASTS.total_seconds()),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https" or services(request).settings.public_url.startswith("https:"),
-    )
+    put_screen(response, token, tls=_tls(request))
     return response
+
+
+def _tls(request: Request) -> bool:
+    return over_tls(request, services(request).settings.public_url)

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/me/second-factor", tags=["session"])
 
 
 class Code(BaseModel):
-    code: str = Field(min_length=6, max_length=20, description="what the app shows now")
+    code: str = Field(min_length=6, max_length=40, description="what the app shows now")
 
 
 @router.get("", summary="My second factor", operation_id="my_second_factor", responses=gives(FactorState))

@@ -16,7 +16,14 @@ from city.storage import audit, sessions, users
 from command_centre import accounts, logging_in, passwords, second_factor
 from command_centre.api.answers import answer, gives
 from command_centre.api.caller import Caller
-from command_centre.api.cookies import DEVICE_COOKIE, drop_session, over_tls, put_device, put_session
+from command_centre.api.cookies import (
+    device_token,
+    drop_session,
+    over_tls,
+    put_device,
+    put_session,
+    session_token,
+)
 from command_centre.api.problem import Problem
 from command_centre.api.services import services, transaction
 from command_centre.api.shapes.accounts import LogInWays, SessionOpened, WhoAmI
@@ -32,7 +39,7 @@ class LogIn(BaseModel):
     name: str = Field(min_length=1, max_length=100)
     password: SecretStr = Field(min_length=1, max_length=1000)
     code: str = Field(
-        "", max_length=20, description="of the second factor, or a recovery code; when asked for"
+        "", max_length=40, description="of the second factor, or a recovery code; when asked for"
     )
 
 
@@ -43,7 +50,7 @@ class NewPassword(BaseModel):
 
 class Proof(BaseModel):
     password: SecretStr = Field(min_length=1, max_length=1000)
-    code: str = Field("", max_length=20, description="of the second factor, for who has one")
+    code: str = Field("", max_length=40, description="of the second factor, for who has one")
 
 
 class Door:
@@ -97,7 +104,7 @@ def shown_by(request: Request, name: str, password: str = "", code: str = "") ->
         code=code,
         address=request.client.host if request.client else "",
         browser=request.headers.get("user-agent", ""),
-        device=request.cookies.get(DEVICE_COOKIE, ""),
+        device=device_token(request.cookies, tls=over_tls(request, services(request).settings.public_url)),
     )
 
 
@@ -153,9 +160,13 @@ async def log_in(request: Request, body: LogIn) -> Response:
 
 def _log_in(request: Request, body: LogIn) -> logging_in.Outcome:
     given = shown_by(request, body.name, body.password.get_secret_value(), body.code)
-    rules = lasting(services(request).settings)
+    settings = services(request).settings
+    before = session_token(request.cookies, tls=over_tls(request, settings.public_url))
     with transaction(request) as connection:
-        return logging_in.log_in(connection, keys(request), given, rules, datetime.now(UTC))
+        outcome = logging_in.log_in(connection, keys(request), given, lasting(settings), datetime.now(UTC))
+        if before and isinstance(outcome, LoggedIn):  # its cookie is replaced: nobody could end it any more
+            sessions.end_session(connection, accounts.digest(before))
+    return outcome
 
 
 def set_session(request: Request, response: Response, token: str) -> None:

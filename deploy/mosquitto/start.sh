@@ -55,13 +55,15 @@ compose() {
 }
 stamp() { ls -li "$standing" "$data/passwords" "$register/acl" "$register/passwords" "$tls" 2>/dev/null || :; }
 
+# Of TLS 1.2 only what has forward secrecy and is authenticated (RFC 9325, 4.2); TLS 1.3 has nothing else.
+ciphers=ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AESCCM:!AESCCM8
 listeners() {
     [ -r "$tls/server.pem" ] || return 0
-    printf 'listener %s\ncertfile %s\nkeyfile %s\ntls_version tlsv1.2\n' \
-        "${MOSQUITTO_TLS_LISTENER:-8883}" "$tls/server.pem" "$tls/server.key"
+    printf 'listener %s\ncertfile %s\nkeyfile %s\ntls_version tlsv1.2\nciphers %s\n' \
+        "${MOSQUITTO_TLS_LISTENER:-8883}" "$tls/server.pem" "$tls/server.key" "$ciphers"
     [ -r "$tls/ca.pem" ] || return 0
-    printf 'listener %s\ncertfile %s\nkeyfile %s\ntls_version tlsv1.2\n' \
-        "${MOSQUITTO_CERTIFICATE_LISTENER:-8884}" "$tls/server.pem" "$tls/server.key"
+    printf 'listener %s\ncertfile %s\nkeyfile %s\ntls_version tlsv1.2\nciphers %s\n' \
+        "${MOSQUITTO_CERTIFICATE_LISTENER:-8884}" "$tls/server.pem" "$tls/server.key" "$ciphers"
     printf 'cafile %s\nrequire_certificate true\nuse_identity_as_username true\n' "$tls/ca.pem"
     if [ -r "$tls/crl.pem" ]; then printf 'crlfile %s\n' "$tls/crl.pem"; fi
 }

@@ -305,6 +305,8 @@ def test_under_tls_the_cookie_is_this_hosts_alone(centre: Centre) -> None:
     name = account(centre, "wang")
     with browsing(centre, **{"X-Forwarded-Proto": "https"}) as client:
         lines = [line.lower() for line in log_in(client, name).headers.get_list("set-cookie")]
+        assert len(lines) == 2
+        assert all(line.startswith("__host-") and "; secure" in line for line in lines)
         kept = next(line for line in lines if COOKIE in line)
         assert kept.startswith("__host-city_session=")
         assert all(part in kept for part in ("secure", "httponly", "samesite=strict", "path=/"))
@@ -313,6 +315,27 @@ def test_under_tls_the_cookie_is_this_hosts_alone(centre: Centre) -> None:
     cased = centre.execute("SELECT 1 FROM sessions")
     assert len(cased) == 1
     assert token
+
+
+def test_another_log_in_of_a_browser_ends_the_session_it_had(centre: Centre) -> None:
+    name = account(centre, "wang")
+    with browsing(centre) as client:
+        log_in(client, name)
+        before = client.cookies[COOKIE]
+        assert log_in(client, name).status_code == 200
+        assert client.get("/api/session").status_code == 200
+    with browsing(centre, Cookie=f"{COOKIE}={before}") as copy:
+        assert copy.get("/api/session").status_code == 401
+
+
+def test_a_long_password_is_not_cut(centre: Centre) -> None:
+    name = account(centre, "wang")
+    longest = "four calm herons " * 15
+    longest += "x" * (256 - len(longest))
+    centre.execute("UPDATE users SET password_hash = %s", accounts.hash_password(longest))
+    with browsing(centre) as client:
+        assert log_in(client, name, longest + "y").status_code == 401
+        assert log_in(client, name, longest).status_code == 200
 
 
 def test_time_does_not_tell_which_names_there_are(centre: Centre) -> None:

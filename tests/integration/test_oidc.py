@@ -150,6 +150,10 @@ def test_a_local_account_is_linked_by_its_owner_only(town: Town) -> None:
         refused = browser.get(f"{town.centre.base}/api/oidc/start?link=1")
         assert refused.status_code == 401
         browser.post(f"{town.centre.base}/api/session", json={"name": "local.one", "password": PASSWORD})
+        town.centre.execute("UPDATE sessions SET proven_at = now() - interval '31 minutes'")
+        stale = browser.get(f"{town.centre.base}/api/oidc/start?link=1")
+        assert (stale.status_code, stale.json()["prove"]) == (403, True)
+        town.centre.execute("UPDATE sessions SET proven_at = now()")
         assert town.walk(browser, "s-4", "?link=1&back=/settings/users/me").path == "/settings/users/me"
     with town.browser() as browser:
         town.walk(browser, "s-4")
@@ -157,6 +161,16 @@ def test_a_local_account_is_linked_by_its_owner_only(town: Town) -> None:
         unlinked = town.centre.client.post("/api/users/local.one/unlink")
         assert unlinked.json()["user"]["by_provider"] is False
         assert town.me(browser) == {}
+
+
+def test_another_sites_link_logs_nobody_in(town: Town) -> None:
+    with httpx.Client(timeout=60, verify=NO_TLS) as browser:
+        address = f"{town.centre.base}/api/oidc/start"
+        led = browser.get(address, headers={"Sec-Fetch-Site": "cross-site"})
+        assert (led.status_code, led.headers["location"]) == (303, "/login")
+        assert not browser.cookies
+        own = browser.get(address, headers={"Sec-Fetch-Site": "same-origin"})
+        assert own.headers["location"].startswith(town.provider.issuer)
 
 
 def test_an_answer_that_was_not_asked_for_opens_nothing(town: Town) -> None:

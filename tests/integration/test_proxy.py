@@ -47,8 +47,11 @@ def test_people_come_over_tls_only(proxy: Proxy, outside: httpx.Client) -> None:
     assert sent_on.status_code == 308
     assert sent_on.headers["location"].startswith("https://localhost")
     assert sent_on.headers["location"].endswith("/desk?x=1")
+    refused = httpx.get(f"{proxy.plain}/api/devices", follow_redirects=False, timeout=60)
+    assert (refused.status_code, refused.json()["status"]) == (403, 403), "a program is told, not led on"
     answer = outside.get("/healthz")
     assert answer.status_code == 200
+    assert "includeSubDomains" in answer.headers["strict-transport-security"]
     assert answer.headers["strict-transport-security"].startswith("max-age=31536000")
     assert "caddy" not in str(answer.headers).lower()
     assert answer.headers["content-security-policy"]
@@ -110,7 +113,10 @@ def test_nobody_can_speak_for_another_address(centre: Centre, outside: httpx.Cli
 
 def test_what_is_for_machines_here_is_not_for_the_network(outside: httpx.Client) -> None:
     bearer = {"Authorization": f"Bearer {TOKEN}"}
-    assert outside.get("/metrics", headers=bearer).status_code == 404
+    inside = outside.get("/metrics", headers=bearer)
+    assert inside.status_code == 404
+    assert inside.headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in inside.headers["content-security-policy"]
     assert outside.get("/api/devices", headers=bearer).status_code == 200
 
 
@@ -141,3 +147,5 @@ def test_a_centre_that_is_away_is_said_in_words(proxy: Proxy, trust: ssl.SSLCont
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail_zh"]
     assert answer.json()["status"] == 502
+    for name in ("strict-transport-security", "x-content-type-options", "content-security-policy"):
+        assert answer.headers[name]

@@ -43,3 +43,8 @@ def test_recovery_codes_are_typed_with_or_without_their_dash() -> None:
     assert len(set(codes)) == 10
     assert second_factor.code_digest(7, codes[0]) == second_factor.code_digest(7, codes[0].replace("-", ""))
     assert second_factor.code_digest(7, codes[0]) != second_factor.code_digest(8, codes[0])
+
+
+def test_a_recovery_code_cannot_be_found_from_its_digest() -> None:
+    """ASVS 5.0, 6.5.2: what has 112 bits may be kept by a plain hash."""
+    assert all(len(code.replace("-", "")) * 4.95 >= 112 for code in second_factor.recovery_codes())

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from city.settings import Settings
 from city.storage import screens as stored
 from command_centre import accounts, tokens
-from command_centre.api.cookies import SCREEN_COOKIE, over_tls, session_token
+from command_centre.api.cookies import over_tls, screen_token, session_token
 from command_centre.api.screen.guests import (
     AUTOMATION,
     FAULTY,
@@ -40,7 +40,7 @@ async def admit(websocket: WebSocket, here: Services) -> Guest:
     demanded = websocket.query_params.get("as") == "staff"
     cookies = websocket.cookies if _own_page(websocket, here.settings.public_url) else {}
     tls = over_tls(websocket, here.settings.public_url)
-    session, token = session_token(cookies, tls=tls), cookies.get(SCREEN_COOKIE)
+    session, token = session_token(cookies, tls=tls), screen_token(cookies, tls=tls)
     paired_only = here.settings.wall_access == "paired"
     guest = None
     if session:

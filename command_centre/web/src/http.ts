@@ -104,6 +104,11 @@ export function askToProve(ask: () => Promise<boolean>): () => void {
   };
 }
 
+/** Asks now; true when they showed who they are. For what goes on as a navigation and cannot be sent once more. */
+export async function provenNow(): Promise<boolean> {
+  return proving !== null && (await proving());
+}
+
 /** Sends; what is done only for who shows again who they are is sent once more when they did. */
 async function send(...given: Parameters<typeof sendOnce>): Promise<Response> {
   try {
