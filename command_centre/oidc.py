@@ -67,7 +67,8 @@ class ProviderError(CityError):
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """What this browser takes to the provider and back, sealed. ``link``: the account that asks to be linked."""
+    """What this browser takes to the provider and back, sealed. ``link``: the account that asks to be linked;
+    ``before``: whose session it has now, and which, since its cookie does not come along from another site."""
 
     state: str
     nonce: str
@@ -76,6 +77,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     back: str
     link: int | None = None
     again: bool = False
+    before: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +117,15 @@ class Provider:
         self.rules = oidc_rules.read(rules)
 
     async def begin(
-        self, ring: KeyRing, redirect: str, *, back: str, link: int | None, again: bool, now: datetime
+        self,
+        ring: KeyRing,
+        redirect: str,
+        *,
+        back: str,
+        link: int | None,
+        again: bool,
+        before: tuple[int, int] | None = None,
+        now: datetime,
     ) -> tuple[str, str]:
         """The address at the provider, and the sealed flow for this browser's cookie. Raises ProviderError."""
         said = await self._metadata(now)
@@ -127,6 +137,7 @@ class Provider:
             back=back,
             link=link,
             again=again,
+            before=before,
         )
         more = {"prompt": "login", "max_age": 0} if again else {}
         address = prepare_grant_uri(

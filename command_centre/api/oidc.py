@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from city.storage import audit
+from city.storage import audit, sessions
 from city.storage.sessions import Origin
 from command_centre import logging_in, oidc_accounts
 from command_centre.api.caller import Caller
@@ -47,6 +47,7 @@ async def begin_oidc(
             back=_own_path(back),
             link=here.user_id if link and here else None,
             again=again or link,
+            before=(here.user_id, here.session_id) if here and here.user_id and here.session_id else None,
             now=now,
         )
     except ProviderError as error:
@@ -92,6 +93,8 @@ def _open(request: Request, provider: Provider, flow: Flow, person: Person, now:
             second_factor=person.second_factor,
             provider=person.issuer,
         )
+        if flow.before is not None:
+            sessions.end_one(connection, *flow.before)
         return logging_in.opened(connection, user, origin, lasting(settings), now)
 
 

@@ -117,6 +117,7 @@ def test_the_first_log_in_makes_an_account_as_the_rules_say(town: Town) -> None:
         town.walk(browser, "s-1", "?again=1")
         assert (town.me(browser)["role"], town.me(browser)["scope"]) == ("dispatcher", "S1")
         assert len(town.centre.execute("SELECT 1 FROM users")) == 1
+        assert len(town.centre.execute("SELECT 1 FROM sessions")) == 1, "the one before is over"
         done = browser.delete(f"{town.centre.base}/api/session")
         assert done.json()["continue_at"].startswith(f"{town.provider.issuer}/session/end?client_id=city")
         assert town.me(browser) == {}
