@@ -95,6 +95,7 @@ def running(database_url: str, broker: MosquittoServer, folder: Path) -> Iterato
         "http_port": str(port),
         "config": str(folder),
         "api_token": TOKEN,
+        "data_dir": str(folder.parent / "var"),
     }
     imported = subprocess.run(
         [sys.executable, "-m", "runtime.cli", "import", str(folder)],

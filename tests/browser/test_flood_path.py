@@ -45,6 +45,7 @@ def centre(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
     with flooded(postgres_server.url(name)) as made:
         with psycopg.connect(made.url, autocommit=True) as connection:
             connection.cursor().executemany(READINGS, past_floods())
+        person(made, "flood_officer").close()
         person(made, "dispatcher").close()
         person(made, "viewer").close()
         yield made
@@ -94,7 +95,7 @@ def test_from_rising_water_to_a_warning_and_its_end(
     centre: Centre, open_page: OpenPage, language: str, metres: float, grade: str, colour: str
 ) -> None:
     says = WORDS[language]
-    page = entered(open_page, centre, "dispatcher", "/flood/response", language)
+    page = entered(open_page, centre, "flood_officer", "/flood/response", language)
     before = len(sent(centre))
     level(centre, metres)
     looked(centre)
@@ -136,7 +137,7 @@ def test_from_rising_water_to_a_warning_and_its_end(
 
 
 def test_of_two_officers_the_slower_one_is_told(centre: Centre, open_page: OpenPage) -> None:
-    page = entered(open_page, centre, "dispatcher", "/flood/response")
+    page = entered(open_page, centre, "flood_officer", "/flood/response")
     page.get_by_role("button", name="另定级别").click()
     page.get_by_label("原因").fill("台风登陆")
     # The page does not hear of it: what it shows is what was true when it was read.

@@ -23,12 +23,15 @@ def city_environment(**settings: str) -> dict[str, str]:
 
 
 def start_city(command: str, *arguments: str, **settings: str) -> ServerProcess:
-    """``city <command>`` as a child process in a folder of its own, removed with it; ``.log`` is its standard error."""
+    """``city <command>`` as a child process in a folder of its own, removed with it; ``.log`` is its standard error.
+
+    Its data go there too, unless ``data_dir`` says where: a centre that comes back needs its keys.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f"city-test-{command}-"))
     process = ServerProcess(
         [sys.executable, "-m", "runtime.cli", command, *arguments],
         folder / f"{command}.log",
-        env=city_environment(data_dir=str(folder / "var"), **settings),
+        env=city_environment(**{"data_dir": str(folder / "var"), **settings}),
         cwd=folder,
     )
     weakref.finalize(process, shutil.rmtree, folder, ignore_errors=True)
