@@ -150,7 +150,7 @@ class Stops:
     def _centre_looked_at(self) -> None:
         def locked(centre: ServerProcess) -> float:
             with psycopg.connect(self._url) as connection:
-                connection.execute("LOCK TABLE incidents, devices IN ACCESS EXCLUSIVE MODE")
+                connection.execute("LOCK TABLE incidents IN ACCESS EXCLUSIVE MODE")
                 for path in ("/api/incidents", "/api/devices", "/api/register/devices"):
                     threading.Thread(target=self._ask, args=(path,), daemon=True).start()
                 time.sleep(SETTLE_S)
