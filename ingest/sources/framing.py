@@ -25,3 +25,31 @@ class Framer(Protocol):
     def rest(self) -> list[Piece]:
         """What is held, as garbage: the stream ended, or the frame took too long. Nothing is held then."""
         ...
+
+
+class Cut(Protocol):
+    """A protocol's knowledge of its frames: pieces of what is held, and what may still become a frame."""
+
+    def __call__(self, data: bytes, *, ended: bool) -> tuple[list[Piece], bytes]:
+        """``ended`` = nothing more comes, so nothing may be held."""
+        ...
+
+
+class Cutter:
+    """A ``Framer`` of a ``Cut`` that looks at everything held each time; for protocols with short frames."""
+
+    def __init__(self, cut: Cut) -> None:
+        self._cut = cut
+        self._held = b""
+
+    @property
+    def waiting(self) -> int:
+        return len(self._held)
+
+    def feed(self, data: bytes) -> list[Piece]:
+        pieces, self._held = self._cut(self._held + data, ended=False)
+        return pieces
+
+    def rest(self) -> list[Piece]:
+        pieces, self._held = self._cut(self._held, ended=True)[0], b""
+        return pieces

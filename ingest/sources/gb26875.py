@@ -24,7 +24,7 @@ from ingest.decoders.gb26875 import (
 )
 from ingest.decoders.said import Rejected
 from ingest.inbox import Inbox
-from ingest.sources.framing import Piece
+from ingest.sources.framing import Cutter, Piece
 from ingest.sources.peers import Heard, Limits
 from ingest.sources.tcp import TcpSource
 
@@ -33,30 +33,8 @@ _LENGTH = 24  # where the unit's length stands in a frame
 _NO_ANSWER = frozenset({1, CONFIRM, 4, 5, DENY})  # commands that are answers, or the centre's own
 
 
-class FrameCutter:
-    """Cuts one transmitter's stream; see framing.Framer. A frame behind a broken one is found at once."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    @property
-    def waiting(self) -> int:
-        """Bytes of a frame that is not complete; at most one frame's."""
-        return len(self._held)
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """What is complete now; bytes between frames are garbage at once."""
-        pieces, self._held = _cut(self._held + data, ended=False)
-        return pieces
-
-    def rest(self) -> list[Piece]:
-        """What is held, and any whole frame within it."""
-        pieces, self._held = _cut(self._held, ended=True)[0], b""
-        return pieces
-
-
-def _cut(data: bytes, *, ended: bool) -> tuple[list[Piece], bytes]:
-    """Pieces, and what may still become a frame."""
+def cut_frames(data: bytes, *, ended: bool) -> tuple[list[Piece], bytes]:
+    """Cuts a transmitter's stream; see framing.Cut. A frame behind a broken one is found at once."""
     pieces: list[Piece] = []
     said = at = 0
     while (at := data.find(START, at)) >= 0:
@@ -125,7 +103,7 @@ class TransmitterConversation:
     def __init__(self, users: TestUsers, now: Callable[[], datetime]) -> None:
         self._users = users
         self._now = now
-        self._cutter = FrameCutter()
+        self._cutter = Cutter(cut_frames)
 
     @property
     def waiting(self) -> int:

@@ -6,7 +6,7 @@ from city.settings import Settings
 from ingest.decoders.hj212 import ALIVE, PERIODS, checksum, read_message
 from ingest.decoders.said import Rejected
 from ingest.inbox import Inbox
-from ingest.sources.framing import Piece
+from ingest.sources.framing import Cutter, Piece
 from ingest.sources.peers import Heard, Limits
 from ingest.sources.tcp import TcpSource
 
@@ -16,30 +16,8 @@ LONGEST = HEAD + 9999 + 4  # bytes of a message
 _ANSWERED = frozenset(PERIODS) | {one for one in ALIVE if not one.startswith("901")}
 
 
-class LineCutter:
-    """Cuts one station's stream; see framing.Framer. The end of line may be missing, as the sum tells the end."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    @property
-    def waiting(self) -> int:
-        """Bytes of a message that is not complete; at most ``LONGEST``."""
-        return len(self._held)
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """What is complete now; bytes between messages are garbage at once, ends of lines are nothing."""
-        pieces, self._held = _cut(self._held + data, ended=False)
-        return pieces
-
-    def rest(self) -> list[Piece]:
-        """What is held, as garbage."""
-        pieces, self._held = _cut(self._held, ended=True)[0], b""
-        return pieces
-
-
-def _cut(data: bytes, *, ended: bool) -> tuple[list[Piece], bytes]:
-    """Pieces, and what may still become a message."""
+def cut_lines(data: bytes, *, ended: bool) -> tuple[list[Piece], bytes]:
+    """Cuts a station's stream; see framing.Cut. The end of line may be missing, as the sum tells the end."""
     pieces: list[Piece] = []
     at = 0
     while (begin := data.find(START, at)) >= 0:
@@ -81,7 +59,7 @@ class StationConversation:
     """One connection, which may speak for several stations."""
 
     def __init__(self) -> None:
-        self._cutter = LineCutter()
+        self._cutter = Cutter(cut_lines)
 
     @property
     def waiting(self) -> int:

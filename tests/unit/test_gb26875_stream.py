@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.decoders.gb26875 import Frame, read_frame
-from ingest.sources.framing import Piece
-from ingest.sources.gb26875 import FrameCutter, TestUsers, TransmitterConversation
+from ingest.sources.framing import Cutter, Piece
+from ingest.sources.gb26875 import TestUsers, TransmitterConversation, cut_frames
 from simulators import gb26875 as sim
 from tests.fuzz.fuzz_gb26875 import framed, one_input
 
@@ -28,7 +28,7 @@ FRAMES = [frame(1, state(1)), frame(2), frame(0x4040, state(0, 1)), frame(0x2323
 
 def fed(stream: bytes, cuts: list[int]) -> list[Piece]:
     """What the stream is cut into when it comes in pieces of these sizes."""
-    cutter, pieces, at = FrameCutter(), [], 0
+    cutter, pieces, at = Cutter(cut_frames), [], 0
     for size in [*cuts, len(stream)]:
         pieces += cutter.feed(stream[at : at + size])
         at += size
@@ -52,13 +52,13 @@ def test_a_stream_in_any_pieces_gives_every_frame_and_loses_no_byte(
 
 
 def test_a_frame_behind_one_that_was_broken_off_is_found_at_once() -> None:
-    cutter = FrameCutter()
+    cutter = Cutter(cut_frames)
     assert cutter.feed(FRAMES[0][:35]) == []
     assert cutter.feed(FRAMES[2]) == [Piece(FRAMES[0][:35], False), Piece(FRAMES[2], True)]
 
 
 def test_what_is_held_is_bounded() -> None:
-    cutter = FrameCutter()
+    cutter = Cutter(cut_frames)
     for _ in range(200):
         cutter.feed(b"@" * 997)
         assert cutter.waiting <= 1054

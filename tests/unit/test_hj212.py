@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from city.observations import Rejection
 from ingest.decoders.hj212 import DECODER, Message, checksum, read_message
 from ingest.decoders.said import Arrival, Link, Rejected, Report, Said
-from ingest.sources.hj212 import LineCutter, StationConversation
+from ingest.sources.framing import Cutter
+from ingest.sources.hj212 import StationConversation, cut_lines
 
 ZONE = ZoneInfo("Asia/Shanghai")
 ARRIVAL = Arrival(1_795_312_800_000_000, ZONE)
@@ -231,7 +232,7 @@ def test_no_bytes_are_too_odd(noise: bytes) -> None:
 @given(st.lists(st.integers(1, 60), max_size=30), st.sampled_from([b"", b"noise", b"\r\n\r\n", b"##"]))
 def test_a_stream_in_any_pieces_gives_the_same_messages(cuts: list[int], between: bytes) -> None:
     stream = GOOD + between + GOOD[:-2] + GOOD + GOOD.replace(b"Rtd=7", b"Rtd=8")
-    cutter, pieces, at = LineCutter(), [], 0
+    cutter, pieces, at = Cutter(cut_lines), [], 0
     for size in [*cuts, len(stream)]:
         pieces += cutter.feed(stream[at : at + size])
         at += size
@@ -265,6 +266,6 @@ def test_a_broken_line_is_garbage_and_unanswered() -> None:
 
 
 def test_a_station_that_never_ends_its_line_is_not_held_for_ever() -> None:
-    cutter = LineCutter()
+    cutter = Cutter(cut_lines)
     assert sum(len(piece.data) for piece in cutter.feed(b"##" * 20_000)) >= 20_000
     assert cutter.waiting <= 10_009

@@ -3,7 +3,7 @@
 from itertools import pairwise, permutations
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from city.alarms import Cleared, Raised, Repeated, Transition
@@ -247,10 +247,18 @@ def touching(desk: Desk) -> bool:
     )
 
 
+def test_a_sign_that_ends_as_another_begins_is_one_episode_or_two(desk: Desk) -> None:
+    """The self-test overruns at second 601, in which the battery is well again: only a later row tells."""
+    rows = [flag(1, 1), Row(1, 2, 10, BATTERY), Row(1, 601, 30, BATTERY), flag(602, 0)]
+    in_one = Desk([FIRE, WEAR], [facts(1)])
+    in_one.read(*rows)
+    for row in rows:
+        desk.read(row)
+    assert in_one.alarms.seconds("device-maintenance", 1) == [(2, 602, 1)]
+    assert desk.alarms.seconds("device-maintenance", 1) == [(2, 601, 0), (601, 602, 0)]
+
+
 @UNTIMED
-@example(
-    [(1, 5, 1), *[(1, 3, 0)] * 3, (57, 3, 0), *[(90, 3, 0)] * 5, (90, 3, 2), (1, 5, 0)], set(), set(), set()
-)
 @given(STEPS, PLACES, PLACES, PLACES)
 def test_batches_ticks_and_restarts_change_nothing(
     steps: list[tuple[int, int, int]], cuts: set[int], ticks: set[int], restarts: set[int]
