@@ -75,7 +75,7 @@ def act(page: Page, action: str, field: str, text: str, ok: str) -> None:
     page.get_by_role("button", name=action, exact=True).first.click()
     form = page.locator("article form").last
     form.get_by_label(field).fill(text)
-    # By key: what loads above meanwhile may move the button from under a pointer between press and release.
+    # By key: once a click while the page still loaded sent nothing, as if the button had moved under the pointer.
     form.get_by_role("button", name=ok).press("Enter")
     expect(form).to_have_count(0, timeout=PATIENCE_MS)
 

@@ -121,7 +121,7 @@ def act(page: Page, action: str, words: str = "", field: str = "备注") -> None
     form = page.locator("article form").last
     if words:
         form.get_by_label(field).fill(words)
-    # By key: what loads above meanwhile may move the button from under a pointer between press and release.
+    # By key: once a click while the page still loaded sent nothing, as if the button had moved under the pointer.
     form.get_by_role("button", name="确定" if field in ("备注", "原因") else "Confirm").press("Enter")
     expect(form).to_have_count(0)
 

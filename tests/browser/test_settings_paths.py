@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser import axe, geometry
 from tests.browser.settings_scene import log_in, served
@@ -243,6 +243,19 @@ def test_a_roster_is_written_and_its_gaps_are_told(desk: Page, centre: Centre) -
     desk.get_by_role("button", name="保存值班表").click()
     expect(desk.get_by_text("值班表已保存")).to_be_visible()
     expect(desk.get_by_role("row", name=re.compile("^一队"))).to_contain_text("处，最近")
+
+
+def test_a_roster_is_not_written_before_it_is_there(desk: Page, centre: Centre) -> None:
+    held: list[Route] = []
+    desk.route("**/api/units/U1/roster", lambda route: held.append(route))  # noqa: PLW0108 - it marks the function
+    at(desk, centre, "users/duty/U1")
+    expect(desk.get_by_role("heading", name=re.compile("U1"))).to_be_visible()
+    expect(desk.get_by_role("button", name="增加班次")).to_have_count(0)
+    desk.wait_for_timeout(0)  # lets what was asked for arrive here
+    assert held
+    for route in held:
+        route.continue_()
+    expect(desk.get_by_role("button", name="增加班次")).to_be_visible()
 
 
 def test_quarantined_messages_are_looked_at_and_replayed(desk: Page, centre: Centre) -> None:

@@ -26,6 +26,14 @@ export class Work {
     }
   }
 
+  /** Whether something that must be said was said; if not, these words are shown. */
+  given(text: string, otherwise: string): boolean {
+    this.clear();
+    if (text.trim() !== "") return true;
+    this.problem = otherwise;
+    return false;
+  }
+
   clear(): void {
     this.problem = "";
     this.refusal = null;
