@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench chaos soak fuzz fuzz-api audit lock clean
+.PHONY: help setup run test slow check bench chaos soak fuzz fuzz-api audit lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -25,9 +25,12 @@ setup: ## .venv with everything in it, and the front end built; seconds when not
 run: setup ## start everything with the demonstration district; Ctrl-C stops it, data stay in ./var
 	@exec $(BIN)/city up --demo
 
-test: setup ## every test: real broker, PostgreSQL, TimescaleDB and browser
+test: setup ## the tests: real broker, PostgreSQL, TimescaleDB and browser
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 	@$(NPM) test --silent
+
+slow: setup ## the tests that try every size, language, role and kill, of which make test tries a few
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(ARGS) $(TESTS)
 
 check: setup ## format, lint, types, import contracts, front end, lock file
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }
