@@ -29,8 +29,9 @@ class Rejected:
 class Report(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What one device measured at one time; keys and units are the sender's own (its profile translates them).
 
-    A switch is 1.0 or 0.0. ``at_us`` is microseconds since 1970 UTC, None = the message has no time. ``seq`` tells
-    redeliveries apart where there is no time. ``units`` only where the message itself states them.
+    A switch is 1.0 or 0.0. What is not finite is refused by name when it is made a row; no values at all: the device
+    was heard, and measured nothing. ``at_us`` is microseconds since 1970 UTC, None = the message has no time. ``seq``
+    tells redeliveries apart where there is no time. ``units`` only where the message itself states them.
     """
 
     device: str

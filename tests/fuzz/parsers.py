@@ -78,8 +78,8 @@ def _decode(decoder: Decoder, topic: str, payload: bytes) -> None:
     for one in [said] if isinstance(said, Rejected) else said:
         if isinstance(one, Rejected) and not one.detail:
             raise BrokenPromiseError("refused without a word")
-        if isinstance(one, Report) and not (one.values and all(map(math.isfinite, one.values.values()))):
-            raise BrokenPromiseError(f"a report of {len(one.values)} values, or one of them not finite")
+        if isinstance(one, Report) and not all(type(value) is float for value in one.values.values()):
+            raise BrokenPromiseError("a value that is no float")
         if isinstance(one, Seen) and one.score is not None and not math.isfinite(one.score):
             raise BrokenPromiseError(f"a score of {one.score}")
 

@@ -6,6 +6,7 @@ from city.observations import NO_SEQ, Quality, Rejection
 from ingest.batch import Batch, Messages, build, decode, unknown_metrics
 from ingest.decoders.native import Rejected
 from ingest.register import Sender
+from ingest.senders import Measured
 
 NOW = 1_763_750_400_000_000
 METRICS = {"smoke": 1, "battery": 2}
@@ -86,6 +87,15 @@ def test_impossible_times_are_refused_and_the_rest_of_the_message_is_not() -> No
         (position, Rejection.TIME_OUT_OF_RANGE) for position in range(4)
     ]
     assert batch.detections == []
+
+
+def test_what_another_sender_calls_not_a_number_is_refused_and_its_neighbours_are_kept() -> None:
+    messages = Messages(topics=[b"up"], payloads=[b"{}"], received=[NOW])
+    said = {0: [Measured(7, NOW, None, [(1, float("nan")), (2, 93.0)])]}
+    nobody = [Rejected(Rejection.BAD_TOPIC, "not ours")]
+    batch = build(messages, nobody, nobody, metrics=METRICS, retention_us=400 * 86_400_000_000, foreign=said)
+    assert batch.readings.value.tolist() == [93.0]
+    assert [(one.position, one.why.reason) for one in batch.refused] == [(0, Rejection.NOT_FINITE)]
 
 
 def test_good_messages_beside_bad_ones() -> None:
