@@ -45,7 +45,7 @@ INSERT INTO open311_requests (id, report_id, api_key_id, service_code, requested
 
 def main() -> None:
     """Start, fill, measure, print."""
-    server = PostgresServer(wheel_binaries())
+    server = PostgresServer(wheel_binaries(), settings={"fsync": "on"})
     server.start()
     try:
         url = server.url(server.create_database())

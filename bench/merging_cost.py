@@ -174,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("incidents", nargs="?", type=int, default=100_000)
     count = parser.parse_args().incidents
-    server = PostgresServer(wheel_binaries())
+    server = PostgresServer(wheel_binaries(), settings={"fsync": "on"})
     server.start()
     try:
         url = server.url(server.create_database())

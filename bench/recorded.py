@@ -293,7 +293,9 @@ def main() -> None:
     if not data.is_dir():
         raise SystemExit(f"{data} is not there; say --shared FOLDER")
     chosen.out.mkdir(parents=True, exist_ok=True)
-    server = PostgresServer(timescale_binaries(), settings=SETTINGS, extension="timescaledb")
+    server = PostgresServer(
+        timescale_binaries(), settings={**SETTINGS, "fsync": "on"}, extension="timescaledb"
+    )
     broker = MosquittoServer()
     server.start()
     broker.start()

@@ -66,7 +66,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=200_000)
     wanted = parser.parse_args().devices
-    server = PostgresServer(wheel_binaries())
+    server = PostgresServer(wheel_binaries(), settings={"fsync": "on"})
     server.start()
     try:
         url = server.url(server.create_database())

@@ -58,12 +58,16 @@ class PostgresServer:
         extension: str = "",
         parent: Path | None = None,
     ) -> None:
-        """Make a data folder under `parent`, else in memory where there is enough, else in the system's temporary
-        folder; `start` must follow.
+        """Make a data folder under `parent`, else in memory where there is enough and nothing has to be durable, else
+        in the system's temporary folder; `start` must follow.
 
         `settings` go into postgresql.conf; `extension` is created in every database handed out.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="city-test-postgres-", dir=parent or _memory()))
+        durable = (settings or {}).get(
+            "fsync"
+        ) == "on"  # what is measured or pulled the plug on is on the disk
+        place = parent or (None if durable else _memory())
+        self.folder = Path(tempfile.mkdtemp(prefix="city-test-postgres-", dir=place))
         self._binaries = binaries
         self._user_change: tuple[str, ...] = ()
         self._extension = extension
