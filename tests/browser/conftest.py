@@ -71,45 +71,85 @@ def browser(chromium_path: Path) -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def centre() -> Iterator[MockCentre]:
-    """Fire and storm at once; change its state before a page opens or publish afterwards."""
-    made = MockCentre(ground=scenes.ground())
-    made.set_state(scenes.worst())
-    for code, station in made.hub.topics["station"].items():
-        made.answers[f"/api/stations/{code}/hydrograph"] = scenes.hydrograph(station)
-    made.answers["/api/wall/sensing"] = scenes.sensing()
-    made.answers["/api/wall/flood"] = scenes.flooding()
-    for number in made.hub.topics["incident"]:
-        made.answers[f"/api/wall/incidents/{number}"] = scenes.focused()
-    with running(made):
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockCentre]:
+    """One server for each file: at one address the browser need not fetch and compile everything for every test."""
+    with running(MockCentre(ground=scenes.ground())) as made:
         yield made
 
 
 @pytest.fixture
-def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+def centre(mock: MockCentre) -> MockCentre:
+    """Fire and storm at once; change its state before a page opens or publish afterwards."""
+    mock.renew(scenes.ground())
+    mock.set_state(scenes.worst())
+    for code, station in mock.hub.topics["station"].items():
+        mock.answers[f"/api/stations/{code}/hydrograph"] = scenes.hydrograph(station)
+    mock.answers["/api/wall/sensing"] = scenes.sensing()
+    mock.answers["/api/wall/flood"] = scenes.flooding()
+    for number in mock.hub.topics["incident"]:
+        mock.answers[f"/api/wall/incidents/{number}"] = scenes.focused()
+    return mock
+
+
+class Tab:
+    """One page of one person, which notes errors; ``leave`` makes it a stranger's, for the next test."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.page = browser.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda said: _note_policy(said.text, self.errors))
+        self.page.add_init_script(RECORD_CANVAS_TEXT)
+
+    def leave(self) -> None:
+        self.page.unroute_all(behavior="ignoreErrors")
+        self.page.emulate_media(media="null")
+        if self.page.url.startswith("http"):
+            self.page.evaluate("localStorage.clear()")
+        self.page.goto("about:blank")
+        self.page.context.clear_cookies()
+        self.page.context.clear_permissions()
+        self.errors.clear()
+
+
+@pytest.fixture(scope="module")
+def kept_tab(browser: Browser) -> Iterator[Tab]:
+    """A page that is used again, as opening one costs a second: a process, the scripts compiled, the fonts found."""
+    tab = Tab(browser)
+    yield tab
+    tab.page.context.close()
+
+
+@pytest.fixture
+def open_page(
+    browser: Browser, kept_tab: Tab, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Page]]:
     """A function (url, width, height) -> page that has its data. Fails the test on any page error.
 
-    Pictures go to CITY_TEST_PICTURES when that names a folder, for people to look at.
+    The first is one that earlier tests had, empty again; further ones are other people's, and "about:blank" is
+    fresh as well, for scripts and listeners that a page cannot lose. Pictures go to CITY_TEST_PICTURES when
+    that names a folder, for people to look at.
     """
-    pages: list[Page] = []
-    errors: list[str] = []
+    tabs: list[Tab] = []
 
     def opened(url: str, width: int = 1920, height: int = 1080) -> Page:
-        page = browser.new_page(viewport={"width": width, "height": height})
-        pages.append(page)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: _note_policy(said.text, errors))
-        page.add_init_script(RECORD_CANVAS_TEXT)
-        page.goto(url)
-        return page
+        tab = Tab(browser) if kept_tab in tabs or url == "about:blank" else kept_tab
+        tabs.append(tab)
+        tab.page.set_viewport_size({"width": width, "height": height})
+        tab.page.goto(url)
+        return tab.page
 
     yield opened
     folder = os.environ.get("CITY_TEST_PICTURES")
-    for number, page in enumerate(pages):
+    errors = [error for tab in tabs for error in tab.errors]
+    for number, tab in enumerate(tabs):
         if folder:
-            page.screenshot(path=Path(folder) / f"{request.node.name}-{number}.png".replace("/", "-"))
-        page.context.close()
+            tab.page.screenshot(path=Path(folder) / f"{request.node.name}-{number}.png".replace("/", "-"))
+        if tab is kept_tab:
+            tab.leave()
+        else:
+            tab.page.context.close()
     assert errors == []
 
 

@@ -88,6 +88,16 @@ class MockCentre:
     """Runs in a thread; ``publish`` may be called from the test's own. ``url`` ends without a slash."""
 
     def __init__(self, *, ground: dict[str, Any], hub: Hub | None = None, port: int = 0) -> None:
+        self.renew(ground, hub)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        config = uvicorn.Config(
+            self._app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    def renew(self, ground: dict[str, Any], hub: Hub | None = None) -> None:
+        """As if just made, at the same address: a browser keeps the files that it has of it."""
         self.ground = ground
         self.hub = hub or Hub("mock-1")
         self.answers: dict[str, Any] = {}  # GET path -> JSON body
@@ -96,12 +106,6 @@ class MockCentre:
         self.versions: list[str | None] = []  # If-Match of each of them
         self.keys: list[str | None] = []  # Idempotency-Key of each of them
         self.user: dict[str, Any] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        config = uvicorn.Config(
-            self._app(), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def heard(self, requests: int) -> list[tuple[str, str, Any]]:
         """``asked``, once so many requests have come: a click returns before the browser has sent anything."""
@@ -197,15 +201,16 @@ class MockCentre:
             await socket.close(code=self.hub.refuse_with)
             return
         query = socket.query_params
-        self.hub.connections.append(dict(query))
-        for frame in self.hub.greeting(query.get("epoch"), query.get("since")):
+        hub = self.hub
+        hub.connections.append(dict(query))
+        for frame in hub.greeting(query.get("epoch"), query.get("since")):
             await socket.send_text(json.dumps({**frame, "now": now_text()}, ensure_ascii=False))
-        self.hub.screens.add(socket)
+        hub.screens.add(socket)
         try:
             while True:
-                self.hub.acknowledged.append(json.loads(await socket.receive_text())["seq"])
+                hub.acknowledged.append(json.loads(await socket.receive_text())["seq"])
         except WebSocketDisconnect:
-            self.hub.screens.discard(socket)
+            hub.screens.discard(socket)
 
     async def _api(self, path: str, request: Request) -> Response:
         where = f"/api/{path}"

@@ -29,8 +29,17 @@ def practising(centre: MockCentre) -> None:
     centre.hub.topics["counts"]["silent"] = {"SHLVD": 3, "DSUPR": 41, "OOSRV": 0}
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (3840, 1080), (1280, 720)])
+@pytest.mark.parametrize(
+    ("width", "height", "language"),
+    [
+        (3840, 1080, "zh"),
+        (1280, 720, "en"),
+        pytest.param(1920, 1080, "zh", marks=pytest.mark.slow),
+        pytest.param(1920, 1080, "en", marks=pytest.mark.slow),
+        pytest.param(3840, 1080, "en", marks=pytest.mark.slow),
+        pytest.param(1280, 720, "zh", marks=pytest.mark.slow),
+    ],
+)
 def test_a_drill_is_a_banner_on_the_wall_and_everything_still_fits(
     centre: MockCentre, open_page: OpenPage, width: int, height: int, language: str
 ) -> None:

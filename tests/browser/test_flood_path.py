@@ -89,7 +89,8 @@ def sent(centre: Centre) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("language", "metres", "grade", "colour"), [("zh", 4.2, "II", "橙色"), ("en", 5.5, "I", "Red")]
+    ("language", "metres", "grade", "colour"),
+    [("zh", 4.2, "II", "橙色"), pytest.param("en", 5.5, "I", "Red", marks=pytest.mark.slow)],
 )
 def test_from_rising_water_to_a_warning_and_its_end(
     centre: Centre, open_page: OpenPage, language: str, metres: float, grade: str, colour: str
