@@ -35,6 +35,11 @@ class KeyFile:
         sealing.add_key(self.path)
         return self.ring()
 
+    def drop(self, name: bytes) -> KeyRing:
+        """The ring without an older key, in every process that runs; raises SealingError."""
+        sealing.drop_key(self.path, name)
+        return self.ring()
+
     def _look(self) -> tuple[int, int] | None:
         try:
             found = self.path.stat()

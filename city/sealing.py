@@ -124,6 +124,25 @@ def add_key(path: Path) -> KeyRing:
     return read(path)
 
 
+def drop_key(path: Path, name: bytes) -> KeyRing:
+    """The ring without an older key; who still has something sealed with it cannot open that. Raises SealingError."""
+    ring = read(path)
+    if name == ring.newest:
+        raise SealingError(
+            f"CITY_DATA_KEY_FILE = {path}: key {name.hex()} seals what is written now; keep it"
+        )
+    kept = [line for line in path.read_text(encoding="ascii").splitlines() if not _is_of(line, name)]
+    try:
+        _put(path, "\n".join(kept) + "\n", replace=True)
+    except OSError as error:
+        raise SealingError(f"CITY_DATA_KEY_FILE = {path}: cannot be written ({error.strerror})") from error
+    return read(path)
+
+
+def _is_of(line: str, name: bytes) -> bool:
+    return line.strip().lower().startswith(name.hex() + " ")
+
+
 def _put(path: Path, text: str, *, replace: bool) -> None:
     """Whole or not at all; without ``replace`` a file that came first stays."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".keys-")  # 0600

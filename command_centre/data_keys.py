@@ -1,4 +1,4 @@
-"""The keys of personal data and the database agree, or the centre does not start; and sealing anew with a fresh one.
+"""The keys of what is sealed and the database agree, or the centre does not start; and sealing anew with a fresh one.
 
 A centre that lost its key file would otherwise begin a second key beside the first, and nobody would notice until
 somebody has to be called back.
@@ -17,9 +17,10 @@ from city.errors import CityError
 from city.key_files import KeyFile
 from city.sealed_text import proof
 from city.sealing import SealingError
-from city.storage import sealed
+from city.storage import sealed, shared_secrets
 from city.storage.changes import open_connection
 from city.storage.database import translated
+from command_centre import second_factor
 
 BITE = 200  # contacts sealed in one transaction: some milliseconds
 _PAUSE_S = 0.05  # after each, so that what people do goes first
@@ -34,10 +35,10 @@ class DataKeyError(CityError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rotated:
-    """The key that seals now, and how many contacts it sealed anew."""
+    """The key that seals now, and how many contacts, shared secrets and second factors it sealed anew."""
 
     key: str
-    contacts: int
+    values: int
 
 
 def agree(url: str, keys: KeyFile) -> None:
@@ -85,7 +86,31 @@ async def rotate(url: str, keys: KeyFile) -> Rotated:
         with translated():
             await sealed.remember_key(connection, ring, datetime.now(UTC))
             done = await seal_all(connection, keys, pause_s=0.0)
-    return Rotated(key=ring.newest.hex(), contacts=done)
+    return Rotated(key=ring.newest.hex(), values=done)
+
+
+async def drop(url: str, keys: KeyFile, key: str) -> None:
+    """Take an older key that seals nothing here any more out of the file; raises DataKeyError and SealingError.
+
+    A backup that was made under it stays closed from then on. The database forgets it first: interrupted in between,
+    a key that nobody asks for stays in the file.
+    """
+    ring = keys.ring()
+    name = next((one for one in ring.keys if one.hex() == key.strip().lower()), None)
+    if name is None:
+        raise DataKeyError(f"KEY = {key}: there is no such key in {keys.path}; `city keys show` lists them")
+    if name == ring.newest:
+        raise DataKeyError(f"KEY = {key}: seals what is written now; `city keys rotate` first makes another")
+    async with await open_connection(url, "city data keys", autocommit=True) as connection:
+        with translated():
+            if used := (await sealed.key_uses(connection)).get(name, 0):
+                raise DataKeyError(
+                    f"KEY = {key}: {name.hex()} still seals {used} value{'s' if used > 1 else ''}; housekeeping "
+                    "seals them anew within the hour, `city keys rotate` at once"
+                )
+            await sealed.forget_key(connection, name)
+    keys.drop(name)
+    _log.info("a key was dropped", key=name.hex(), file=str(keys.path))
 
 
 async def seal_all(
@@ -93,15 +118,16 @@ async def seal_all(
 ) -> int:
     """Seal what is plain or under an older key, bite by bite; returns how many. Stops at what cannot be opened."""
     done, after = 0, 0
-    while stop is None or not stop.is_set():
-        try:
+    try:
+        done += await shared_secrets.seal_anew(connection, keys.ring())
+        done += await second_factor.seal_anew(connection, keys.ring())
+        while stop is None or not stop.is_set():
             after, sealed_now = await sealed.seal_anew(connection, keys.ring(), after, BITE)
-        except SealingError as error:
-            _log.error("personal data cannot be sealed anew", why=str(error))
-            return done
-        done += sealed_now
-        if not after:
-            return done
-        if sealed_now:
-            await asyncio.sleep(pause_s)
+            done += sealed_now
+            if not after:
+                break
+            if sealed_now:
+                await asyncio.sleep(pause_s)
+    except SealingError as error:
+        _log.error("a sealed value cannot be sealed anew", why=str(error))
     return done

@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 
 from city.sealing import SealingError
 from city.settings import Settings
-from city.storage import digests, notifications, sealed
+from city.storage import digests, notifications, sealed, shared_secrets
 from city.storage.changes import open_connection
 from city.storage.notifications import Claimed
 from command_centre.notify import digest, outcome, webhook
@@ -101,7 +101,7 @@ class Outbox:
     async def deliver(self, message: Claimed) -> None:
         """One attempt, and its outcome into the database."""
         try:
-            message = self._opened(message)
+            message = await self._opened(message)
             receipt = await self._channels.send(message, datetime.now(UTC))
         except DeliveryError as error:
             await self._failed(message, error)
@@ -126,18 +126,33 @@ class Outbox:
             if self._under_way[message.receiver] <= 0:
                 del self._under_way[message.receiver]
 
-    def _opened(self, message: Claimed) -> Claimed:
-        """With the address of a reporter as it can be written to; it stands sealed in the database."""
-        if message.report_id is None or message.channel not in ("smtp", "sms"):
-            return message
-        by_mail = message.channel == "smtp"
+    async def _opened(self, message: Claimed) -> Claimed:
+        """With a reporter's address and a receiver's secret as they are; both stand sealed in the database."""
         try:
+            if message.channel == "webhook":
+                return replace(message, secret=await self._secret(message))
+            if message.report_id is None or message.channel not in ("smtp", "sms"):
+                return message
+            by_mail = message.channel == "smtp"
             found = sealed.address(
                 self._settings.keys.ring(), message.report_id, by_mail=by_mail, stored=message.address
             )
+            return replace(message, address=found)
         except SealingError as error:
             raise DeliveryError(str(error), retry=True) from error  # the file may be brought back
-        return replace(message, address=found)
+
+    async def _secret(self, message: Claimed) -> str:
+        """What the receiver checks with, made when it is first needed; empty for one that is no unit's."""
+        of, row = shared_secrets.OF_UNIT, message.unit_id
+        if message.contact_id is not None:
+            of, row = shared_secrets.OF_CONTACT, message.contact_id
+        if row is None:
+            return ""
+        keys = self._settings.keys.ring()
+        if message.secret:
+            return of.opened(keys, row, message.secret)
+        async with self._writing:
+            return await shared_secrets.made(self._connection, keys, of, row)
 
     async def _failed(self, message: Claimed, error: DeliveryError) -> None:
         now = datetime.now(UTC)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyotp
 import segno
-from psycopg import Connection
+from psycopg import AsyncConnection, Connection
 
 from city.sealing import KeyRing, key_of
 from city.storage import second_factors
@@ -102,6 +102,21 @@ def right(connection: Connection[Any], ring: KeyRing, user_id: int, code: str, n
     if key_of(factor.secret) != ring.newest:  # a fresh key takes over as people come by
         second_factors.seal_anew(connection, user_id, ring.seal(secret, _context(user_id)))
     return True
+
+
+async def seal_anew(connection: AsyncConnection[Any], ring: KeyRing) -> int:
+    """Seal those that are under an older key, also of people who do not come by; returns how many.
+
+    Raises SealingError for one that cannot be opened.
+    """
+    done = 0
+    for user_id, sealed in await second_factors.all_sealed(connection):
+        if key_of(sealed) == ring.newest:
+            continue
+        context = _context(user_id)
+        anew = ring.seal(ring.unseal(sealed, context), context)
+        done += await second_factors.put_sealed(connection, user_id, sealed, anew)
+    return done
 
 
 def asked_of(connection: Connection[Any], user_id: int) -> bool:

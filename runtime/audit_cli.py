@@ -12,13 +12,15 @@ from city import settings
 from city.errors import CityError
 
 app = typer.Typer(
-    name="audit", help="审计 · Prove that timelines are as they were written.", no_args_is_help=True
+    name="audit",
+    help="审计 · Prove that timelines are as they were written; erase what one row says.",
+    no_args_is_help=True,
 )
 
 
 @app.callback()
 def audit() -> None:
-    """审计 · Prove that timelines are as they were written."""
+    """审计 · Prove that timelines are as they were written; erase what one row says."""
 
 
 @app.command()
@@ -57,3 +59,35 @@ def verify(
             )
     audit.show(console, report, as_json=as_json)
     raise typer.Exit(int(bool(report.broken) or report.fault is not None))
+
+
+@app.command()
+def erase(
+    entry: Annotated[
+        int, typer.Argument(metavar="ID", min=1, help="The row's number, as /api/audit lists it.")
+    ],
+    reason: Annotated[str, typer.Option(help="Why, without personal data: it is on the record.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """删去 · Take away what one row of the audit says, such as a name typed by mistake; the chain still proves."""
+    from city.storage import audit as stored
+    from city.storage.changes import open_connection
+    from city.storage.database import translated
+    from runtime import connections
+
+    async def erased(url: str) -> bool:
+        with translated():
+            async with await open_connection(url, "city audit erase") as connection:
+                return await stored.erase(connection, entry, actor="command-line", reason=reason)
+
+    if not reason.strip():
+        raise CityError("--reason: say why, without personal data")
+    if not yes:
+        typer.confirm(f"erase what row {entry} says? it cannot be brought back", abort=True, err=True)
+    with connections.database(settings.load()) as url:
+        if not asyncio.run(erased(url)):
+            raise CityError(
+                f"ID = {entry}: there is no such row, it is erased already, or it was written in the last seconds and "
+                "is not chained yet"
+            )
+    Console().print(f"row {entry} says nothing any more; that it was erased is on the record")

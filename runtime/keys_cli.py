@@ -1,4 +1,4 @@
-"""``city keys``: the keys that seal personal data, from the command line."""
+"""``city keys``: the keys that seal personal data and shared secrets, from the command line."""
 # ruff: noqa: PLC0415 - as in runtime.cli: `city --help` must not wait for the database's driver
 
 import asyncio
@@ -10,13 +10,15 @@ from rich.console import Console
 
 from city import settings
 
-app = typer.Typer(name="keys", help="密钥 · The keys that seal personal data.", no_args_is_help=True)
+app = typer.Typer(
+    name="keys", help="密钥 · The keys that seal personal data and shared secrets.", no_args_is_help=True
+)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
 
 
 @app.callback()
 def keys() -> None:
-    """密钥 · The keys that seal personal data."""
+    """密钥 · The keys that seal personal data and shared secrets."""
 
 
 @app.command()
@@ -29,30 +31,27 @@ def make() -> None:
 
 @app.command()
 def show(as_json: AsJson = False) -> None:
-    """查看 · Which keys there are, by id, and what is still sealed with none."""
-    from city.storage import sealed
+    """查看 · Which keys there are, how many values each seals, and how many are still plain."""
+    from city.storage import sealed, shared_secrets
     from city.storage.changes import open_connection
     from runtime import connections
 
-    async def plain(url: str) -> int:
+    async def counted(url: str) -> tuple[dict[bytes, int], int]:
         async with await open_connection(url, "city keys", autocommit=True) as connection:
-            return await sealed.plain(connection)
+            plain = await sealed.plain(connection) + await shared_secrets.plain(connection)
+            return await sealed.key_uses(connection), plain
 
     chosen = settings.load()
     ring = chosen.keys.ring()
     with connections.database(chosen) as url:
-        left = asyncio.run(plain(url))
-    told = {
-        "file": str(chosen.key_file),
-        "seals": ring.newest.hex(),
-        "opens": [name.hex() for name in ring.keys],
-        "plain_contacts": left,
-    }
-    _print(
-        told,
-        f"{told['file']}: {told['seals']} seals, {len(ring.keys)} open, {left} contacts are plain",
-        as_json,
-    )
+        uses, plain = asyncio.run(counted(url))
+    counts = {name.hex(): uses.get(name, 0) for name in ring.keys}
+    told = {"file": str(chosen.key_file), "seals": ring.newest.hex(), "values": counts, "plain": plain}
+    lines = [f"{chosen.key_file}: {plain} values are plain"]
+    for name, count in counts.items():
+        role = "seals" if name == told["seals"] else "opens"
+        lines.append(f"{name} {role}, {count} values under it")
+    _print(told, "\n".join(lines), as_json)
 
 
 @app.command()
@@ -64,9 +63,31 @@ def rotate(as_json: AsJson = False) -> None:
     chosen = settings.load()
     with connections.database(chosen) as url:
         done = asyncio.run(data_keys.rotate(url, chosen.keys))
-    told = {"file": str(chosen.key_file), "seals": done.key, "contacts": done.contacts}
+    told = {"file": str(chosen.key_file), "seals": done.key, "values": done.values}
+    _print(told, f"{done.key} seals now; {done.values} values sealed anew; copy {chosen.key_file}", as_json)
+
+
+@app.command()
+def drop(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its id, as `city keys show` lists it.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask: no backup under this key is needed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """删除 · Drop an older key that seals nothing here any more; backups made under it stay closed for good."""
+    from command_centre import data_keys
+    from runtime import connections
+
+    if not yes:
+        typer.confirm(f"drop {key}? backups made while it sealed can then not be read", abort=True, err=True)
+    chosen = settings.load()
+    with connections.database(chosen) as url:
+        asyncio.run(data_keys.drop(url, chosen.keys, key))
     _print(
-        told, f"{done.key} seals now; {done.contacts} contacts sealed anew; copy {chosen.key_file}", as_json
+        {"file": str(chosen.key_file), "dropped": key},
+        f"{key} is gone from {chosen.key_file}; replace the copy you keep",
+        as_json,
     )
 
 

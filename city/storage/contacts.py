@@ -13,7 +13,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from city.contacts import Contact
+from city.sealing import KeyRing
 from city.storage import audit
+from city.storage.shared_secrets import OF_CONTACT
 
 Connection = AsyncConnection[Any]
 
@@ -152,14 +154,19 @@ async def replace(
 
 
 async def renew_secret(
-    connection: Connection, contact_id: int, *, unit: int | None = None, user: int | None = None
+    connection: Connection,
+    keys: KeyRing,
+    contact_id: int,
+    *,
+    unit: int | None = None,
+    user: int | None = None,
 ) -> str | None:
     """A fresh secret for an owner's webhook, in force at once; None when there is no such webhook."""
     secret = secrets.token_urlsafe(32)
     cursor = await connection.execute(
         "UPDATE contacts SET secret = %s WHERE id = %s AND channel = 'webhook' AND removed_at IS NULL"
         " AND unit_id IS NOT DISTINCT FROM %s AND user_id IS NOT DISTINCT FROM %s",
-        (secret, contact_id, unit, user),
+        (OF_CONTACT.sealed(keys, contact_id, secret), contact_id, unit, user),
     )
     return secret if cursor.rowcount == 1 else None
 

@@ -6,17 +6,19 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from city.sealing import KeyRing
 from city.storage import audit
+from city.storage.shared_secrets import OF_SYSTEM
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
 
-async def secret(connection: Connection, code: str) -> str | None:
-    """What an active system signs with; None for an unknown or stopped one."""
+async def secret(connection: Connection, keys: KeyRing, code: str) -> str | None:
+    """What an active system signs with; None for an unknown or stopped one. Raises SealingError."""
     cursor = await connection.execute("SELECT secret FROM intake_systems WHERE code = %s AND active", (code,))
     row = await cursor.fetchone()
-    return str(row[0]) if row else None
+    return OF_SYSTEM.opened(keys, code, str(row[0])) if row else None
 
 
 async def used(connection: Connection, code: str, at: datetime) -> None:
@@ -29,7 +31,7 @@ async def used(connection: Connection, code: str, at: datetime) -> None:
 
 
 async def create(
-    connection: Connection, *, code: str, name: str, secret: str, actor: str, at: datetime
+    connection: Connection, keys: KeyRing, *, code: str, name: str, secret: str, actor: str, at: datetime
 ) -> bool:
     """A new system, on the record; False when the code is taken."""
     cursor = await connection.execute(
@@ -37,7 +39,7 @@ async def create(
         INSERT INTO intake_systems (code, name, secret, created_at, created_by) VALUES (%s, %s, %s, %s, %s)
         ON CONFLICT DO NOTHING
         """,
-        (code, name, secret, at, actor),
+        (code, name, OF_SYSTEM.sealed(keys, code, secret), at, actor),
     )
     if cursor.rowcount:
         await _record(connection, actor, "intake_system.create", code)
@@ -50,20 +52,25 @@ async def change(
     *,
     name: str | None = None,
     active: bool | None = None,
-    secret: str | None = None,
     actor: str,
 ) -> bool:
     """Change what is given, on the record; False when there is no such system."""
     cursor = await connection.execute(
-        """
-        UPDATE intake_systems SET name = coalesce(%s, name), active = coalesce(%s, active),
-            secret = coalesce(%s, secret)
-        WHERE code = %s
-        """,
-        (name, active, secret, code),
+        "UPDATE intake_systems SET name = coalesce(%s, name), active = coalesce(%s, active) WHERE code = %s",
+        (name, active, code),
     )
     if cursor.rowcount:
-        await _record(connection, actor, "intake_system.secret" if secret else "intake_system.change", code)
+        await _record(connection, actor, "intake_system.change", code)
+    return bool(cursor.rowcount)
+
+
+async def renew(connection: Connection, keys: KeyRing, code: str, secret: str, actor: str) -> bool:
+    """Another secret, in force at once and on the record; False when there is no such system."""
+    cursor = await connection.execute(
+        "UPDATE intake_systems SET secret = %s WHERE code = %s", (OF_SYSTEM.sealed(keys, code, secret), code)
+    )
+    if cursor.rowcount:
+        await _record(connection, actor, "intake_system.secret", code)
     return bool(cursor.rowcount)
 
 

@@ -48,7 +48,7 @@ class Claimed:
     """A message to be sent now, with its address; ``attempts`` counts this one already.
 
     ``reachable`` is False when the contact was removed or switched off meanwhile; ``personal`` when a person gave
-    the address themselves.
+    the address themselves. ``secret`` is as it is stored: sealed, and empty until it is first needed.
     """
 
     id: int
@@ -147,26 +147,15 @@ _CLAIM = f"""
           AND NOT (fold AND receiver IN ({STORM} UNION ALL SELECT receiver FROM ({FULL}) f
                    WHERE f.free_at > %(now)s))
     ), due AS (
-        SELECT n.id, n.unit_id, n.contact_id, n.channel FROM notifications n JOIN ranked r USING (id)
+        SELECT n.id, n.unit_id, n.contact_id FROM notifications n JOIN ranked r USING (id)
         WHERE r.place <= %(each)s AND n.state = 'waiting' AND n.next_attempt_at <= %(now)s
         ORDER BY n.urgent DESC, n.next_attempt_at, n.id LIMIT %(limit)s
         FOR NO KEY UPDATE OF n SKIP LOCKED
-    ), secret AS (
-        UPDATE units SET webhook_secret =
-            replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
-        WHERE webhook_url <> '' AND webhook_secret = ''
-          AND id IN (SELECT unit_id FROM due WHERE channel = 'webhook' AND contact_id IS NULL)
-        RETURNING id, webhook_secret
-    ), own_secret AS (
-        UPDATE contacts SET secret = replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
-        WHERE secret = '' AND id IN (SELECT contact_id FROM due WHERE channel = 'webhook')
-        RETURNING id, secret
     )
     UPDATE notifications n
     SET attempts = n.attempts + 1, next_attempt_at = %(leased)s, attempted_at = %(now)s
     FROM due LEFT JOIN units u ON u.id = due.unit_id LEFT JOIN contacts c ON c.id = due.contact_id
         LEFT JOIN users p ON p.id = c.user_id
-        LEFT JOIN secret s ON s.id = u.id LEFT JOIN own_secret o ON o.id = c.id
     WHERE n.id = due.id
     RETURNING n.id, n.key, n.incident_id, n.unit_id, coalesce(u.code, '') AS unit, n.contact_id, n.report_id,
         n.purpose, n.channel, n.to_lead, n.language, n.body, n.urgent, n.attempts, n.created_at, n.began_at,
@@ -175,8 +164,7 @@ _CLAIM = f"""
              WHEN n.channel = 'webhook' THEN u.webhook_url
              WHEN n.to_lead AND u.lead_email <> '' THEN u.lead_email
              ELSE u.email END AS address,
-        CASE WHEN n.contact_id IS NOT NULL THEN coalesce(o.secret, c.secret)
-             ELSE coalesce(s.webhook_secret, u.webhook_secret, '') END AS secret,
+        CASE WHEN n.contact_id IS NOT NULL THEN c.secret ELSE coalesce(u.webhook_secret, '') END AS secret,
         c.id IS NULL OR (c.active AND c.removed_at IS NULL AND p.disabled IS NOT TRUE) AS reachable,
         c.user_id IS NOT NULL AS personal, n.receiver
 """  # noqa: S608  # constants of this file
@@ -193,7 +181,7 @@ async def claim(
 
     The caller commits before it sends: a worker killed in between leaves a message that is sent once more, under
     the same key. ``crowded`` receivers are passed over; of others at most AT_ONCE_EACH are taken. What is to become
-    a digest is left alone. A webhook's secret is made when it is first needed.
+    a digest is left alone.
     """
     async with connection.cursor(row_factory=class_row(Claimed)) as cursor:
         await cursor.execute(

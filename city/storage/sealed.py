@@ -113,6 +113,33 @@ async def remember_key(connection: Connection, keys: KeyRing, now: datetime) -> 
     )
 
 
+async def forget_key(connection: Connection, name: bytes) -> None:
+    """A start asks for this key no more."""
+    await connection.execute("DELETE FROM data_keys WHERE id = %s", (name.hex(),))
+
+
+# What is stored begins with the mark and, in eight letters of base64, a format byte and the key's four.
+_USES = """
+    WITH value (of) AS (
+        SELECT unnest(ARRAY[name, phone, email]) FROM report_contacts
+        UNION ALL SELECT address FROM notifications WHERE address <> ''
+        UNION ALL SELECT webhook_secret FROM units UNION ALL SELECT secret FROM contacts
+        UNION ALL SELECT secret FROM intake_systems
+    ), key (of) AS (
+        SELECT substr(decode(translate(substr(of, 4, 8), '-_', '+/'), 'base64'), 2, 4) FROM value
+        WHERE starts_with(of, %s)
+        UNION ALL SELECT substr(secret, 2, 4) FROM second_factors
+    )
+    SELECT of, count(*) FROM key GROUP BY of
+"""
+
+
+async def key_uses(connection: Connection) -> dict[bytes, int]:
+    """How many values each key seals, by its id."""
+    cursor = await connection.execute(_USES, (MARK,))
+    return {bytes(row[0]): int(row[1]) for row in await cursor.fetchall()}
+
+
 async def plain(connection: Connection) -> int:
     """How many contacts an older release wrote plainly and nobody has sealed yet."""
     cursor = await connection.execute(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import Connection
+from psycopg import AsyncConnection, Connection
 from psycopg.rows import class_row
 
 Any_Connection = Connection[Any]
@@ -55,6 +55,20 @@ def use_step(connection: Any_Connection, user_id: int, step: int) -> bool:
 def seal_anew(connection: Any_Connection, user_id: int, secret: bytes) -> None:
     """The same secret under another key."""
     connection.execute("UPDATE second_factors SET secret = %s WHERE user_id = %s", (secret, user_id))
+
+
+async def all_sealed(connection: AsyncConnection[Any]) -> list[tuple[int, bytes]]:
+    """Every person's secret as it stands: number of the person, sealed."""
+    cursor = await connection.execute("SELECT user_id, secret FROM second_factors ORDER BY user_id")
+    return [(int(row[0]), bytes(row[1])) for row in await cursor.fetchall()]
+
+
+async def put_sealed(connection: AsyncConnection[Any], user_id: int, before: bytes, after: bytes) -> bool:
+    """The same secret under another key; False when it was changed meanwhile."""
+    cursor = await connection.execute(
+        "UPDATE second_factors SET secret = %s WHERE user_id = %s AND secret = %s", (after, user_id, before)
+    )
+    return cursor.rowcount == 1
 
 
 def confirm(connection: Any_Connection, user_id: int, codes: Sequence[bytes], now: datetime) -> None:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from psycopg import Connection
 from psycopg.rows import TupleRow, class_row
 
+from city.sealing import KeyRing
 from city.storage import audit
+from city.storage.shared_secrets import OF_UNIT
 from city.units import Unit, UnitLoad
 
 # What a district's file says of a unit, beside its code.
@@ -39,14 +41,18 @@ def list_units(connection: Connection[TupleRow]) -> list[UnitLoad]:
     return [UnitLoad(unit=unit, open_incidents=load.get(unit.id, 0)) for unit in units.values()]
 
 
-def new_webhook_secret(connection: Connection[TupleRow], code: str, actor: str) -> str | None:
+def new_webhook_secret(connection: Connection[TupleRow], keys: KeyRing, code: str, actor: str) -> str | None:
     """A fresh secret for an active unit, in force at once and on record; None when there is no such unit."""
-    secret = secrets.token_urlsafe(32)
-    changed = connection.execute(
-        "UPDATE units SET webhook_secret = %s WHERE code = %s AND active RETURNING id", (secret, code)
+    found = connection.execute(
+        "SELECT id FROM units WHERE code = %s AND active FOR NO KEY UPDATE", (code,)
     ).fetchone()
-    if changed is None:
+    if found is None:
         return None
+    secret = secrets.token_urlsafe(32)
+    connection.execute(
+        "UPDATE units SET webhook_secret = %s WHERE id = %s",
+        (OF_UNIT.sealed(keys, found[0], secret), found[0]),
+    )
     audit.record(connection, actor=actor, action="unit.webhook_secret", subject=f"unit:{code}")
     return secret
 
@@ -59,8 +65,8 @@ def write_units(
 ) -> tuple[int, int, list[str]]:
     """Make the active units those listed; return how many changed and were deactivated.
 
-    A unit that is called over the network gets a secret to sign with, made here and kept. What a person changed
-    here stays, and its codes come third, unless the list is itself a person's: then ``by`` names them.
+    What a person changed here stays, and its codes come third, unless the list is itself a person's: then ``by``
+    names them.
     """
     cursor = connection.cursor()
     columns = ", ".join(_LISTED)
@@ -69,18 +75,15 @@ def write_units(
     values = ", ".join(f"%({column})s" for column in _LISTED)
     held = _kept(connection, units) if by is None else []
     cursor.executemany(
-        f"""INSERT INTO units AS known (code, {columns}, webhook_secret, edited_at, edited_by)
-           VALUES (%(code)s, {values}, %(secret)s, CASE WHEN %(by)s::text IS NOT NULL THEN now() END, %(by)s::text)
+        f"""INSERT INTO units AS known (code, {columns}, edited_at, edited_by)
+           VALUES (%(code)s, {values}, CASE WHEN %(by)s::text IS NOT NULL THEN now() END, %(by)s::text)
            ON CONFLICT (code) DO UPDATE SET {kept}, active = true, edited_at = excluded.edited_at,
-               edited_by = excluded.edited_by,
-               webhook_secret = CASE WHEN known.webhook_secret = '' THEN excluded.webhook_secret
-                                     ELSE known.webhook_secret END
+               edited_by = excluded.edited_by
            WHERE NOT known.active OR ({stands}) IS DISTINCT FROM ({wanted})""".encode(),  # noqa: S608  # columns named above, no values
         [
             {
                 "code": unit.code,
                 "by": by,
-                "secret": secrets.token_urlsafe(32) if unit.webhook_url else "",
                 **{column: getattr(unit, column) for column in _LISTED},
             }
             for unit in units

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from city.storage import units
 from command_centre.api.answers import answer, gives
 from command_centre.api.problem import not_found
-from command_centre.api.services import transaction
+from command_centre.api.services import services, transaction
 from command_centre.api.session import Known
 from command_centre.api.shapes.things import Units
 
@@ -51,8 +51,9 @@ def list_units(request: Request) -> Response:
 )
 def renew_webhook_secret(request: Request, code: str, known: Known) -> Response:
     """Answers the secret, this once. Orders are signed with it from now on, the old one no longer serves."""
+    keys = services(request).settings.keys.ring()
     with transaction(request) as connection:
-        secret = units.new_webhook_secret(connection, code, known.actor)
+        secret = units.new_webhook_secret(connection, keys, code, known.actor)
         if secret is None:
             raise not_found("unit", "单位", code)
     return answer({"unit": code, "secret": secret})

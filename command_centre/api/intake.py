@@ -105,7 +105,7 @@ async def _check(request: Request, system: str, timestamp: str, signed: str, raw
     """Raises Problem 401; which of system, time and signature was wrong is for the owner of the secret to find."""
     now = datetime.now(UTC)
     async with async_transaction(request) as connection:
-        secret = await intake_systems.secret(connection, system)
+        secret = await intake_systems.secret(connection, services(request).settings.keys.ring(), system)
     fresh = timestamp.isascii() and timestamp.isdigit() and abs(now.timestamp() - int(timestamp)) <= WINDOW_S
     right = hmac.compare_digest(
         signature(secret or _NOBODY, timestamp, raw).encode(), signed.strip().encode(errors="replace")
@@ -135,7 +135,13 @@ async def create_system(request: Request, body: NewSystem, known: Known) -> Resp
     secret = secrets.token_hex(32)
     async with async_transaction(request) as connection:
         made = await intake_systems.create(
-            connection, code=body.code, name=body.name, secret=secret, actor=known.actor, at=datetime.now(UTC)
+            connection,
+            services(request).settings.keys.ring(),
+            code=body.code,
+            name=body.name,
+            secret=secret,
+            actor=known.actor,
+            at=datetime.now(UTC),
         )
         if not made:
             raise field_problem("code", body.code, "is taken; use another", "已被占用，请换一个")
@@ -162,6 +168,7 @@ async def renew_secret(request: Request, code: str, known: Known) -> Response:
     """Answers the secret, this once; the old one no longer serves."""
     secret = secrets.token_hex(32)
     async with async_transaction(request) as connection:
-        if not await intake_systems.change(connection, code, secret=secret, actor=known.actor):
+        keys = services(request).settings.keys.ring()
+        if not await intake_systems.renew(connection, keys, code, secret, known.actor):
             raise not_found("system", "系统", code[:60])
     return answer({"code": code, "secret": secret})

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from city import roles
 from city.contacts import Channel, ContactError
 from city.incidents import Happening, Purpose
+from city.sealing import KeyRing
 from city.storage import contacts, notification_log
 from command_centre.api import paging
 from command_centre.api.answers import answer
@@ -146,7 +147,8 @@ async def test_unit_contacts(request: Request, code: str, known: Known) -> Respo
 async def renew_unit_secret(request: Request, code: str, contact_id: int, known: Known) -> Response:
     """Answers the secret, this once; the old one no longer serves."""
     async with async_transaction(request) as connection:
-        return await _renew(connection, await _unit(connection, code, known, change=True), contact_id, known)
+        owner = await _unit(connection, code, known, change=True)
+        return await _renew(connection, services(request).settings.keys.ring(), owner, contact_id, known)
 
 
 @router.get("/me/contacts", summary="How I am told", operation_id="list_my_contacts")
@@ -180,7 +182,8 @@ async def test_my_contacts(request: Request, known: Known) -> Response:
 async def renew_my_secret(request: Request, contact_id: int, known: Known) -> Response:
     """Answers the secret, this once; the old one no longer serves."""
     async with async_transaction(request) as connection:
-        return await _renew(connection, _me(known), contact_id, known)
+        keys = services(request).settings.keys.ring()
+        return await _renew(connection, keys, _me(known), contact_id, known)
 
 
 async def _unit(connection: AsyncConnection[Any], code: str, known: Caller, *, change: bool) -> Owner:
@@ -236,10 +239,12 @@ async def _put(
     return await _listed(connection, owner)
 
 
-async def _renew(connection: AsyncConnection[Any], owner: Owner, contact_id: int, known: Caller) -> Response:
+async def _renew(
+    connection: AsyncConnection[Any], keys: KeyRing, owner: Owner, contact_id: int, known: Caller
+) -> Response:
     secret = None
     if 0 < contact_id < 2**62:
-        secret = await contacts.renew_secret(connection, contact_id, unit=owner.unit, user=owner.user)
+        secret = await contacts.renew_secret(connection, keys, contact_id, unit=owner.unit, user=owner.user)
     if secret is None:
         raise not_found("webhook among these contacts", "这样的 webhook 联系方式", contact_id)
     await contacts.record(

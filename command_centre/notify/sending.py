@@ -59,7 +59,7 @@ class Channels:
             if not secret:
                 raise DeliveryError("CITY_WEBHOOK_SECRET is not set: nothing to sign with", retry=False)
         if not secret:
-            raise DeliveryError("the receiver's secret is just being made", retry=True)
+            raise DeliveryError("the receiver is not there any more", retry=False)
         key = str(claimed.key)
         event = webhook.event(
             key=key,

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from city.key_files import key_file
+from city.storage.shared_secrets import OF_UNIT
 from command_centre.api.access import TABLE
 from tests.integration.running_centre import Centre, lay_ground, on_fresh_ground, raise_alarm, running
 from tests.servers.postgres import PostgresServer
@@ -327,8 +330,10 @@ def test_a_webhook_secret_is_shown_once_and_signs_from_then_on(centre: Centre, a
     assert first["unit"] == "U1"
     assert len(first["secret"]) >= 40
     assert first["secret"] != second["secret"]
-    stored = centre.execute("SELECT code, webhook_secret FROM units ORDER BY code")
-    assert stored == [("U1", second["secret"]), ("U2", "")]
+    (row, stored), (_, none) = centre.execute("SELECT id, webhook_secret FROM units ORDER BY code")
+    ring = key_file((Path(centre.folder.name) / "keys" / "data.keys").absolute()).ring()
+    assert OF_UNIT.opened(ring, int(str(row)), str(stored)) == second["secret"] != stored
+    assert none == ""
     assert (
         centre.execute("SELECT actor, action, object FROM audit")
         == [("api-token", "unit.webhook_secret", "unit:U1")] * 2

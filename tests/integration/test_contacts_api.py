@@ -1,11 +1,14 @@
 """How units and people are told, over HTTP: secrets masked, wishes kept, nobody changes another's; messages resent."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from city.key_files import key_file
+from city.storage.shared_secrets import OF_CONTACT
 from command_centre import accounts
 from tests.integration.running_centre import Centre, lay_ground, running
 from tests.servers.postgres import PostgresServer
@@ -166,9 +169,9 @@ def test_a_webhooks_secret_is_shown_when_it_is_made_anew(
     where = f"/api/units/U1/contacts/{shown['id']}/secret"
     made = people["li"].post(where)
     assert made.status_code == 200, made.text
-    assert centre.execute("SELECT secret FROM contacts WHERE removed_at IS NULL") == [
-        (made.json()["secret"],)
-    ]
+    ((row, stored),) = centre.execute("SELECT id, secret FROM contacts WHERE removed_at IS NULL")
+    ring = key_file((Path(centre.folder.name) / "keys" / "data.keys").absolute()).ring()
+    assert OF_CONTACT.opened(ring, int(str(row)), str(stored)) == made.json()["secret"] != stored
     problem(people["wang"].post(where), 403)
     problem(people["zhao"].post(f"/api/me/contacts/{shown['id']}/secret"), 404)
     problem(centre.client.post("/api/units/U2/contacts/1/secret"), 404)

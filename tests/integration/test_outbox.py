@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import Message
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,6 +23,7 @@ from city.incidents import Change, Happening, Incident, Tell
 from city.settings import Settings
 from city.storage import digests, incidents, notifications
 from city.storage.changes import open_connection
+from city.storage.shared_secrets import OF_UNIT
 from command_centre import outbox, recording, triage_loop
 from command_centre.known_directory import KnownDirectory
 from command_centre.notify import delivery, webhook
@@ -96,9 +98,10 @@ def ground(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first pause between attempts is a matter of milliseconds here."""
+def _soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first pause between attempts is a matter of milliseconds here; secrets are sealed with a key of the test."""
     monkeypatch.setattr(delivery, "_FIRST_S", 0.01)
+    monkeypatch.setenv("CITY_DATA_KEY_FILE", str(tmp_path / "data.keys"))
 
 
 @pytest.fixture
@@ -185,8 +188,10 @@ def test_an_order_arrives_signed_and_its_receipt_is_on_the_timeline(town: str) -
 
     receiver = run(work())
     ((headers, body),) = receiver.received
-    secret = str(rows(town, "SELECT webhook_secret FROM units WHERE code = 'fire-east'")[0][0])
+    ((row, stored),) = rows(town, "SELECT id, webhook_secret FROM units WHERE code = 'fire-east'")
+    secret = OF_UNIT.opened(Settings().keys.ring(), row, str(stored))
     assert len(secret) == 64
+    assert secret not in stored
     expected = hmac.new(
         secret.encode(), headers["x-city-timestamp"].encode() + b"." + body, hashlib.sha256
     ).hexdigest()

@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 
 from city.key_files import KeyFile, key_file
 from city.reports import read_tracking
+from city.sealed_text import needs_sealing, seal
+from city.sealing import KeyRing
 from city.settings import Settings
-from city.storage import sealed
+from city.storage import sealed, shared_secrets
 from city.storage.changes import open_connection
 from city.storage.database import DatabaseError, translated
 from command_centre import data_keys, persons
@@ -109,7 +111,7 @@ def test_a_fresh_key_seals_everything_anew_while_the_centre_answers(centre: Cent
     made = report(centre)
     before = keys(centre).ring().newest
     done = asyncio.run(data_keys.rotate(centre.url, keys(centre)))
-    assert done.contacts >= 1
+    assert done.values >= 1
     assert done.key != before.hex()
     contact = centre.client.get(f"/api/reports/{made['tracking']}/contact").json()["contact"]
     assert contact["phone"] == PHONE
@@ -128,6 +130,59 @@ def test_a_fresh_key_seals_everything_anew_while_the_centre_answers(centre: Cent
         sealed.opened(ring, number(centre, later["tracking"]), sealed.Contact(phone=str(stored[0]))).phone
         == "13700005555"
     )
+
+
+def test_secrets_shared_with_others_are_sealed_when_plain_and_anew_with_a_fresh_key(centre: Centre) -> None:
+    centre.execute("UPDATE units SET webhook_secret = 'plain-secret' WHERE code = 'U1'")
+    centre.client.post("/api/intake-systems", json={"code": "old", "name": "旧系统"})
+    centre.execute("UPDATE intake_systems SET secret = 'plain-too' WHERE code = 'old'")
+
+    def opened() -> list[str]:
+        ring = keys(centre).ring()
+        ((unit, of_unit),) = centre.execute("SELECT id, webhook_secret FROM units WHERE code = 'U1'")
+        ((of_system,),) = centre.execute("SELECT secret FROM intake_systems WHERE code = 'old'")
+        assert not any(needs_sealing(ring, str(one)) for one in (of_unit, of_system))
+        return [
+            shared_secrets.OF_UNIT.opened(ring, int(str(unit)), str(of_unit)),
+            shared_secrets.OF_SYSTEM.opened(ring, "old", str(of_system)),
+        ]
+
+    async def seal() -> list[int]:
+        async with await open_connection(centre.url, "test", autocommit=True) as connection:
+            plain = await shared_secrets.plain(connection)
+            done = await data_keys.seal_all(connection, keys(centre))
+            return [plain, done, await shared_secrets.plain(connection)]
+
+    assert asyncio.run(seal()) == [2, 2, 0]
+    assert "plain-secret" not in everything(centre)
+    assert opened() == ["plain-secret", "plain-too"]
+    asyncio.run(data_keys.rotate(centre.url, keys(centre)))
+    assert opened() == ["plain-secret", "plain-too"]
+
+
+def test_a_key_is_dropped_when_it_seals_nothing_and_not_before(centre: Centre) -> None:
+    made = report(centre)
+    old = keys(centre).ring().newest
+    with pytest.raises(data_keys.DataKeyError, match="seals what is written now"):
+        asyncio.run(data_keys.drop(centre.url, keys(centre), old.hex()))
+    asyncio.run(data_keys.rotate(centre.url, keys(centre)))
+    ring = keys(centre).ring()
+    row = number(centre, made["tracking"])
+    kept = centre.execute("SELECT phone FROM report_contacts WHERE report_id = %s", row)[0][0]
+    under_old = seal(KeyRing(newest=old, keys=ring.keys), PHONE, f"report_contacts.phone:{row}")
+    put = "UPDATE report_contacts SET phone = %s WHERE report_id = %s"
+    centre.execute(put, under_old, row)
+    with pytest.raises(data_keys.DataKeyError, match=f"{old.hex()} still seals 1 value"):
+        asyncio.run(data_keys.drop(centre.url, keys(centre), old.hex()))
+    assert old in keys(centre).ring().keys
+    centre.execute(put, kept, row)
+    asyncio.run(data_keys.drop(centre.url, keys(centre), old.hex()))
+    assert old not in keys(centre).ring().keys
+    data_keys.agree(centre.url, keys(centre))  # a start asks for it no more
+    answer = centre.client.get(f"/api/reports/{made['tracking']}/contact").json()["contact"]
+    assert answer["phone"] == PHONE
+    with pytest.raises(data_keys.DataKeyError, match="no such key"):
+        asyncio.run(data_keys.drop(centre.url, keys(centre), old.hex()))
 
 
 def test_another_key_file_is_refused_at_the_start(centre: Centre, tmp_path: Path) -> None:

@@ -511,6 +511,9 @@ def test_another_system_reports_by_its_signature(centre: Centre, citizen: Person
 
     first = send("dcm", body, _signed(secret, body, now))
     assert first.status_code == 201, first.text
+    ((stored,),) = centre.execute("SELECT secret FROM intake_systems WHERE code = 'dcm'")
+    assert secret not in str(stored)
+    assert str(stored).startswith("~1.")
     again = send("dcm", body, _signed(secret, body, now))
     assert (again.status_code, again.json()["tracking"]) == (200, first.json()["tracking"])
     for code, content, headers in (

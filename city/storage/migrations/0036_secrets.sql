@@ -1,0 +1,15 @@
+-- depends: 0018_reports 0020_notifications
+-- Secrets are sealed before they come here, and first secrets run out.
+
+-- What is written from now on is `~1.<key>.<base64>` (city/storage/shared_secrets.py); what stands here plainly from
+-- earlier is sealed by the centre's housekeeping in its first hour, and whenever `city keys rotate` runs.
+COMMENT ON COLUMN units.webhook_secret IS 'sealed; empty until a webhook is first signed';
+COMMENT ON COLUMN contacts.secret IS 'sealed; empty until a webhook is first signed';
+COMMENT ON COLUMN intake_systems.secret IS 'sealed; HMAC needs the secret itself, a hash does not serve';
+
+-- The hour at which a one-time secret is worth nothing any more, while it is not used. A table of its own: a process
+-- of the release before reads every column of `users`. An account without a row keeps what it has.
+CREATE TABLE first_secrets (
+    user_id integer PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    ends_at timestamptz NOT NULL
+);
