@@ -163,6 +163,10 @@ class Settings(BaseSettings):
     disk_stop_gb: float = Field(1, ge=0)  # GiB free below which ingest takes no more
     database_max_gb: float = Field(0, ge=0)  # GiB the database may have, where its disk is not ours; 0 = any
 
+    first_secret_hours: float = Field(
+        72, gt=0, le=24 * 90
+    )  # a one-time secret nobody used is worth nothing then
+
     @model_validator(mode="before")
     @classmethod
     def _from_files(cls, given: Any) -> Any:
@@ -277,6 +281,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @property
+    def first_secret_lasts(self) -> timedelta:
+        """How long a one-time secret opens the change of itself while nobody uses it."""
+        return timedelta(hours=self.first_secret_hours)
 
     @property
     def photo_folder(self) -> Path:

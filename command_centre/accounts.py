@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from argon2 import PasswordHasher
@@ -27,6 +28,7 @@ Role = Literal[
     "integrator",
 ]
 FIRST_ADMINISTRATOR = "admin"
+FIRST_SECRET_LASTS = timedelta(hours=72)  # unless CITY_FIRST_SECRET_HOURS says otherwise
 NAME = r"[A-Za-z0-9._-]{2,64}"  # what is typed to log in
 
 _hasher = PasswordHasher()  # the library's current recommendation; old hashes are renewed at log-in
@@ -38,10 +40,10 @@ class AccountError(CityError):
     """An account that is not there, or is there already; says what to do."""
 
 
-def ensure_administrator(url: str) -> str | None:
+def ensure_administrator(url: str, lasts: timedelta = FIRST_SECRET_LASTS) -> str | None:
     """Make the first administrator on an empty user table and return its one-time secret, else None.
 
-    The secret opens nothing but the change of itself. Raises DatabaseError.
+    The secret opens nothing but the change of itself, and nothing after ``lasts``. Raises DatabaseError.
     """
     with connect(url, application="city accounts") as connection, translated():
         if not users.is_empty(connection):
@@ -54,6 +56,7 @@ def ensure_administrator(url: str) -> str | None:
             password_hash=_hasher.hash(secret),
             role="administrator",
             must_change=True,
+            ends_at=datetime.now(UTC) + lasts,
         )
         if made is not None:
             audit.record(connection, actor="system", action="user.created", subject=f"user:{made.id}")
@@ -77,24 +80,27 @@ def reset(
     role: Role = "viewer",
     unit: str = "",
     no_second_factor: bool = False,
+    lasts: timedelta = FIRST_SECRET_LASTS,
 ) -> Reset:
     """A fresh one-time secret for an account, which ends its sessions and its pause; or with ``create`` the account.
 
     ``unit`` is the code of whom a new account acts for; a handler needs one. ``no_second_factor`` takes a lost one away
-    too: the way back in for the last administrator. For whoever may read the database.
+    too: the way back in for the last administrator. The secret is worth nothing after ``lasts``. For whoever may read
+    the database.
     Raises AccountError and DatabaseError; then nothing was changed.
     """
     secret = one_time_secret()
+    ends_at = datetime.now(UTC) + lasts
     with connect(url, application="city accounts") as connection, translated():
         user = users.get(connection, name)
         if create:
-            user = _create(connection, name, secret, role, unit, actor, taken=user is not None)
+            user = _create(connection, name, secret, role, unit, actor, ends_at, taken=user is not None)
         elif user is None:
             raise AccountError(
                 f"NAME = {name}: there is no such account; add --create --role ROLE to make it"
             )
         else:
-            begin_anew(connection, user, secret, actor)
+            begin_anew(connection, user, secret, actor, ends_at)
             if no_second_factor and second_factors.remove(connection, user.id):
                 audit.record(
                     connection, actor=actor, action="user.second_factor_reset", subject=f"user:{user.id}"
@@ -103,7 +109,15 @@ def reset(
 
 
 def _create(
-    connection: Connection[Any], name: str, secret: str, role: Role, unit: str, actor: str, *, taken: bool
+    connection: Connection[Any],
+    name: str,
+    secret: str,
+    role: Role,
+    unit: str,
+    actor: str,
+    ends_at: datetime,
+    *,
+    taken: bool,
 ) -> users.User:
     if not re.fullmatch(NAME, name):
         raise AccountError(f"NAME = {name}: use 2 to 64 letters, digits, dots, dashes and underscores")
@@ -122,6 +136,7 @@ def _create(
             role=role,
             must_change=True,
             unit_id=unit_id,
+            ends_at=ends_at,
         )
     )
     if user is None:
@@ -130,12 +145,14 @@ def _create(
     return user
 
 
-def begin_anew(connection: Connection[Any], user: users.User, secret: str, actor: str) -> None:
-    """The account opens with this one-time secret only: its sessions, known browsers and pause are over.
+def begin_anew(
+    connection: Connection[Any], user: users.User, secret: str, actor: str, ends_at: datetime
+) -> None:
+    """The account opens with this one-time secret only, until ``ends_at``: sessions, known browsers, pause are over.
 
     A second factor stays: who was given the secret by mistake does not get in.
     """
-    users.set_password(connection, user.id, _hasher.hash(secret), must_change=True)
+    users.set_password(connection, user.id, _hasher.hash(secret), must_change=True, ends_at=ends_at)
     sessions.end_sessions(connection, user.id)
     sessions.forget_devices(connection, user.id)
     sessions.end_pauses(connection, digest(user.name))

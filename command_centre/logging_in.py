@@ -69,7 +69,14 @@ class CodeWanted:
     wrong: bool
 
 
-Outcome = LoggedIn | Paused | CodeWanted | None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SecretEnded:
+    """The first secret was right, and was good until ``at``."""
+
+    at: datetime
+
+
+Outcome = LoggedIn | Paused | CodeWanted | SecretEnded | None
 
 
 def log_in(
@@ -91,6 +98,9 @@ def log_in(
     if user is None or user.disabled or not matches:
         _refused(connection, user, "password")
         return None
+    if user.must_change and (ended := users.first_secret_ended(connection, user.id, now)) is not None:
+        _refused(connection, user, "first secret ended")
+        return SecretEnded(at=ended)
     asked = second_factor.asked_of(connection, user.id)
     if asked and not given.code:
         sessions.uncount_try(connection, keys)

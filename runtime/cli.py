@@ -292,7 +292,8 @@ def password(
     from command_centre import accounts
     from runtime import connections
 
-    with connections.database(settings.load()) as url:
+    chosen = settings.load()
+    with connections.database(chosen) as url:
         if missing := schema.missing(url):
             raise CityError(f"the database lacks {len(missing)} migrations; run `city migrate` first")
         done = accounts.reset(
@@ -303,6 +304,7 @@ def password(
             role=role.value,
             unit=unit,
             no_second_factor=no_second_factor,
+            lasts=chosen.first_secret_lasts,
         )
     disabled = "; the account is disabled, an administrator has to enable it" if done.user.disabled else ""
     _say(
@@ -313,7 +315,8 @@ def password(
             "one_time_secret": done.secret,
             "disabled": done.user.disabled,
         },
-        f"{name} ({done.user.role}): {done.secret}\none-time: the first log-in asks for a password{disabled}",
+        f"{name} ({done.user.role}): {done.secret}\n"
+        f"one-time, good for {chosen.first_secret_hours:g} h: the first log-in asks for a password{disabled}",
     )
 
 

@@ -174,7 +174,9 @@ class House:
             self._display.report(warning)
 
     def _first_account(self) -> tuple[str, str] | None:
-        secret = accounts.ensure_administrator(self._urls["CITY_DATABASE_URL"])
+        secret = accounts.ensure_administrator(
+            self._urls["CITY_DATABASE_URL"], self._settings.first_secret_lasts
+        )
         return None if secret is None else (accounts.FIRST_ADMINISTRATOR, secret)
 
     def _start_ours(self, command: list[str], *, name: str = "") -> None:

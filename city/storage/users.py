@@ -60,14 +60,17 @@ def add(
     role: str,
     must_change: bool,
     unit_id: int | None = None,
+    ends_at: datetime | None = None,
 ) -> User | None:
-    """A new user, or None when the name is taken."""
+    """A new user, or None when the name is taken. ``ends_at`` is the end of a first secret that nobody uses."""
     found = _users(
         connection,
         "INSERT INTO users (name, display_name, password_hash, role, must_change, unit_id)"  # noqa: S608  # columns named above
         f" VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING RETURNING {_COLUMNS}",
         (name, display_name, password_hash, role, must_change, unit_id),
     )
+    if found:
+        _end_first_secret(connection, found[0].id, ends_at)
     return found[0] if found else None
 
 
@@ -92,12 +95,40 @@ def renew_hash(connection: Any_Connection, user_id: int, password_hash: str) -> 
     connection.execute("UPDATE users SET password_hash = %s WHERE id = %s", (password_hash, user_id))
 
 
-def set_password(connection: Any_Connection, user_id: int, password_hash: str, *, must_change: bool) -> None:
-    """A new password. Sessions are ended apart, see ``end_sessions``."""
+def set_password(
+    connection: Any_Connection,
+    user_id: int,
+    password_hash: str,
+    *,
+    must_change: bool,
+    ends_at: datetime | None = None,
+) -> None:
+    """A new password, or a first secret that is good until ``ends_at``. Sessions are ended apart, see
+    ``end_sessions``."""
     connection.execute(
         "UPDATE users SET password_hash = %s, must_change = %s WHERE id = %s",
         (password_hash, must_change, user_id),
     )
+    _end_first_secret(connection, user_id, ends_at)
+
+
+def _end_first_secret(connection: Any_Connection, user_id: int, ends_at: datetime | None) -> None:
+    if ends_at is None:
+        connection.execute("DELETE FROM first_secrets WHERE user_id = %s", (user_id,))
+        return
+    connection.execute(
+        "INSERT INTO first_secrets (user_id, ends_at) VALUES (%s, %s)"
+        " ON CONFLICT (user_id) DO UPDATE SET ends_at = EXCLUDED.ends_at",
+        (user_id, ends_at),
+    )
+
+
+def first_secret_ended(connection: Any_Connection, user_id: int, now: datetime) -> datetime | None:
+    """When the first secret of somebody who has not changed it yet ran out; None while it is good."""
+    row = connection.execute(
+        "SELECT ends_at FROM first_secrets WHERE user_id = %s AND ends_at <= %s", (user_id, now)
+    ).fetchone()
+    return row[0] if row else None
 
 
 def change(

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, SecretStr
@@ -27,7 +28,7 @@ from command_centre.api.cookies import (
 from command_centre.api.problem import Problem
 from command_centre.api.services import services, transaction
 from command_centre.api.shapes.accounts import LogInWays, SessionOpened, WhoAmI
-from command_centre.logging_in import Lasting, LoggedIn, Paused, Try
+from command_centre.logging_in import Lasting, LoggedIn, Paused, SecretEnded, Try
 
 router = APIRouter(prefix="/api/session", tags=["session"])
 
@@ -142,6 +143,8 @@ async def log_in(request: Request, body: LogIn) -> Response:
         raise paused(outcome)
     if outcome is None:
         raise Problem(401, "name or password is wrong", "用户名或密码错误")
+    if isinstance(outcome, SecretEnded):
+        raise _ended(outcome, services(request).settings.zone)
     if not isinstance(outcome, LoggedIn):
         detail = (
             "the code is wrong or was used before" if outcome.wrong else "send the second factor's code too"
@@ -156,6 +159,16 @@ async def log_in(request: Request, body: LogIn) -> Response:
     if outcome.device is not None:
         put_device(response, outcome.device, tls=over_tls(request, settings.public_url))
     return response
+
+
+def _ended(outcome: SecretEnded, zone: ZoneInfo) -> Problem:
+    at = f"{outcome.at.astimezone(zone):%Y-%m-%d %H:%M}"
+    return Problem(
+        401,
+        f"this one-time secret was good until {at}; ask an administrator for another, or run `city password NAME`",
+        f"一次性密码已于 {at} 过期，请向管理员重新索取，或运行 `city password NAME`",
+        errors=[{"field": "password", "remedy": "ask an administrator for another one-time secret"}],
+    )
 
 
 def _log_in(request: Request, body: LogIn) -> logging_in.Outcome:

@@ -15,7 +15,7 @@ from city.storage import audit, identities, second_factors, sessions, users
 from command_centre import accounts
 from command_centre.api.answers import answer, gives
 from command_centre.api.problem import Problem, field_problem, not_found
-from command_centre.api.services import transaction
+from command_centre.api.services import services, transaction
 from command_centre.api.session import Known
 from command_centre.api.shapes.accounts import AccountChanged, AccountMade, AccountPage, SessionPage
 
@@ -85,6 +85,7 @@ def _create(request: Request, body: NewUser, actor: str) -> Response:
             password_hash=accounts.hash_password(secret),
             role=body.role,
             must_change=True,
+            ends_at=datetime.now(UTC) + services(request).settings.first_secret_lasts,
         )
         if user is None:
             raise Problem(
@@ -166,7 +167,8 @@ def _reset(request: Request, name: str, actor: str) -> Response:
     secret = accounts.one_time_secret()
     with transaction(request) as connection:
         user = _there(connection, name)
-        accounts.begin_anew(connection, user, secret, actor)
+        ends_at = datetime.now(UTC) + services(request).settings.first_secret_lasts
+        accounts.begin_anew(connection, user, secret, actor, ends_at)
         shown = _one(connection, name)
     return answer({"user": shown, "one_time_secret": secret}, headers={"Cache-Control": "no-store"})
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import psycopg
@@ -85,6 +86,10 @@ def test_the_first_administrator_is_made_once(migrated_url: str) -> None:
     assert user.password_hash.startswith("$argon2id$")
     assert first not in user.password_hash
     assert user.must_change
+    with psycopg.connect(migrated_url) as connection:
+        now = datetime.now(UTC)
+        assert users.first_secret_ended(connection, user.id, now) is None
+        assert users.first_secret_ended(connection, user.id, now + accounts.FIRST_SECRET_LASTS) is not None
 
 
 def test_the_product_hashes_as_the_library_recommends(products_hasher: PasswordHasher) -> None:
@@ -106,6 +111,32 @@ def test_the_command_line_gives_a_fresh_secret_and_ends_sessions(
     assert ("command-line", "user.reset", f"user:{done.user.id}") in centre.execute(
         "SELECT actor, action, object FROM audit WHERE id > %s", begun
     )
+
+
+def test_a_first_secret_that_nobody_used_in_time_opens_nothing(
+    centre: Centre, browser: httpx.Client, secret: str
+) -> None:
+    late = accounts.reset(centre.url, "admin", actor="command-line", lasts=timedelta(seconds=-1)).secret
+    refused = log_in(browser, "admin", late)
+    assert refused.status_code == 401
+    assert "was good until" in refused.json()["detail"]
+    assert "city password NAME" in refused.json()["detail"]
+    assert "过期" in refused.json()["detail_zh"]
+    assert "set-cookie" not in refused.headers
+    assert "good until" not in log_in(browser, "admin", "another").json()["detail"], (
+        "it tells who knows it alone"
+    )
+    assert centre.execute("SELECT reason FROM audit WHERE action = 'session.refused' ORDER BY id DESC LIMIT 2") == [
+        ("password",), ("first secret ended",),
+    ]  # fmt: skip
+    good = accounts.reset(centre.url, "admin", actor="command-line").secret
+    assert log_in(browser, "admin", good).status_code == 200
+    changed = browser.post("/api/session/password", json={"current": good, "new": PASSWORD})
+    assert changed.status_code == 204
+    assert centre.execute("SELECT count(*) FROM first_secrets") == [(0,)], (
+        "a password of one's own does not run out"
+    )
+    assert log_in(browser, "admin", PASSWORD).status_code == 200
 
 
 def test_the_command_line_makes_an_account_and_refuses_to_guess(migrated_url: str) -> None:

@@ -1,4 +1,4 @@
--- depends: 0018_reports 0020_notifications
+-- depends: 0018_reports 0020_notifications 0034_accounts 0035_reach
 -- Secrets are sealed before they come here, and first secrets run out.
 
 -- What is written from now on is `~1.<key>.<base64>` (city/storage/shared_secrets.py); what stands here plainly from
@@ -8,8 +8,12 @@ COMMENT ON COLUMN contacts.secret IS 'sealed; empty until a webhook is first sig
 COMMENT ON COLUMN intake_systems.secret IS 'sealed; HMAC needs the secret itself, a hash does not serve';
 
 -- The hour at which a one-time secret is worth nothing any more, while it is not used. A table of its own: a process
--- of the release before reads every column of `users`. An account without a row keeps what it has.
+-- of the release before reads every column of `users`. Those that wait now get three
+-- days from now.
 CREATE TABLE first_secrets (
     user_id integer PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     ends_at timestamptz NOT NULL
 );
+INSERT INTO first_secrets (user_id, ends_at) SELECT id, now() + interval '72 hours' FROM users WHERE must_change;
+-- How people come in is nobody's within an area (0035_reach.sql).
+REVOKE ALL ON first_secrets FROM city_within;
