@@ -14,8 +14,10 @@ COPY ingest ingest
 COPY command_centre command_centre
 COPY simulators simulators
 COPY runtime runtime
+# Nothing in production to play with; `--build-arg SIMULATORS=yes` makes an image for demonstrations and drills.
+ARG SIMULATORS=no
 # The wheel's build hook gets Node from its own wheel and builds the front end into it.
-RUN --mount=type=cache,target=/root/.cache/pip pip wheel --no-deps --wheel-dir /wheels .
+RUN --mount=type=cache,target=/root/.cache/pip CITY_SIMULATORS=$SIMULATORS pip wheel --no-deps --wheel-dir /wheels .
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv /opt/city && /opt/city/bin/pip install --constraint constraints.txt /wheels/*.whl
 

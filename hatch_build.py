@@ -4,6 +4,9 @@ The machine needs no Node: it comes from PyPI, and only when there is something 
 sources is stamped into ``dist``, so that the second run of pip (which builds a wheel twice), an unchanged
 checkout and a source archive that carries the built screens all finish at once.
 
+A wheel leaves the simulators out: production has nothing to play with (OWASP ASVS 5.0.0, 15.2.3). With
+``CITY_SIMULATORS=yes`` in the environment it has them, for demonstrations and drills.
+
 ``python hatch_build.py`` builds in place; like an editable install it also fetches what checks and tests
 the front end, which a wheel does not need.
 """
@@ -138,6 +141,8 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # generic 
         web = Path(self.root) / "command_centre" / "web"
         if (web / "package.json").is_file():
             build(web, tools=version == "editable")
+        if version != "editable" and os.environ.get("CITY_SIMULATORS") == "yes":
+            build_data["force_include"][str(Path(self.root) / "simulators")] = "simulators"
 
 
 def main() -> int:

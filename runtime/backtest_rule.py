@@ -135,7 +135,10 @@ def _opened(
             raise CityError(
                 "--levels beside --rule or --against-active: those need a database; give a FILE only"
             )
-        from runtime.backtest_series import Series
+        from runtime import simulators_there
+
+        with simulators_there.asked("a back-test of files (one of stored readings does not)"):
+            from runtime.backtest_series import Series
 
         yield Series(levels, kind=kind, devices=devices, levels=_station_levels(station_levels)), None
         return

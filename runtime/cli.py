@@ -139,7 +139,10 @@ def simulate(
     folder = chosen.config or chosen.data_dir / "district"
     if not folder.exists():
         raise CityError(f"{folder}: no district to simulate; run `city up` once, or set CITY_CONFIG")
-    from simulators import main as room
+    from runtime import simulators_there
+
+    with simulators_there.asked("a simulation"):
+        from simulators import main as room
 
     more: dict[str, Any] = {} if seed is None else {"seed": seed}
     more |= {"folder": folder, "speed": speed, "duration_s": duration, "cells": cell or []}
@@ -181,7 +184,10 @@ def replay(
 
     chosen = settings.load()
     logs.configure("replay", chosen.log_level, chosen.log_format)
-    from simulators import replay as room
+    from runtime import simulators_there
+
+    with simulators_there.asked("a replay"):
+        from simulators import replay as room
 
     more: dict[str, Any] = {} if cell is None else {"cell": cell}
     raise typer.Exit(

@@ -28,14 +28,13 @@ from command_centre import accounts
 from command_centre.rule_changes import check_imported
 from ingest.routing import Router, chosen, subscriptions
 from rules.definitions import to_rows
-from runtime import data_dir, ports
+from runtime import data_dir, ports, simulators_there
 from runtime.display import Display, address
 from runtime.embedded_broker import EmbeddedBroker
 from runtime.embedded_postgres import EmbeddedPostgres
 from runtime.keeper import Keeper
 from runtime.log_files import LogFile
 from runtime.process import Process
-from simulators import district as demonstration
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LEAVING_S = 5.0  # how long a killed predecessor's servers may hold their ports
@@ -231,6 +230,8 @@ def _generate_once(folder: Path) -> None:
     """Write the demonstration district, whole or not at all."""
     if folder.exists():
         return
+    with simulators_there.asked("the demonstration district (CITY_CONFIG is not set)"):
+        from simulators import district as demonstration  # noqa: PLC0415  # left out of production's packages
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     demonstration.generate(fresh)
