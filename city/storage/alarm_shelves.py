@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from city import tracing
 from city.storage import changes
 
 Connection = AsyncConnection[Any]
@@ -117,11 +118,11 @@ async def _audit(
 ) -> None:
     await connection.execute(
         """
-        INSERT INTO audit (at, actor, action, object, reason, detail)
-        SELECT %s, %s, %s, a.id::text, %s, %s || jsonb_build_object('rule', a.rule_id, 'device', d.code)
+        INSERT INTO audit (at, actor, action, object, reason, detail, request)
+        SELECT %s, %s, %s, a.id::text, %s, %s || jsonb_build_object('rule', a.rule_id, 'device', d.code), %s
         FROM alarms a LEFT JOIN devices d ON d.id = a.device_id WHERE a.id = %s
         """,
-        (now, actor, action, reason, Jsonb(detail), alarm_id),
+        (now, actor, action, reason, Jsonb(detail), tracing.request_id.get(), alarm_id),
     )
 
 

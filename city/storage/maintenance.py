@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
+from city import tracing
 from city.storage import changes
 
 Connection = AsyncConnection[Any]
@@ -96,12 +97,12 @@ async def end_services(connection: Connection, now: datetime) -> list[str]:
             WHERE service_until <= %(now)s AND service_state IN ('under_test', 'shelved')
             RETURNING id, code
         ), noted AS (
-            INSERT INTO audit (at, actor, action, object, reason)
-            SELECT %(now)s, 'system', 'device.service', code, 'its time had ended' FROM ended
+            INSERT INTO audit (at, actor, action, object, reason, request)
+            SELECT %(now)s, 'system', 'device.service', code, 'its time had ended', %(request)s FROM ended
         )
         SELECT code FROM ended ORDER BY code
         """,
-        {"now": now},
+        {"now": now, "request": tracing.request_id.get()},
     )
     return [row[0] for row in await cursor.fetchall()]
 

@@ -7,6 +7,8 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from city import tracing
+
 
 def imported(
     connection: Connection[TupleRow],
@@ -17,7 +19,10 @@ def imported(
     reason: str,
 ) -> None:
     """Rows of (action, object, [before, after] by field), and one that speaks of the import as a whole."""
-    with connection.cursor().copy("COPY audit (actor, action, object, reason, detail) FROM STDIN") as copy:
+    request = tracing.request_id.get()
+    with connection.cursor().copy(
+        "COPY audit (actor, action, object, reason, detail, request) FROM STDIN"
+    ) as copy:
         for action, thing, changes in entries:
             sides = {
                 "import": True,
@@ -25,11 +30,11 @@ def imported(
                 "after": {name: pair[1] for name, pair in changes.items()},
             }
             said = json.dumps(sides, ensure_ascii=False) if changes else _NOTHING
-            copy.write_row((by, action, thing, reason, said))
+            copy.write_row((by, action, thing, reason, said, request))
     connection.execute(
-        "INSERT INTO audit (actor, action, object, reason, detail)"
-        " VALUES (%s, 'register.imported', 'register', %s, %s)",
-        (by, reason, Jsonb(dict(whole))),
+        "INSERT INTO audit (actor, action, object, reason, detail, request)"
+        " VALUES (%s, 'register.imported', 'register', %s, %s, %s)",
+        (by, reason, Jsonb(dict(whole)), request),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow, class_row
 
+from city import tracing
 from city.rosters import Duty, OnDuty, Roster, Shift, merged
 
 Asynchronous = AsyncConnection[Any]
@@ -120,10 +121,10 @@ async def replace(
         )
         row = await cursor.fetchone()
         await cursor.execute(
-            "INSERT INTO audit (actor, action, object, detail)"
+            "INSERT INTO audit (actor, action, object, detail, request)"
             " SELECT %s, 'unit.roster', 'unit:' || code,"
-            " jsonb_build_object('shifts', %s::int, 'people', %s::int) FROM units WHERE id = %s",
-            (actor, len(roster.shifts), len(roster.people), unit_id),
+            " jsonb_build_object('shifts', %s::int, 'people', %s::int), %s FROM units WHERE id = %s",
+            (actor, len(roster.shifts), len(roster.people), tracing.request_id.get(), unit_id),
         )
     return int(row[0]) if row else 0
 

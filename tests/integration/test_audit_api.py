@@ -5,6 +5,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from command_centre import sealing
 from runtime.cli import app
-from tests.integration.running_centre import Centre, on_fresh_ground
+from tests.integration.running_centre import Centre, on_fresh_ground, raise_alarm
 from tests.servers.postgres import PostgresServer
 
 PATIENCE_S = 60.0
@@ -40,6 +41,33 @@ def test_who_takes_the_register_out_is_recorded_under_the_calls_id(centre: Centr
     assert [(row["actor"], row["object"], row["request"]) for row in rows] == [
         ("api-token", "/api/register/export/devices.csv", "edge-00042")
     ]
+
+
+def test_a_shelf_a_roster_and_an_import_are_recorded_under_the_calls_id(centre: Centre) -> None:
+    alarm = raise_alarm(centre, "D1")
+    body = {"until": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "reason": "being cleaned"}
+    devices = centre.client.get("/api/register/export/devices.csv").text
+    done = [
+        centre.client.post(f"/api/alarms/{alarm}/shelve", json=body, headers={"X-Request-Id": "edge-shelf"}),
+        centre.client.put(
+            "/api/units/U2/roster",
+            json={"people": [], "shifts": []},
+            headers={"If-Match": "*", "X-Request-Id": "edge-roster"},
+        ),
+        centre.client.post(
+            "/api/register/import",
+            params={"reason": "renamed"},
+            files=[("files", ("devices.csv", devices.encode()))],
+            headers={"X-Request-Id": "edge-import"},
+        ),
+    ]
+    assert [one.status_code for one in done] == [200, 200, 200], [one.text for one in done]
+    for request, action in {
+        "edge-shelf": "alarm.shelved",
+        "edge-roster": "unit.roster",
+        "edge-import": "register.imported",
+    }.items():
+        assert (action,) in centre.execute("SELECT action FROM audit WHERE request = %s", request)
 
 
 def test_what_was_refused_was_not_seen(centre: Centre) -> None:

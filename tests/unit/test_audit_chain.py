@@ -1,8 +1,10 @@
 """The audit's chain as arithmetic: whatever is changed, taken away or put in is found, and the first of it named."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from city import tracing
 from city.audit_chain import WORDS, End, Entry, Sealed, chained, digest, first_fault, seal
 
+STORAGE = Path(__file__).parents[2] / "city" / "storage"
 AT = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 
 
@@ -128,3 +131,13 @@ def test_a_request_id_is_taken_over_only_when_it_looks_like_one(given_id: str) -
     taken = tracing.taken_over(given_id)
     assert tracing.REQUEST.fullmatch(taken)
     assert taken == given_id or not tracing.REQUEST.fullmatch(given_id)
+
+
+def test_whoever_writes_a_row_writes_the_calls_id_into_it() -> None:
+    written = [
+        (path.name, columns)
+        for path in sorted(STORAGE.glob("*.py"))
+        for columns in re.findall(r"(?:INSERT INTO|COPY) audit \(([^)]*)\)", path.read_text(encoding="utf-8"))
+    ]
+    assert len(written) >= 6
+    assert [name for name, columns in written if "request" not in columns] == []
