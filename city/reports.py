@@ -25,7 +25,8 @@ CITIZEN = "citizen"  # the actor of whoever reports without a log-in; never a na
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # without I, L, O, U
 _VALUES: Mapping[str, int] = {letter: value for value, letter in enumerate(_ALPHABET)}
 _HEARD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None, "\u3000": None})
-_RANDOM = 12
+_RANDOM = 16  # 80 bits by lot
+_RANDOM_BEFORE = 12  # of numbers that an earlier release gave out; people keep them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +131,7 @@ def masked(phone: str | None) -> str | None:
 
 
 def new_tracking() -> str:
-    """Thirteen characters nobody can guess, the last one a check of the others."""
+    """Seventeen characters nobody can guess, the last one a check of the others."""
     letters = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
     return letters + _check(letters)
 
@@ -138,14 +139,17 @@ def new_tracking() -> str:
 def read_tracking(written: str) -> str | None:
     """The tracking number as it is stored, however it was written down; None when it cannot be one."""
     letters = written.strip().upper().translate(_HEARD)
-    if len(letters) != _RANDOM + 1 or any(letter not in _VALUES for letter in letters):
+    if len(letters) not in (_RANDOM + 1, _RANDOM_BEFORE + 1) or any(
+        letter not in _VALUES for letter in letters
+    ):
         return None
     return letters if _check(letters[:-1]) == letters[-1] else None
 
 
 def spoken(tracking: str) -> str:
-    """In groups, as people read it: 7K3Q-M9XA-42TBC."""
-    return f"{tracking[:4]}-{tracking[4:8]}-{tracking[8:]}"
+    """In groups of four, the check with the last: 7K3Q-M9XA-42TB-C0DE9."""
+    groups = [tracking[begin : begin + 4] for begin in range(0, len(tracking) - 5, 4)]
+    return "-".join([*groups, tracking[-5:]])
 
 
 def tracking_digest(tracking: str) -> bytes:

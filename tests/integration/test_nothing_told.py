@@ -100,8 +100,8 @@ def told(migrated_url: str, tmp_path: Path) -> Iterator[Told]:
         made.close()
 
 
-def flows(told: Told, url: str) -> None:
-    """What people do, and what goes wrong with it."""
+def flows(told: Told, url: str) -> str:
+    """What people do, and what goes wrong with it; a report's tracking number."""
     assert told.ask("GET", "/api/devices").status_code == 200
     assert told.ask("GET", "/api/devices", token="marked-not-the-token").status_code == 401
     guess = {"name": "admin", "password": WRONG_PASSWORD}
@@ -115,14 +115,39 @@ def flows(told: Told, url: str) -> None:
     assert made.status_code == 201, made.text
     wrong = {**report, "contact": {**PERSON, "shoe": "size"}}
     assert told.ask("POST", "/api/reports", json=wrong).status_code == 422
-    tracking = made.json()["tracking"]
+    tracking = str(made.json()["tracking"])
     told.ask("POST", f"/api/reports/{tracking}/more", json={"text": "还在"}, token=None)
+    _followed(told, tracking)
     with psycopg.connect(url, autocommit=True) as connection:
         _until(
             connection, "SELECT count(*) FROM notifications WHERE attempts > 0 AND last_error IS NOT NULL", 2
         )
         for query in ("SELECT last_error FROM notifications", "SELECT action || object || reason FROM audit"):
             told.answers += [str(row[0]) for row in connection.execute(query.encode()).fetchall()]
+        audited = connection.execute("SELECT string_agg(a::text, ' ') FROM audit a").fetchall()
+    assert "report.contact" in str(audited)
+    assert not [one for one in (tracking, tracking.replace("-", "")) if one in str(audited)]
+    return tracking
+
+
+def _followed(told: Told, tracking: str) -> None:
+    """Everything whose address holds the number, by the citizen and by staff."""
+    number = f"/api/reports/{tracking}"
+    page = told.ask("GET", f"/track/{tracking}", token=None)
+    assert page.status_code == 200
+    assert page.headers["Referrer-Policy"] == "same-origin"
+    seen = told.ask("GET", number, token=None)
+    assert seen.status_code == 200
+    assert "no-store" in seen.headers["Cache-Control"]
+    assert told.ask("GET", f"{number}?marked=1", token=None).status_code in (200, 422)
+    assert told.ask("POST", f"{number}/rating", json={"speed": 9}, token=None).status_code == 422
+    assert told.ask("POST", f"{number}/reopen", json={"reason": "还没好"}, token=None).status_code in (
+        409,
+        422,
+    )
+    assert told.ask("PUT", number, token=None).status_code == 405
+    contact = told._line.get(f"{number}/contact", headers={"Authorization": f"Bearer {SECRETS['api_token']}"})
+    assert contact.status_code == 200  # its answer alone may tell the person, and is not kept
 
 
 def _until(connection: psycopg.Connection[tuple[object, ...]], query: str, wanted: int) -> None:
@@ -137,13 +162,16 @@ def _until(connection: psycopg.Connection[tuple[object, ...]], query: str, wante
 
 
 def test_no_mark_is_told_anywhere(told: Told, migrated_url: str) -> None:
-    flows(told, migrated_url)
+    tracking = flows(told, migrated_url)
     arguments = Path(f"/proc/{told.process.pid}/cmdline").read_text()
     environment = Path(f"/proc/{told.process.pid}/environ").read_text()
     told.close()
     said = told.log.read_text()
     assert "message not delivered" in said  # what went wrong is told
     assert "report received" in said
+    assert '"route": "/api/reports/{tracking}' in said.replace('":"', '": "')
+    for number in (tracking, tracking.replace("-", "")):
+        assert number not in said, next(line for line in said.splitlines() if number in line)
     password = urlsplit(migrated_url).password
     for mark in (*MARKS, *([f":{password}@"] if password else [])):
         assert mark not in said, next(line for line in said.splitlines() if mark in line)

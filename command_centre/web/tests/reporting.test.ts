@@ -118,13 +118,15 @@ describe("a tracking number", () => {
   it.each([
     ["7k3qm9xa42tbc", "7K3Q-M9XA-42TBC"],
     [" 7K3Q M9XA 42TBC ", "7K3Q-M9XA-42TBC"],
+    ["7k3qm9xa42tbc0de9", "7K3Q-M9XA-42TB-C0DE9"],
     ["oil", "011"],
     ["", ""],
   ])("%s is written %s", (typed, shown) => {
     expect(written(typed)).toBe(shown);
   });
-  it("is complete with thirteen characters", () => {
-    expect([complete("7k3qm9xa42tbc"), complete("7k3qm9xa42tb"), complete("")]).toEqual([true, false, false]);
+  it("is complete with seventeen characters, or thirteen from an earlier release", () => {
+    const typed = ["7k3qm9xa42tbc0de9", "7k3qm9xa42tbc", "7k3qm9xa42tbc0de", "7k3qm9xa42tb", ""];
+    expect(typed.map(complete)).toEqual([true, true, false, false, false]);
   });
 });
 

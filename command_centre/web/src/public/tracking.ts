@@ -46,12 +46,13 @@ export const tracking = {
 
 const LETTERS = /[^0-9A-Z]/g;
 
-/** As it is printed: 4-4-5, without what people put between; O is 0, I and L are 1. */
+/** As it is printed: 4-4-4-5, those of an earlier release 4-4-5, without what people put between; O is 0, I and L are 1. */
 export function written(typed: string): string {
   const plain = typed.toUpperCase().replace(LETTERS, "").replace(/O/g, "0").replace(/[IL]/g, "1");
-  return [plain.slice(0, 4), plain.slice(4, 8), plain.slice(8)].filter((part) => part !== "").join("-");
+  const last = plain.length > 13 ? 12 : 8;
+  return [plain.slice(0, 4), plain.slice(4, 8), plain.slice(8, last), plain.slice(last)].filter((part) => part !== "").join("-");
 }
 
 export function complete(typed: string): boolean {
-  return written(typed).length === 15;
+  return [15, 20].includes(written(typed).length);
 }
