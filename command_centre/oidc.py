@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import msgspec
@@ -27,7 +27,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from city.errors import CityError
-from city.outgoing import Allowed, Guarded
+from city.outgoing import Allowed, Guarded, read_allowed
 from city.sealing import KeyRing, SealingError
 from city.settings import Settings, SettingsError
 from command_centre import oidc_rules
@@ -99,6 +99,7 @@ class Provider:
         self._client_id = settings.oidc_client_id
         self._scopes = settings.oidc_scopes
         self._trusts = settings.oidc_second_factor == "trust"
+        self._listed = read_allowed(settings.outgoing_hosts)
         self._secret = _read(settings.oidc_client_secret_file, "CITY_OIDC_CLIENT_SECRET_FILE")
         self.rules: tuple[Rule, ...] = ()
         self._said: Mapping[str, Any] = {}
@@ -258,11 +259,10 @@ class Provider:
 
     async def _ask(self, method: str, address: str, **more: Any) -> dict[str, Any]:
         """The provider's answer, an object of bounded size; redirects are not followed. Raises ProviderError."""
+        guarded = Guarded(self._allowed(address))
         try:
             async with (
-                httpx.AsyncClient(
-                    timeout=10, follow_redirects=False, transport=Guarded(Allowed(private=True))
-                ) as client,
+                httpx.AsyncClient(timeout=10, follow_redirects=False, transport=guarded) as client,
                 client.stream(method, address, **more) as answer,
             ):
                 body = b""
@@ -278,6 +278,20 @@ class Provider:
         if "error" in found:  # RFC 6749, 5.2
             raise ProviderError("refused", f"the provider refused: {str(found['error'])[:100]}")
         return found
+
+    def _allowed(self, address: str) -> Allowed:
+        """Where this may lead: the configured host may stand inside; another that the provider's own description names
+        (RFC 8414, 6.2 warns of it) only where CITY_OUTGOING_HOSTS lists it. Raises ProviderError."""
+        try:
+            there, ours = urlsplit(address), urlsplit(self.issuer)
+            hosts = there.hostname, ours.hostname
+        except ValueError as error:
+            raise ProviderError("away", "the provider names an address that is none") from error
+        if ours.scheme == "https" and there.scheme != "https":
+            raise ProviderError("away", "the provider names an address without TLS")
+        if hosts[0] == hosts[1]:
+            return Allowed(private=True)
+        return Allowed(private=bool(self._listed), only=self._listed)
 
 
 def _unsealed(ring: KeyRing, sealed: str, now: datetime) -> Flow:

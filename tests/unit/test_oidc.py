@@ -185,3 +185,33 @@ def test_another_issuer_than_configured_is_away(told: Told, ring: sealing.KeyRin
     told.more = {"issuer": "https://other.example"}
     with pytest.raises(ProviderError, match="describes itself"):
         told.walk(ring)
+
+
+def test_another_host_that_the_provider_names_is_called_only_outside_or_when_listed(tmp_path: Path) -> None:
+    """Its description must not lead us into the district's network, nor out of TLS."""
+    (tmp_path / "rules.toml").write_text('[[rule]]\nclaim = "g"\nvalue = "v"\nrole = "viewer"\n')
+
+    def asked(address: str, listed: str = "", issuer: str = ISSUER) -> str:
+        provider = Provider(
+            Settings(
+                _env_file=None,  # type: ignore[call-arg]  # pydantic-settings takes it
+                oidc_issuer=issuer,
+                oidc_client_id="city",
+                oidc_rules=tmp_path / "rules.toml",
+                outgoing_hosts=listed,
+            )
+        )
+        with pytest.raises(ProviderError) as refused:
+            asyncio.run(provider._ask("GET", address))
+        return f"{refused.value} {refused.value.__cause__}"
+
+    assert "is on a private network" in asked("https://127.0.0.1:9/keys")
+    assert "is not in CITY_OUTGOING_HOSTS" in asked("https://127.0.0.1:9/keys", "keys.example")
+    assert "is a link-local or metadata address" in asked("https://169.254.169.254/keys", "169.254.0.0/16")
+    for reached in (
+        asked("https://127.0.0.1:9/keys", "127.0.0.1"),
+        asked("https://127.0.0.1:9/keys", "keys.example", "https://127.0.0.1:9"),  # the issuer's own host
+    ):
+        assert "not called" not in reached
+    assert "without TLS" in asked("http://id.example/keys")
+    assert "an address that is none" in asked("https://[broken/keys")
