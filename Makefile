@@ -29,8 +29,8 @@ test: setup ## the tests: real broker, PostgreSQL, TimescaleDB and browser
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 	@$(NPM) test --silent
 
-slow: setup ## the tests that try every size, language, role and kill, of which make test tries a few
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(ARGS) $(TESTS)
+slow: setup ## every size, language, role and kill, and 200 examples of each property, where make test tries a few
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "slow or hypothesis" --hypothesis-profile=many $(ARGS) $(TESTS)
 
 check: setup ## format, lint, types, import contracts, front end, lock file
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }

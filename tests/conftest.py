@@ -21,8 +21,11 @@ from tests.servers.processes import UnavailableError
 from tests.servers.timescale import SETTINGS as TIMESCALE_SETTINGS
 from tests.servers.timescale import timescale_binaries
 
-# A busy machine is no reason for a property to fail.
-settings.register_profile("city", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is no reason for a property to fail. What `make test` tries is other every time, and what failed once
+# is tried again; `make slow` tries many (`--hypothesis-profile=many`).
+_SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("city", _SLOWLY, max_examples=25)
+settings.register_profile("many", _SLOWLY, max_examples=200)
 settings.load_profile("city")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ from bench.chaos.run import Run
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.postgres import PostgresServer
 
-SMALL = Shape(rate=1000, devices=400, crossing_every=397, capacity=1_000_000, plain=True, simple=True)
+SMALL = Shape(rate=300, devices=200, crossing_every=197, capacity=1_000_000, plain=True, simple=True)
 
 
 def test_nothing_is_lost_doubled_or_shown_wrongly_whatever_breaks(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -226,7 +226,6 @@ def alerts(draw: st.DrawFn) -> Alert:
     )
 
 
-@settings(max_examples=150)
 @given(alerts())
 def test_every_message_we_would_issue_is_valid_and_reads_back(schema: etree.XMLSchema, made: Alert) -> None:
     assert cap_check.faults(made) == []

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.incidents import GENESIS, Event, canonical, link, more_urgent, raised_class, text_digest, verify
@@ -41,14 +41,12 @@ def chained(details: list[dict[str, object]]) -> list[Event]:
     return events
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(DETAILS, max_size=6))
 def test_what_was_chained_verifies(details: list[dict[str, object]]) -> None:
     events = chained(details)
     assert verify(events, events[-1].hash if events else GENESIS) is None
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(DETAILS, min_size=1, max_size=5), st.data())
 def test_any_change_is_found_at_its_place(details: list[dict[str, object]], data: st.DataObject) -> None:
     events = chained(details)

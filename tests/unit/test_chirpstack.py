@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -270,7 +270,6 @@ JSON = st.recursive(
     changes=st.dictionaries(st.sampled_from([*UP, "object", "batteryLevel", "margin"]), JSON, max_size=4),
     event=st.sampled_from(["up", "status", "join"]),
 )
-@settings(max_examples=50)
 def test_whatever_comes_is_answered(changes: dict[str, Any], event: str) -> None:
     for one in heard(UP | changes, event):
         if isinstance(one, Report):

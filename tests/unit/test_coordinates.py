@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.areas import rings_of
@@ -53,7 +53,6 @@ def test_baidu_lies_over_the_licensed_map() -> None:
     assert metres(to_wgs84("bd09", *([value] for value in BAIDU_OF_GCJ)), licensed) < 0.001
 
 
-@settings(max_examples=50)
 @given(
     crs=st.sampled_from(CRS),
     longitude=st.floats(73.6, 135.0),

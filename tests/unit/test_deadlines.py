@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.clocks import Clock, Limits, Pause, Start, read_limit
@@ -155,7 +155,6 @@ def test_what_stands_still_or_is_over_says_nothing() -> None:
         assert struck(silent, incident(), directory(), NOON + 500 * MINUTE) is None
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=40))
 def test_however_often_and_in_whatever_order_it_is_looked_at_each_step_is_taken_once(
     looks: list[int],

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from command_centre.device_health import (
@@ -119,7 +119,6 @@ def test_a_door_is_given_more_patience_than_a_clockwork() -> None:
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e7), max_size=80), st.none() | st.floats(1, 1e6))
-@settings(max_examples=50)
 def test_a_limit_is_never_under_three_usual_pauses(gaps: list[float], interval: float | None) -> None:
     found = learn(np.array(gaps), interval)
     if found is not None:

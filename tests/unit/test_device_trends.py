@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from command_centre.device_trends import (
@@ -133,7 +133,6 @@ def test_the_slope_is_that_of_theil_and_sen() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 400), st.floats(-10, 300)), max_size=120, unique_by=lambda one: one[0])
 )
-@settings(max_examples=50)
 def test_whatever_comes_the_band_holds_the_end(rows: list[tuple[int, float]]) -> None:
     rows.sort()
     days = np.array([TODAY - 400 + day for day, _ in rows], dtype=np.int64)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.directory import Directory, Place
@@ -200,7 +200,6 @@ def test_an_opening_is_dispatched_or_in_the_lane_never_neither() -> None:
         assert change.incident.reason
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.builds(

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -281,7 +281,6 @@ DOCUMENTS = st.recursive(
 )
 
 
-@settings(max_examples=50)
 @given(
     DOCUMENTS,
     st.sampled_from(

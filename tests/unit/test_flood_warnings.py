@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -152,7 +152,6 @@ stations = st.lists(
 )
 
 
-@settings(max_examples=150)
 @given(contents, stations, st.sampled_from(get_args(MessageType)), st.booleans(), typed)
 def test_whatever_is_typed_the_message_validates(
     schema: etree.XMLSchema,

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -323,7 +323,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
 @given(
     topic=st.sampled_from(TOPICS),
     payload=st.binary(max_size=64) | JSON.map(lambda one: json.dumps(one).encode()),

@@ -3,14 +3,13 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from command_centre.gathering import Weight, alone, read, together, written
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 times = st.integers(0, 100).map(lambda minutes: NOW + timedelta(minutes=minutes))
-few = settings(max_examples=40)
 weights = st.builds(
     Weight,
     incident_class=st.sampled_from("ABC"),
@@ -23,13 +22,11 @@ weights = st.builds(
 )
 
 
-@few
 @given(weights)
 def test_a_weight_is_read_as_it_was_written(weight: Weight) -> None:
     assert read(written(weight)) == weight
 
 
-@few
 @given(weights, st.lists(weights, max_size=5), st.randoms(use_true_random=False))
 def test_the_order_of_merges_does_not_matter(own: Weight, others: list[Weight], chance: object) -> None:
     shuffled = list(others)
@@ -37,7 +34,6 @@ def test_the_order_of_merges_does_not_matter(own: Weight, others: list[Weight], 
     assert together(own, others) == together(own, shuffled)
 
 
-@few
 @given(weights, st.lists(weights, min_size=1, max_size=5))
 def test_with_everything_split_off_it_is_as_it_was(own: Weight, others: list[Weight]) -> None:
     current, base, left = together(own, others), own, list(others)
@@ -48,7 +44,6 @@ def test_with_everything_split_off_it_is_as_it_was(own: Weight, others: list[Wei
     assert current == own
 
 
-@few
 @given(weights, weights)
 def test_what_came_meanwhile_keeps_the_urgency(own: Weight, other: Weight) -> None:
     current = together(own, [other])
@@ -57,7 +52,6 @@ def test_what_came_meanwhile_keeps_the_urgency(own: Weight, other: Weight) -> No
     assert kept.opened_at == own.opened_at
 
 
-@few
 @given(weights, weights, times)
 def test_an_extension_meanwhile_stays(own: Weight, other: Weight, due_at: datetime) -> None:
     current = replace(together(own, [other]), due_at=due_at)

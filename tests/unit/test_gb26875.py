@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -324,7 +324,6 @@ MOMENTS = st.integers(1_293_811_200, int(SENT.timestamp())).map(lambda one: date
 BYTES = st.integers(0, 255)
 
 
-@settings(max_examples=50)
 @given(
     source=st.integers(0, 2**48 - 1), serial=st.integers(0, 65535), system=st.tuples(BYTES, BYTES),
     component=st.tuples(BYTES, st.integers(0, 2**32 - 1)), state=st.integers(0, 511), moment=MOMENTS,
@@ -357,7 +356,6 @@ def test_what_the_simulator_sends_is_what_is_read(
     assert second.values == {"temperature": raw / 10}
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=1100))
 def test_no_bytes_are_too_odd(noise: bytes) -> None:
     decode(noise)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.decoders.gb26875 import Frame, read_frame
@@ -37,7 +37,6 @@ def fed(stream: bytes, cuts: list[int]) -> list[Piece]:
     return pieces
 
 
-@settings(max_examples=50)
 @given(
     st.lists(st.integers(1, 80), max_size=30),
     st.lists(st.sampled_from([b"", b"\0", b"@", b"@@", b"AT+REG=8613", b"##", FRAMES[0][:40]]), min_size=5, max_size=5),
@@ -66,14 +65,12 @@ def test_what_is_held_is_bounded() -> None:
     assert cutter.waiting == 0
 
 
-@settings(max_examples=50)
 @given(st.lists(st.binary(max_size=200) | st.sampled_from(FRAMES), max_size=8))
 def test_no_stream_is_too_odd(parts: list[bytes]) -> None:
     stream = b"".join(parts)
     assert b"".join(piece.data for piece in fed(stream, [1, 2, 3])) == stream
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=1100) | st.sampled_from([*FRAMES, b"".join(FRAMES), framed(2, state(1))]))
 def test_the_fuzzers_promises_hold_for_hypothesis_too(data: bytes) -> None:
     one_input(data)

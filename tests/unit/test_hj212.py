@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -202,7 +202,6 @@ def test_a_sum_in_small_letters_is_the_same_sum() -> None:
     assert decode(GOOD[:-6] + GOOD[-6:].lower()) == decode(GOOD)
 
 
-@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.from_regex(r"[aw][0-9]{5}", fullmatch=True),
@@ -218,7 +217,6 @@ def test_what_is_written_is_what_is_read(values: dict[str, float]) -> None:
     assert found.values == values | {"flagged": 0.0}
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=400))
 def test_no_bytes_are_too_odd(noise: bytes) -> None:
     decode(noise)
@@ -228,7 +226,6 @@ def test_no_bytes_are_too_odd(noise: bytes) -> None:
 # ── the stream ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=50)
 @given(st.lists(st.integers(1, 60), max_size=30), st.sampled_from([b"", b"noise", b"\r\n\r\n", b"##"]))
 def test_a_stream_in_any_pieces_gives_the_same_messages(cuts: list[int], between: bytes) -> None:
     stream = GOOD + between + GOOD[:-2] + GOOD + GOOD.replace(b"Rtd=7", b"Rtd=8")

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -229,7 +229,6 @@ JSON = st.recursive(
 
 
 @given(JSON | st.binary(max_size=60), st.sampled_from(["device/x", "sensor/x", "sensor/n/x"]))
-@settings(max_examples=50)
 def test_anything_is_answered(body: Any, middle: str) -> None:
     for one in decode(f"homeassistant/{middle}/config", body):
         assert isinstance(one, Rejected) or (isinstance(one, Announced) and one.device)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.contacts import PURPOSES, Contact, ContactError, read_quiet
@@ -34,7 +34,6 @@ def local(clock: str, day: int = 21) -> datetime:
     return datetime.fromisoformat(f"2026-11-{day}T{clock}:00").replace(tzinfo=ZONE).astimezone(UTC)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(CONTACTS, max_size=5), PURPOSE, st.booleans(), INSTANTS, st.sampled_from([1, 2, 3, 4]))
 def test_class_a_is_never_silenced(
     contacts: list[Contact], purpose: str, to_lead: bool, now: datetime, level: int
@@ -47,7 +46,6 @@ def test_class_a_is_never_silenced(
     assert all(send_at(one, urgent=True, now=now, zone=ZONE) == now for one in told)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(CONTACTS, max_size=5), PURPOSE, st.booleans())
 def test_wishes_thin_out_and_never_lose_an_order(
     contacts: list[Contact], purpose: str, to_lead: bool
@@ -60,7 +58,6 @@ def test_wishes_thin_out_and_never_lose_an_order(
         assert all(not one.purposes or purpose in one.purposes for one in told)
 
 
-@settings(max_examples=300, deadline=None)
 @given(QUIET, INSTANTS)
 def test_quiet_hours_end_within_a_day_and_outside_of_themselves(quiet: str, now: datetime) -> None:
     until = quiet_until(quiet, now, ZONE)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.device_profiles import codec_of, parse_files
@@ -360,7 +360,6 @@ PARTS = ["extends", "ports", "order", "fields", "items", "header", "start", "gro
 
 
 @given(data=st.binary(max_size=600), port=st.integers(0, 255), chosen=st.sampled_from(BUILT_IN))
-@settings(max_examples=50)
 def test_any_bytes_are_answered(data: bytes, port: int, chosen: Codec) -> None:
     decoded = decode(chosen, data, port)
     assert len(decoded.readings) <= 301
@@ -393,14 +392,12 @@ TOML: Any = st.recursive(
     ),
     data=st.binary(min_size=1, max_size=40),
 )
-@settings(max_examples=50)
 def test_any_description_is_read_or_told_and_never_hangs(entry: dict[str, Any], data: bytes) -> None:
     made = parse_codec("x.toml codec.it", "it", entry, Faults(), {})
     decode(made, data, 1)
 
 
 @given(raw=st.integers(-(2**15), 2**15 - 1), order=st.sampled_from(["big", "little"]))
-@settings(max_examples=30)
 def test_what_a_device_packs_comes_out_again(raw: int, order: str) -> None:
     data = struct.pack(">h" if order == "big" else "<h", raw).hex()
     assert values(f'order = "{order}"\nfields = [{{ key = "x", type = "i16", scale = 0.1 }}]', data) == {

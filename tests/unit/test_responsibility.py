@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.directory import Place
@@ -151,7 +151,6 @@ def test_gaps_are_told_as_the_shortest_category_and_the_largest_place() -> None:
     ]
 
 
-@settings(max_examples=50)
 @given(entries)
 def test_gaps_are_exactly_what_nobody_leads(listed: list[Responsibility]) -> None:
     town = directory()
@@ -175,7 +174,6 @@ def test_gaps_are_exactly_what_nobody_leads(listed: list[Responsibility]) -> Non
 # ── what never wins ──────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=50)
 @given(entries)
 def test_idle_entries_are_exactly_those_that_never_win(listed: list[Responsibility]) -> None:
     town = directory()

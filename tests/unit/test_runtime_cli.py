@@ -116,7 +116,7 @@ def test_two_on_one_data_folder_the_second_says_so(tmp_path: Path) -> None:
     from runtime import data_dir
 
     with data_dir.hold(data_dir.prepare(tmp_path / "var")):
-        done = process("up", folder=tmp_path)
+        done = city("up", folder=tmp_path)
     assert done.returncode == 2
     assert f"another `city up` (pid {os.getpid()}) is using it" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -125,7 +125,7 @@ def test_two_on_one_data_folder_the_second_says_so(tmp_path: Path) -> None:
 def test_a_taken_web_port_stops_the_start_before_anything_runs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = process("up", folder=tmp_path, CITY_HTTP_PORT=str(port))
+        done = city("up", folder=tmp_path, CITY_HTTP_PORT=str(port))
     assert done.returncode == 2
     assert done.stderr.startswith(f"city: CITY_HTTP_PORT = {port}: ")
     assert not (tmp_path / "var" / "postgres").exists()

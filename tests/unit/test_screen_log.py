@@ -5,7 +5,7 @@ import random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from command_centre.api.screen.follow import MOST_GAPS, PATIENCE_S, Follower
@@ -179,7 +179,6 @@ def test_an_unknown_future_number_gets_a_snapshot() -> None:
     assert ScreenLog("e").since(7) is None
 
 
-@settings(max_examples=200)
 @given(st.integers(1, 60), st.integers(0, 2**32))
 def test_ids_that_commit_in_any_order_are_each_new_once(count: int, seed: int) -> None:
     order = random.Random(seed)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.sensorthings import address, filters, options
@@ -140,7 +140,6 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=50)
 @given(st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=25).map(" ".join)))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -166,7 +165,6 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=50)
 @given(TREES)
 def test_what_is_written_by_the_grammar_is_read(text: str) -> None:
     assert filters.parse(text, THINGS) == filters.parse(f"( {text} )", THINGS)

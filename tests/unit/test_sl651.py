@@ -7,7 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.device_profiles import choose, parse_profiles
@@ -409,7 +409,6 @@ def measured(draw: st.DrawFn) -> tuple[bytes, str, float | None]:
     return other.element(guide, value, size, decimals), name, value
 
 
-@settings(max_examples=25)
 @given(groups=st.dictionaries(moments, st.lists(measured(), min_size=1, max_size=8), min_size=1, max_size=4))
 def test_what_an_independent_encoder_writes_is_read(
     groups: dict[datetime, list[tuple[bytes, str, float | None]]],
@@ -427,7 +426,6 @@ def test_what_an_independent_encoder_writes_is_read(
     assert said == wanted
 
 
-@settings(max_examples=25)
 @given(
     rain=st.lists(st.none() | st.integers(0, 254).map(lambda tenths: tenths / 10), min_size=12, max_size=12),
     level=st.lists(st.none() | st.integers(0, 65534).map(lambda cm: cm / 100), min_size=12, max_size=12),
@@ -449,7 +447,6 @@ def test_series_are_read(rain: list[float | None], level: list[float | None], fi
     assert found == wanted
 
 
-@settings(max_examples=50)
 @given(data=st.binary(max_size=400), function=st.integers(0x2F, 0x52), textual=st.booleans())
 def test_nonsense_in_a_right_frame_is_answered(data: bytes, function: int, textual: bool) -> None:
     if textual:
@@ -462,7 +459,6 @@ def test_nonsense_in_a_right_frame_is_answered(data: bytes, function: int, textu
             assert all(value == value and abs(value) < 1e300 for value in one.values.values())  # noqa: PLR0124 - NaN
 
 
-@settings(max_examples=50)
 @given(data=st.binary(max_size=200))
 def test_nonsense_is_refused(data: bytes) -> None:
     assert all(isinstance(one, Rejected) for one in decode(data))
@@ -477,7 +473,6 @@ def test_times_are_the_districts_own() -> None:
     assert said.at_us == at(datetime(2026, 11, 22, 18, 0, tzinfo=UTC))
 
 
-@settings(max_examples=50)
 @given(data=st.binary(max_size=300))
 def test_the_fuzz_target_holds_for_a_moment(data: bytes) -> None:
     one_input(data)

@@ -4,7 +4,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.settings import Settings
@@ -32,7 +32,6 @@ def whole(framer: StationFramer, *parts: bytes) -> list[bytes]:
     return [piece.data for part in parts for piece in framer.feed(part) if piece.whole]
 
 
-@settings(max_examples=30)
 @given(
     parts=st.lists(
         st.sampled_from([report(), report(8), TEXT, BROKEN, report()[:30]])
@@ -57,7 +56,6 @@ def test_however_a_stream_is_cut_nothing_is_lost_and_every_frame_is_found(
     assert [piece.data for piece in pieces if piece.whole] == good
 
 
-@settings(max_examples=30)
 @given(
     data=st.lists(
         st.binary(max_size=60) | st.sampled_from([b"\x7e\x7e", b"\x01", report()[:20]]), max_size=12

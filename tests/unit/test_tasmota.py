@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -364,7 +364,6 @@ JSON = st.recursive(
 @given(
     JSON | st.binary(max_size=60), st.sampled_from(["SENSOR", "STATE", "LWT", "INFO1", "RESULT", "STATUS8"])
 )
-@settings(max_examples=50)
 def test_anything_is_answered(body: Any, what: str) -> None:
     for one in decode(f"tele/t/{what}", body):
         assert not isinstance(one, Report) or all(math.isfinite(value) for value in one.values.values())
@@ -374,7 +373,6 @@ KEYS = st.from_regex(r"[A-Z][a-z]{2,8}[0-9]", fullmatch=True)
 
 
 @given(st.dictionaries(KEYS, st.floats(allow_nan=False, allow_infinity=False), min_size=1))
-@settings(max_examples=25)
 def test_what_is_sent_comes_out(values: dict[str, float]) -> None:
     nested = report("tele/t/SENSOR", {"Time": "2024-02-24T22:20:38", "AM2301": values})
     assert nested.values == {f"AM2301.{key}": value for key, value in values.items()}

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -240,7 +240,6 @@ JSON = st.recursive(
         max_size=4,
     )
 )
-@settings(max_examples=50)
 def test_whatever_comes_is_answered(changes: dict[str, Any]) -> None:
     for one in heard(up(**changes)):
         assert isinstance(one, Report | Raw | Rejected)

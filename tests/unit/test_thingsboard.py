@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -210,7 +210,6 @@ JSON = st.recursive(
     JSON | st.binary(max_size=80),
     st.sampled_from([GATEWAY, BARE, "x/v2/t", "v1/gateway/connect", "v1/gateway/attributes"]),
 )
-@settings(max_examples=50)
 def test_anything_is_answered(body: Any, topic: str) -> None:
     for one in decode(topic, body):
         assert not isinstance(one, Report) or all(math.isfinite(value) for value in one.values.values())
@@ -221,7 +220,6 @@ def test_anything_is_answered(body: Any, topic: str) -> None:
         st.text(min_size=1, max_size=9), st.floats(allow_nan=False, allow_infinity=False), min_size=1
     )
 )
-@settings(max_examples=25)
 def test_what_is_sent_comes_out(values: dict[str, float]) -> None:
     (one,) = decode(GATEWAY, {"A": [{"ts": 1_700_000_000_123, "values": values}]})
     assert isinstance(one, Report)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.incidents import Incident
@@ -325,7 +325,6 @@ def triaged(alarms: list[NewAlarm]) -> dict[int, list[NewAlarm]]:
     return members
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(ALARMS, max_size=40))
 def test_no_two_incidents_of_one_cell_family_and_window(alarms: list[NewAlarm]) -> None:
     members = triaged(sorted(alarms, key=lambda each: each.raised_at))
@@ -339,7 +338,6 @@ def test_no_two_incidents_of_one_cell_family_and_window(alarms: list[NewAlarm]) 
                 assert number == other or abs(at - other_at) > triage.JOIN_WINDOW
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(ALARMS, min_size=1, max_size=25), st.randoms())
 def test_within_a_window_a_cell_has_one_incident_in_any_order(
     alarms: list[NewAlarm], shuffle: Random
@@ -354,7 +352,6 @@ def test_within_a_window_a_cell_has_one_incident_in_any_order(
             assert owner.setdefault((each.cell_id, family(each.category)), number) == number
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(ALARMS, max_size=40))
 def test_an_incident_is_connected_ground_and_bounded(alarms: list[NewAlarm]) -> None:
     for group in triaged(alarms).values():

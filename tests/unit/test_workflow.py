@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.clocks import End, Extend, Limit, Pause, Resume, Start
@@ -484,7 +484,6 @@ def test_photos_stand_in_the_event_that_they_prove() -> None:
 ASKS = ("return", "transfer", "extend", "suspend", "dispute")
 
 
-@settings(max_examples=400, deadline=None)
 @given(
     st.sampled_from(STATES),
     st.sampled_from([*(one for one in TABLE if one not in ("merge", "split", "link", "unlink")), "explode"]),

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
@@ -364,7 +364,6 @@ TOPICS = [
 ]
 
 
-@settings(max_examples=50)
 @given(
     topic=st.sampled_from(TOPICS),
     payload=st.binary(max_size=64) | JSON.map(lambda one: json.dumps(one).encode()),
@@ -376,7 +375,6 @@ def test_nothing_a_broker_can_carry_makes_it_fail(topic: str, payload: bytes) ->
     )
 
 
-@settings(max_examples=30)
 @given(
     values=st.dictionaries(
         st.text(min_size=1, max_size=12), st.floats(-1e9, 1e9) | st.booleans(), max_size=12
