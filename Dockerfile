@@ -12,6 +12,7 @@ COPY city city
 COPY rules rules
 COPY ingest ingest
 COPY command_centre command_centre
+COPY docs/runbooks docs/runbooks
 COPY simulators simulators
 COPY runtime runtime
 # Nothing in production to play with; `--build-arg SIMULATORS=yes` makes an image for demonstrations and drills.

@@ -34,6 +34,7 @@ RUNBOOKS: Mapping[str, str] = {
     "screens": "ScreenSlow",
     "disk": "DiskFilling",
     "backup": "BackupOld",
+    "certificates": "CertificateEnds",
 }
 
 
@@ -90,6 +91,7 @@ class Figures:
     screens_most: int = 0
     free_bytes: int | None = None
     disk: str = "ok"  # the database's: ok, little or none, as ingest judges it
+    certificates_end: Mapping[str, str] | None = None  # those that end soon, by name; None = none does
     database_free_bytes: int | None = None  # None = nobody here can look at its disk
 
 
@@ -275,7 +277,10 @@ def _triage(figures: Figures) -> Finding:
         figures.untriaged,
         figures.untriaged_since,
         ("alarms wait to become incidents", "等待成为事件的报警"),
-        ("the triage loop stands: look at the loops and at the log", "分诊循环停滞：请查看循环状态和日志"),
+        (
+            "the triage loop stands: look at the loops and at the log",
+            "报警分诊任务停滞：请查看后台任务和日志",
+        ),
     )(figures.now)
 
 
@@ -285,7 +290,10 @@ def _clocks(figures: Figures) -> Finding:
         figures.clocks_late,
         figures.clocks_late_since,
         ("deadlines passed and nobody was told yet", "到期而尚未提醒的时限"),
-        ("the deadline loop stands: look at the loops and at the log", "时限循环停滞：请查看循环状态和日志"),
+        (
+            "the deadline loop stands: look at the loops and at the log",
+            "时限提醒任务停滞：请查看后台任务和日志",
+        ),
     )(figures.now)
 
 
@@ -324,7 +332,7 @@ def _forecasts(figures: Figures) -> Finding:
             text="none yet" if minutes is None else f"the newest is {minutes} min old",
             text_zh="尚无预报" if minutes is None else f"最新预报已是 {minutes} 分钟前",
             remedy="a station needs days of readings before it is forecast; else look at the loops",
-            remedy_zh="测站需积累数日读数才会预报；否则请查看循环状态",
+            remedy_zh="测站需积累数日读数才会预报；否则请查看后台任务",
         )
     return Finding(
         check="forecasts",
@@ -360,6 +368,26 @@ def _backup(figures: Figures) -> Finding:
         text_zh=text_zh,
         remedy="run `city backup FOLDER`, and look why the daily one did not" if late else "",
         remedy_zh="请运行 city backup，并检查每日备份为何未执行" if late else "",
+    )
+
+
+def _certificates(figures: Figures) -> Finding:
+    if not figures.certificates_end:
+        return Finding(
+            check="certificates",
+            state="ok",
+            text="none towards the broker ends within 30 days",
+            text_zh="与消息服务之间的证书 30 天内均不到期",
+        )
+    said = sorted(figures.certificates_end.items(), key=lambda one: one[1])
+    gone = said[0][1] <= figures.now.isoformat()
+    return Finding(
+        check="certificates",
+        state="fail" if gone else "warn",
+        text="; ".join(f"{name} ends on {until[:10]}" for name, until in said),
+        text_zh="；".join(f"{name} 于 {until[:10]} 到期" for name, until in said),
+        remedy="renew it before that day: from then on ingest and devices are refused",
+        remedy_zh="请在到期前更换：到期后采集和设备都会被拒绝连接",
     )
 
 
@@ -429,6 +457,7 @@ CHECKS: tuple[Callable[[Figures], Finding], ...] = (
     _forecasts,
     _anchors,
     _backup,
+    _certificates,
     _screens,
     _database_disk,
     _disk,

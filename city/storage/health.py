@@ -89,6 +89,8 @@ _DETAILS = """
            (SELECT count(*) FROM forecast_runs r WHERE r.refused IS NOT NULL
             AND r.issued_at >= (SELECT max(issued_at) FROM forecast_runs) - interval '2 minutes') AS forecasts_refused,
            (SELECT max(at) FROM anchors) AS anchored_at,
+           (SELECT evidence->'ends' FROM alarms WHERE rule_id = 'system.certificate_ends'
+            AND device_id IS NULL AND cleared_at IS NULL ORDER BY id DESC LIMIT 1) AS certificates_end,
            (SELECT max(snapshot_at) FROM backups) AS backup_at,
            (SELECT min(applied_at_utc) AT TIME ZONE 'UTC' FROM _yoyo_migration) AS born_at
 """

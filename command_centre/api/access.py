@@ -72,6 +72,9 @@ TABLE: Mapping[tuple[str, str], Needs] = {
     ("GET", "/api/stations/{code}/hydrograph"): "public",
     ("GET", "/api/stations/{code}/events"): "reader",
     ("GET", "/api/stations/{code}/model"): "viewer",
+    ("GET", "/runbooks"): "public",  # read when the database, and so every log-in, is away
+    ("GET", "/runbooks/style.css"): "public",
+    ("GET", "/runbooks/{name}"): "public",
     ("GET", "/cap/feed.atom"): "public",
     ("GET", "/cap/{identifier}.xml"): "public",
     ("GET", "/healthz"): "public",

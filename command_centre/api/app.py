@@ -71,6 +71,7 @@ from command_centre.api import (
     rosters,
     rule_kinds,
     rules,
+    runbooks,
     screens,
     second_factor,
     sensorthings,
@@ -165,6 +166,7 @@ ROUTERS = (
     flood.router,
     cap.router,
     docs.router,
+    runbooks.router,
     pages.router,
     socket.router,
 )

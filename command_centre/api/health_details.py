@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api", tags=["health"])
 
 
 class HealthFinding(TypedDict):
-    """``state`` is fail, warn or ok; ``runbook`` a page of docs/runbooks, empty where all is well or there is none."""
+    """``state`` is fail, warn or ok; ``runbook`` the address of a page, empty where all is well or there is none."""
 
     check: str
     state: str
@@ -105,7 +105,7 @@ async def health_details(request: Request) -> Response:
 
 def _shown(one: Finding) -> dict[str, Any]:
     page = RUNBOOKS.get(one.check, "") if one.state != "ok" else ""
-    return {**asdict(one), "runbook": f"docs/runbooks/{page}.md" if page else ""}
+    return {**asdict(one), "runbook": f"/runbooks/{page}" if page else ""}
 
 
 def _of_hub(here: Services, ingest: health.Row | None, *, up: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import axe, geometry, scenes
+from tests.browser import axe, desk_scene, geometry, scenes
 from tests.browser.mock_centre import MockCentre
 from tests.browser.test_desk import TIMELINE, desk, logged_in
 
@@ -126,3 +126,47 @@ def test_a_storm_of_alarms_without_place_readings_or_pictures(
     assert geometry.cut_texts(page) == []
     assert geometry.overlapping_texts(page) == []
     assert axe.violations(page) == []
+
+
+WATCH_SHIFTS = """
+window.shifts = [];
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) for (const one of entry.sources) {
+    const node = one.node?.nodeType === 1 ? one.node : one.node?.parentElement;
+    if (node?.closest(".actions, article form")) window.shifts.push(node.outerHTML.slice(0, 80));
+  }
+}).observe({ type: "layout-shift" });
+"""
+
+
+def test_the_button_to_confirm_stays_where_it_is_whatever_arrives(
+    desk: MockCentre, open_page: OpenPage
+) -> None:
+    """A click while the page still loaded once sent nothing: a flood's banner had moved the button away."""
+    desk.user = {"name": "zhang", "display_name": "张值班", "role": "dispatcher"}
+    later = {topic: dict(desk.hub.topics[topic]) for topic in ("district", "counts", "health")}
+    desk.set_state({topic: {} if topic in later else keys for topic, keys in desk.hub.topics.items()})
+    page = open_page(f"{desk.url}/desk/incidents/8", 1366, 768)
+    page.get_by_role("button", name="备注").first.click()
+    button = page.locator("article form").get_by_role("button", name="确定")
+    before = button.bounding_box()
+    page.evaluate(WATCH_SHIFTS)
+
+    ill = {
+        "system": {**later["health"]["system"], "database": "down", "broker_dropped": 7, "quarantined_1h": 12}
+    }
+    loud = {"silent": {"SHLVD": 12, "DSUPR": 3, "OOSRV": 40}}
+    desk.publish({**later, "health": ill, "counts": {**later["counts"], **loud}, "alarm": desk_scene.flood()})
+    expect(page.locator("nav .flood")).to_contain_text("报警洪峰")
+    expect(page.get_by_role("link", name="数据库中断")).to_have_attribute(
+        "href", "/runbooks/DatabaseDown?lang=zh"
+    )
+    another = {**TIMELINE[-1], "seq": 99, "kind": "commented", "actor": "user:9", "reason": "另一人的话"}
+    desk.answers["/api/incidents/8/timeline"] = {"items": [*TIMELINE, another]}
+    desk.publish({"incident": {"8": {**desk.hub.topics["incident"]["8"], "version": 2}}})
+    expect(page.get_by_role("status", name="填写期间他人已处理")).to_be_visible()
+    desk.hub.muted = True  # the line is lost: the page says so, over what is there
+    expect(page.locator(".notices")).to_contain_text("数据中断")
+    assert button.bounding_box() == before
+    assert page.evaluate("window.shifts") == []
+    desk.hub.muted = False

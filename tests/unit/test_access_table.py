@@ -21,6 +21,7 @@ PUBLIC = {
     ("GET", "/i/{sort}/{code:path}"), ("GET", "/api/scanned/{sort}/{code}"),
     ("GET", "/report"), ("GET", "/track"), ("GET", "/track/{tracking}"), ("GET", "/api/report-categories"),
     ("GET", "/assets/{path:path}"),
+    ("GET", "/runbooks"), ("GET", "/runbooks/style.css"), ("GET", "/runbooks/{name}"),
     ("GET", "/cap/feed.atom"), ("GET", "/cap/{identifier}.xml"),
     ("GET", "/api/wall/map"), ("GET", "/api/stations"),
     ("GET", "/api/stations/{code}/hydrograph"), ("GET", "/healthz"), ("GET", "/readyz"),

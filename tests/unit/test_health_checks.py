@@ -48,6 +48,8 @@ def test_all_is_well_and_nobody_is_told_to_do_anything() -> None:
         ({"forecast_at": None}, "forecasts", "warn"),
         ({"backup_at": NOW - timedelta(days=3)}, "backup", "warn"),
         ({"backup_at": None}, "backup", "warn"),
+        ({"certificates_end": {"broker": "2026-12-01T00:00:00+00:00"}}, "certificates", "warn"),
+        ({"certificates_end": {"broker": "2026-11-22T06:59:00+00:00"}}, "certificates", "fail"),
         ({"screens": 490}, "screens", "warn"),
         ({"free_bytes": GB}, "disk", "warn"),
         ({"free_bytes": GB // 4}, "disk", "fail"),

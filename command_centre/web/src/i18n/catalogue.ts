@@ -56,6 +56,7 @@ export const coreWords = {
   "health.unclaimed": ["待认领设备 {n}", "{n} unclaimed devices"],
   "health.disk.little": ["磁盘将满", "Disk nearly full"],
   "health.disk.none": ["磁盘已满，采集暂停", "Disk full, ingest holds back"],
+  "health.runbook": ["查看处置步骤", "What to do, step by step"],
   "health.dropped": ["消息丢弃 {n}", "{n} messages dropped"],
 
   "response.level": ["{level}级应急响应", "Response level {level}"],

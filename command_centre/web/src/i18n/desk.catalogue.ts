@@ -67,6 +67,7 @@ export const deskWords = {
 
   "flood.title": ["报警洪峰", "Alarm flood"],
   "flood.rate": ["10 分钟 {n} 条报警，{groups} 组原因", "{n} alarms in 10 min, {groups} causes"],
+  "desk.rate": ["近 10 分钟报警 {n} 条", "{n} alarms in 10 min"],
   "flood.by_cause": ["按原因查看", "See by cause"],
   "flood.waiting": ["{n} 条，{waiting} 条待确认", "{n} alarms, {waiting} to acknowledge"],
   "flood.known": ["{n} 条，均已确认", "{n} alarms, all acknowledged"],

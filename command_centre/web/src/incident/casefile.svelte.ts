@@ -5,6 +5,8 @@ import { live } from "../screen/live.svelte";
 import { session } from "../staff/session.svelte";
 import { pages, type Case, type LinkRow, type Message } from "./api";
 
+const NONE = { items: [] };
+
 export class CaseFile {
   incident = $state.raw<Case | null>(null);
   timeline = $state.raw<TimelineItem[]>([]);
@@ -45,15 +47,17 @@ export class CaseFile {
     do {
       this.again = false;
       try {
-        const [one, events, alarms, running] = await Promise.all([
+        const [one, events, alarms, running, told] = await Promise.all([
           api.incident(this.id),
           api.timeline(this.id),
           pages.alarms(this.id),
           api.clocks(this.id),
+          // What was reported decides which actions there are, and none may join those that are read already.
+          session.may("worker") ? pages.reports(this.id).catch(() => NONE) : NONE,
         ]);
         const waiting = one.asked?.length && session.may("worker") ? await wishesOf(one) : [];
         [this.incident, this.timeline, this.alarms, this.clocks] = [one, events.items, alarms, running.items];
-        [this.wishes, this.problem] = [waiting, ""];
+        [this.wishes, this.reports, this.problem] = [waiting, told.items, ""];
         this.firstSeq ||= events.items.at(-1)?.seq ?? 0;
         await this.readBeside();
       } catch (error) {
@@ -64,13 +68,11 @@ export class CaseFile {
 
   /** What lies beside it: the page stands without, and says nothing of what this person may not see. */
   private async readBeside(): Promise<void> {
-    const none = { items: [] };
-    const [reports, links, messages] = await Promise.all([
-      session.may("worker") ? pages.reports(this.id).catch(() => none) : none,
-      pages.links(this.id).catch(() => none),
-      session.may("dispatcher") ? pages.messages(this.id).catch(() => none) : none,
+    const [links, messages] = await Promise.all([
+      pages.links(this.id).catch(() => NONE),
+      session.may("dispatcher") ? pages.messages(this.id).catch(() => NONE) : NONE,
     ]);
-    [this.reports, this.links, this.messages] = [reports.items, links.items, messages.items];
+    [this.links, this.messages] = [links.items, messages.items];
   }
 }
 

@@ -13,6 +13,8 @@ import type { ScreenEvent, TopicName, Topics } from "./topics";
 type Watcher = (keys: ReadonlySet<string> | null) => void;
 type EventWatcher = (events: readonly ScreenEvent[]) => void;
 
+const PATIENCE_MS = 5000; // as long as anything may be silent before it is called stale
+
 class Live {
   /** Centre's time in whole seconds (epoch ms); null until it has spoken. */
   now = $state<number | null>(null);
@@ -20,6 +22,8 @@ class Live {
   ready = $state(false);
   silenceS = $state(0);
   staleSince = $state<number | null>(null);
+  /** Nothing has come yet, and it is too early to say that nothing comes. */
+  connecting = $state(true);
   /** Why the centre does not let this screen look; null while it does, or cannot be reached. */
   refused = $state<Refusal | null>(null);
   /** Of a wall that was paired: which one it is. */
@@ -51,6 +55,7 @@ class Live {
       staff: !this.wall,
     }),
   );
+  private readonly began = performance.now();
   private timer: ReturnType<typeof setInterval> | undefined;
   /** Centre's time of what is shown; heartbeats of a server that sends no state do not move it. */
   private shownAt: number | null = null;
@@ -134,6 +139,7 @@ class Live {
     this.now = now === null ? null : Math.floor(now / 1000) * 1000;
     this.ready = this.connection.state.ready;
     this.stale = !this.ready || clock.stale(monotonic);
+    this.connecting = this.stale && this.shownAt === null && monotonic - this.began < PATIENCE_MS;
     this.staleSince = this.stale ? this.shownAt : null;
     const silence = clock.silenceMs(monotonic);
     this.silenceS = Number.isFinite(silence) ? Math.floor(silence / 1000) : 0;

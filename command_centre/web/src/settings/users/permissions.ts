@@ -14,7 +14,7 @@ export interface Noun {
   cells: Record<string, Cell>;
 }
 
-const OPEN = ["public", "anyone", "session", "loopback"];
+const OPEN = ["public", "anyone", "wall", "session", "loopback"]; // the wall is everybody's who has logged in
 
 /** What needs no role at all is open to everybody who gets as far as the page. */
 function may(route: Route, role: string): boolean {
