@@ -38,6 +38,11 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICK
 
 
+def on_processor(pid: int) -> float:
+    """Seconds that the process itself ran, to the nanosecond, where ``cpu_seconds`` counts ticks."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def rss_mb(pid: int) -> float:
     """Resident memory of the process and its descendants, in MB (1,000,000 bytes)."""
     total = 0

@@ -293,10 +293,17 @@ async def page(
 ) -> list[Row]:
     """Alarms newest id first, those with an id below ``before``.
 
-    ``standing`` None is any; ``states`` are ISA-18.2 names, none means all. Which of both is given decides what the
-    database can look for by index, so it is part of the query's text.
+    ``standing`` None is any; ``states`` are ISA-18.2 names, none means all. What is given decides what the database
+    can look for by index, so it is part of the query's text: a plan that is kept for any value walks all alarms.
     """
-    where = {None: "", True: " AND a.cleared_at IS NULL", False: " AND a.cleared_at IS NOT NULL"}[standing]
+    where = {None: "true", True: "a.cleared_at IS NULL", False: "a.cleared_at IS NOT NULL"}[standing]
+    for condition, given in (
+        (" AND a.incident_id = %(incident)s", incident),
+        (" AND d.code = %(device)s", device),
+        (" AND a.exercise = %(exercise)s", exercise),
+        (" AND a.id < %(before)s", before),
+    ):
+        where += condition if given is not None else ""
     if states:
         where += " AND (" + STATE + ") = ANY(%(states)s)"
         if "NORM" not in states and "RTNUN" not in states:
@@ -307,15 +314,7 @@ async def page(
             )
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            _VIEW
-            + """
-            WHERE (%(incident)s::bigint IS NULL OR a.incident_id = %(incident)s)
-              AND (%(device)s::text IS NULL OR d.code = %(device)s)
-              AND (%(exercise)s::boolean IS NULL OR a.exercise = %(exercise)s)
-              AND (%(before)s::bigint IS NULL OR a.id < %(before)s)
-            """
-            + where
-            + " ORDER BY a.id DESC LIMIT %(limit)s",
+            f"{_VIEW} WHERE {where} ORDER BY a.id DESC LIMIT %(limit)s",
             {
                 "now": now,
                 "window": FIRST_OUT_WINDOW,

@@ -186,6 +186,15 @@ async def look_again(connection: Connection, now: datetime) -> None:
 # ── what people read ─────────────────────────────────────────────────────────────────────────────────
 
 
+_BOARD = """
+    SELECT c.id, c.incident_id AS incident, i.number, i.state, i.class, i.event_level, i.category, i.title,
+           c.stage, u.code AS unit, u.name AS unit_name, u.name_en AS unit_name_en, c."limit", c.started_at,
+           c.due_at, c.paused_at IS NOT NULL AS paused, c.provisional, c.said, c.next_at,
+           c.paused_at IS NULL AND c.due_at <= %(now)s AS overdue, i.exercise
+    FROM incident_clocks c JOIN incidents i ON i.id = c.incident_id LEFT JOIN units u ON u.id = c.unit_id
+"""
+
+
 async def board(
     connection: Connection,
     now: datetime,
@@ -197,21 +206,20 @@ async def board(
     limit: int = 100,
 ) -> list[Row]:
     """Open clocks with their incident, by deadline; ``unit`` is a code; ``after`` is the last (due_at, id) seen."""
+    where = " AND ".join(  # only what is given: a plan that is kept for any value walks all clocks
+        condition
+        for condition, given in (
+            ("c.ended_at IS NULL", True),
+            ("c.unit_id = (SELECT id FROM units WHERE code = %(unit)s)", unit is not None),
+            ("c.stage = %(stage)s", stage is not None),
+            ("(c.paused_at IS NULL AND c.due_at <= %(now)s) = %(overdue)s", overdue is not None),
+            ("(c.due_at, c.id) > (%(after_at)s, %(after_id)s)", after is not None),
+        )
+        if given
+    )
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
-            """
-            SELECT c.id, c.incident_id AS incident, i.number, i.state, i.class, i.event_level, i.category, i.title,
-                   c.stage, u.code AS unit, u.name AS unit_name, u.name_en AS unit_name_en, c."limit", c.started_at,
-                   c.due_at, c.paused_at IS NOT NULL AS paused, c.provisional, c.said, c.next_at,
-                   c.paused_at IS NULL AND c.due_at <= %(now)s AS overdue, i.exercise
-            FROM incident_clocks c JOIN incidents i ON i.id = c.incident_id LEFT JOIN units u ON u.id = c.unit_id
-            WHERE c.ended_at IS NULL
-              AND (%(unit)s::text IS NULL OR c.unit_id = (SELECT id FROM units WHERE code = %(unit)s))
-              AND (%(stage)s::text IS NULL OR c.stage = %(stage)s)
-              AND (%(overdue)s::boolean IS NULL OR (c.paused_at IS NULL AND c.due_at <= %(now)s) = %(overdue)s)
-              AND (%(after_at)s::timestamptz IS NULL OR (c.due_at, c.id) > (%(after_at)s, %(after_id)s))
-            ORDER BY c.due_at, c.id LIMIT %(limit)s
-            """,
+            f"{_BOARD} WHERE {where} ORDER BY c.due_at, c.id LIMIT %(limit)s",
             {
                 "now": now,
                 "unit": unit,

@@ -13,15 +13,9 @@ _COMPONENT = """
            c.longitude, c.latitude, c.state, c.building
     FROM components c LEFT JOIN areas a ON a.id = c.cell_id
 """
-_PAGE = f"""{_COMPONENT}
-    WHERE c.state <> 'removed' AND (%(after)s::text IS NULL OR c.code > %(after)s)
-      AND (%(cell)s::text IS NULL OR c.cell_id IN (
-          SELECT id FROM areas WHERE layer = 'cell' AND code = %(cell)s AND valid_to IS NULL))
-      AND (%(kind)s::text IS NULL OR c.kind = %(kind)s)
-      AND (%(words)s = '' OR starts_with(c.code, %(plain)s)
-           OR c.name ILIKE '%%' || %(words)s || '%%' OR c.address ILIKE '%%' || %(words)s || '%%')
-    ORDER BY c.code LIMIT %(limit)s
-"""  # noqa: S608  # no value enters the text
+_IN_CELL = "c.cell_id IN (SELECT id FROM areas WHERE layer = 'cell' AND code = %(cell)s AND valid_to IS NULL)"
+_WORDS = """(starts_with(c.code, %(plain)s)
+    OR c.name ILIKE '%%' || %(words)s || '%%' OR c.address ILIKE '%%' || %(words)s || '%%')"""
 
 
 def page(
@@ -43,7 +37,19 @@ def page(
         "plain": words or "",
         "limit": limit,
     }
-    return connection.cursor(row_factory=class_row(Component)).execute(_PAGE, values).fetchall()
+    where = " AND ".join(  # only what is given: a plan that is kept for any value walks them all
+        condition
+        for condition, given in (
+            ("c.state <> 'removed'", True),
+            ("c.code > %(after)s", after is not None),
+            (_IN_CELL, cell is not None),
+            ("c.kind = %(kind)s", kind is not None),
+            (_WORDS, bool(words)),
+        )
+        if given
+    )
+    query = f"{_COMPONENT} WHERE {where} ORDER BY c.code LIMIT %(limit)s"
+    return connection.cursor(row_factory=class_row(Component)).execute(query.encode(), values).fetchall()
 
 
 def get(connection: Connection[TupleRow], code: str) -> Component | None:

@@ -388,22 +388,28 @@ def list_devices(
     pattern = None
     if containing:
         pattern = "%" + containing.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
+    # Only what is given: a plan that is kept for any value walks all devices.
+    where = " AND ".join(
+        condition
+        for condition, given in (
+            ("true", True),
+            ("d.code > %(after)s", after is not None),
+            ("d.kind = %(kind)s", kind is not None),
+            ("a.code = %(cell)s", cell is not None),
+            ("d.registration = %(registration)s", registration is not None),
+            ("d.service_state = %(service)s", service_state is not None),
+            ("(d.owner_unit = %(unit)s OR d.maintainer_unit = %(unit)s)", unit is not None),
+            (f"%(online)s = ({_ONLINE})", online is not None),
+            (
+                "(d.code ILIKE %(pattern)s OR d.name ILIKE %(pattern)s OR d.address ILIKE %(pattern)s)",
+                pattern is not None,
+            ),
+        )
+        if given
+    )
     cursor = connection.cursor(row_factory=class_row(DeviceState))
     return cursor.execute(
-        _STATE
-        + """
-        WHERE (%(after)s::text IS NULL OR d.code > %(after)s)
-          AND (%(kind)s::text IS NULL OR d.kind = %(kind)s)
-          AND (%(cell)s::text IS NULL OR a.code = %(cell)s)
-          AND (%(registration)s::text IS NULL OR d.registration = %(registration)s)
-          AND (%(service)s::text IS NULL OR d.service_state = %(service)s)
-          AND (%(unit)s::text IS NULL OR d.owner_unit = %(unit)s OR d.maintainer_unit = %(unit)s)
-          AND (%(online)s::boolean IS NULL OR %(online)s = ("""
-        + _ONLINE
-        + """))
-          AND (%(pattern)s::text IS NULL OR d.code ILIKE %(pattern)s OR d.name ILIKE %(pattern)s
-               OR d.address ILIKE %(pattern)s)
-        ORDER BY d.code LIMIT %(limit)s""",
+        f"{_STATE} WHERE {where} ORDER BY d.code LIMIT %(limit)s".encode(),
         {
             "after": after,
             "kind": kind,

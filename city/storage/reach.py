@@ -1,4 +1,4 @@
-"""A transaction held to what its caller reaches; asynchronous and not. The policies are migration 0035's.
+"""A transaction held to what its caller reaches; asynchronous and not. The policies are the migrations' 0035 and 0037.
 
 ``within`` turns the transaction into the role that policies hold for, ``beyond`` turns back for the few lines that
 must see everything: what a process keeps for all callers, and counts that are no answer to anybody.
@@ -18,6 +18,7 @@ ROLE = "city_within"
 _WITHIN = f"""
     SELECT set_config('city.scope', %s, true), set_config('city.unit', %s, true), set_config('city.held', %s, true),
            set_config('city.actor', %s, true), set_config('city.incident', %s, true),
+           set_config('city.ground', kept_ground(current_setting('city.scope')), true),
            set_config('role', '{ROLE}', true)
 """  # a constant of ours
 _held: WeakSet[AsyncConnection[Any]] = WeakSet()

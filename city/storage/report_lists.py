@@ -74,7 +74,7 @@ async def page(
     ``words`` are looked for in text, address and component, or are a whole telephone number or a sender's own
     number. Raises KeyError for a state that is none of registered, open, closed, fixed_on_spot.
     """
-    conditions = ["(%(before)s::bigint IS NULL OR r.id < %(before)s)"]
+    conditions = ["true"] if before is None else ["r.id < %(before)s"]
     if state is not None:
         conditions.append(_STATES[state])
     if channel is not None:

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
+import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from city.reach import Reach
+from city.storage.reach import within
 from command_centre import accounts
 from command_centre.api.access import ROLES as MEETS
 from command_centre.api.access import TABLE, Rule
@@ -211,6 +214,33 @@ def test_the_unit_hands_an_incident_on_and_still_hears_what_became_of_it(town: T
         asked = client.post(f"{path}/return", json={"reason": "not ours"})
         assert asked.status_code == 200, asked.text
         assert client.get(path).status_code == 200
+
+
+def test_ground_that_changes_is_seen_by_whoever_asked_before(town: Town) -> None:
+    held = Reach(scope=town.east.code, actor="user:0")
+
+    def seen(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+        with connection.transaction():
+            within(connection, held)
+            row = connection.execute("SELECT FROM devices WHERE code = %s", (town.west.named["devices"],))
+            return row.fetchone() is not None
+
+    def moved(connection: psycopg.Connection[tuple[object, ...]], parent: str) -> None:
+        connection.execute(
+            "UPDATE areas SET parent_id = (SELECT id FROM areas WHERE code = %s) WHERE code = %s",
+            (parent, town.west.cell),
+        )
+
+    with psycopg.connect(town.centre.url, autocommit=True) as connection:
+        (community,) = connection.execute(
+            "SELECT p.code FROM areas a JOIN areas p ON p.id = a.parent_id WHERE a.code = %s",
+            (town.west.cell,),
+        ).fetchone() or ("",)
+        assert not seen(connection)
+        moved(connection, town.east.code)
+        assert seen(connection)
+        moved(connection, str(community))
+        assert not seen(connection)
 
 
 # ── screens ───────────────────────────────────────────────────────────────────────────────────────────
