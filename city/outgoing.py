@@ -8,7 +8,9 @@ connection is made to the one that was judged, while certificate and Host stay t
 import asyncio
 import ipaddress
 import socket
+import ssl
 from dataclasses import dataclass
+from functools import cache
 
 import httpx
 
@@ -103,6 +105,12 @@ def _listed(host: str, ip: IP, only: frozenset[str]) -> bool:
     return str(inner) in only or any(inner.version == net.version and inner in net for net in networks)
 
 
+@cache
+def authorities() -> ssl.SSLContext:
+    """Whom we believe that a server is the one it says it is; read once, as reading costs more than a request."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Guarded(httpx.AsyncBaseTransport):
     """For ``httpx.AsyncClient(transport=…)``: each request, also one that follows a redirect, goes to a judged address.
 
@@ -111,7 +119,7 @@ class Guarded(httpx.AsyncBaseTransport):
 
     def __init__(self, allowed: Allowed, inner: httpx.AsyncBaseTransport | None = None) -> None:
         self._allowed = allowed
-        self._inner = inner or httpx.AsyncHTTPTransport(trust_env=False)
+        self._inner = inner or httpx.AsyncHTTPTransport(trust_env=False, verify=authorities())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer of the address that was judged."""

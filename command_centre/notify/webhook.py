@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from city.outgoing import Allowed
+from city.outgoing import Allowed, authorities
 from command_centre.notify import addresses
 from command_centre.notify.delivery import DeliveryError, Receipt
 
@@ -125,4 +125,4 @@ async def _beginning(answer: httpx.Response) -> str:
 
 def new_client() -> httpx.AsyncClient:
     """A client that goes straight to the address: no redirects, no proxy, bounded waits."""
-    return httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
+    return httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=authorities())

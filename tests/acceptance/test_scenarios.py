@@ -10,7 +10,7 @@ from tests.browser import geometry
 
 OpenPage = Callable[..., Page]
 PATIENCE_MS = 150_000
-SPEED = 4  # a detector that says every three seconds that it burns says it every second
+SPEED = 8  # a detector that says every three seconds that it burns says it twice a second
 LEAST_PX = 18  # 23 mm on a wall whose picture is 1.38 m high, seen from 5 m
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import struct
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from city.device_profiles import codec_of, parse_files
+from city.device_profiles import Profile, codec_of, parse_files
 from city.district_source import Faults
 from city.payload_codec_files import parse_codec
 from city.payload_codecs import Codec, Decoded, Reading, decode
@@ -21,10 +22,16 @@ NOT_IN_THE_BYTES = ("lora_", "fPort", "fCnt", "confirmed", "dr")
 TEXTS = ("hardwareVersion", "firmwareVersion", "deviceClass")  # no measurements
 
 
-def built_in_codec(model: str, port: int) -> Codec:
+@cache
+def built_in() -> list[Profile]:
     faults = Faults()
-    found = codec_of(parse_files([], {}, faults), "chirpstack", model, port)
+    profiles = parse_files([], {}, faults)
     faults.raise_if_any()
+    return profiles
+
+
+def built_in_codec(model: str, port: int) -> Codec:
+    found = codec_of(built_in(), "chirpstack", model, port)
     assert found is not None, model
     return found[1]
 
