@@ -7,10 +7,10 @@ import pytest
 
 from hatch_build import WEB, up_to_date
 from tests.acceptance.stand import Stand, running
-from tests.browser.conftest import browser, open_page
+from tests.browser.conftest import browser, kept_tab, open_page
 from tests.servers.mosquitto import MosquittoServer
 
-__all__ = ["browser", "open_page"]
+__all__ = ["browser", "kept_tab", "open_page"]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.servers.mosquitto import MosquittoServer
 from tests.servers.processes import ServerProcess, free_port
 
 TOKEN = "token-of-the-acceptance-tests"
+PATIENCE_S = 180  # a machine that others use too starts a process in a minute
 
 
 @dataclass(kw_only=True)
@@ -40,7 +41,7 @@ class Stand:
     def start_centre(self) -> None:
         """On the same port as before; back when it answers ready."""
         self.centre = start_city("centre", **self.settings)
-        self.centre.wait_ready(self._ready, 60)
+        self.centre.wait_ready(self._ready, PATIENCE_S)
 
     def simulate(self, scenario: str, *, speed: float = 1) -> ServerProcess:
         """Play it so many times faster than life; what is published still carries the clock's own time."""
@@ -118,7 +119,7 @@ def running(database_url: str, broker: MosquittoServer, folder: Path) -> Iterato
         others=[ingest],
     )
     try:
-        stand.centre.wait_ready(stand._ready, 60)
+        stand.centre.wait_ready(stand._ready, PATIENCE_S)
         yield stand
     finally:
         stand.close()
