@@ -6,13 +6,12 @@ leaves as it came, and a browser is told to save it.
 
 import asyncio
 import hashlib
-import os
-import secrets
 import zipfile
 from io import BytesIO
 from pathlib import Path
 
 from city.errors import CityError
+from command_centre import kept_files
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_EACH = 50  # documents of one entry
@@ -96,19 +95,7 @@ def path(folder: Path, digest: bytes) -> Path:
 
 
 async def keep(folder: Path, content: bytes) -> bytes:
-    """Write the file in a thread; its digest."""
+    """Write the file in a thread; its digest. Raises RoomError."""
     digest = hashlib.sha256(content).digest()
-    await asyncio.to_thread(_write, path(folder, digest), content)
+    await asyncio.to_thread(kept_files.write, folder, path(folder, digest), content)
     return digest
-
-
-def _write(target: Path, content: bytes) -> None:
-    for needed in (target.parent.parent, target.parent):
-        needed.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(target)

@@ -7,8 +7,6 @@ beside it, ``photos/ab/cdef….jpg``, readable by the centre's own user alone.
 
 import asyncio
 import hashlib
-import os
-import secrets
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,6 +22,7 @@ from psycopg import AsyncConnection
 from city.errors import CityError
 from city.storage import photos as stored
 from city.storage.photos import Photo
+from command_centre import kept_files
 
 MOST_BYTES = 10 * 1024 * 1024
 MOST_PIXELS = 50_000_000  # decoded it takes 4 bytes each: a small file may unpack to gigabytes
@@ -134,12 +133,19 @@ async def keep(
     """Know photos and write their files, in the caller's transaction; returns their digests, each once.
 
     Rows before files: whoever cleans up holds the row of a photo while its file goes, so that a file written
-    after our row is there stays.
+    after our row is there stays. Raises RoomError, and then no file of these is there that was not before.
     """
     once = {one.photo.digest: one for one in taken}
     await stored.add(connection, [one.photo for one in once.values()], actor, now)
-    for one in once.values():
-        await asyncio.to_thread(_write, folder, one)
+    made: list[Path] = []
+    try:
+        for one in once.values():
+            made += await asyncio.to_thread(_write, folder, one)
+    except kept_files.RoomError:
+        await asyncio.to_thread(
+            _remove, made
+        )  # our rows are held until the caller undoes them: nobody else's files
+        raise
     return tuple(once)
 
 
@@ -149,18 +155,23 @@ def path(folder: Path, digest: bytes, *, small: bool = False) -> Path:
     return folder / name[:2] / (name[2:] + (".small.jpg" if small else ".jpg"))
 
 
-def _write(folder: Path, taken: Taken) -> None:
-    for small, content in ((False, taken.picture), (True, taken.small)):
-        target = path(folder, taken.photo.digest, small=small)
-        for needed in (folder, target.parent):
-            needed.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
+def _write(folder: Path, taken: Taken) -> list[Path]:
+    """The files that were not there before; of a photo for which there is no room none stays. Raises RoomError."""
+    made: list[Path] = []
+    try:
+        for small, content in ((False, taken.picture), (True, taken.small)):
+            target = path(folder, taken.photo.digest, small=small)
+            if kept_files.write(folder, target, content):
+                made.append(target)
+    except kept_files.RoomError:
+        _remove(made)
+        raise
+    return made
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 async def clean(connection: Connection, folder: Path, now: datetime, most: int = 500) -> int:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from city.errors import CityError
 from city.sealing import SealingError
 from city.storage.database import DatabaseError
+from command_centre.kept_files import RoomError
 from rules.keys import RuleError
 
 MEDIA_TYPE = "application/problem+json"
@@ -39,6 +40,7 @@ TITLES_ZH: Mapping[int, str] = {
     429: "请稍后再试",
     500: "内部错误",
     503: "暂不可用",
+    507: "存储空间不足",
 }
 
 
@@ -103,6 +105,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UnicodeEncodeError, _text)
     app.add_exception_handler(RuleError, _rule)
     app.add_exception_handler(SealingError, _sealed)
+    app.add_exception_handler(RoomError, _full)
     app.add_exception_handler(CityError, _city)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -160,9 +163,17 @@ def _city(request: Request, error: Exception) -> Response:
     return Problem(422, str(error)).response(request.url.path)
 
 
+def _full(request: Request, error: Exception) -> Response:
+    """507 (RFC 4918, 11.5): the disk for photos and documents is full, the centre itself works."""
+    assert isinstance(error, RoomError)  # noqa: S101  # registered for nothing else
+    _log.error("no room for photos and documents")
+    fault = {"field": "photos", "remedy": str(error), "remedy_zh": error.reason_zh}
+    return Problem(507, str(error), error.reason_zh, errors=[fault]).response(request.url.path)
+
+
 def _sealed(request: Request, error: Exception) -> Response:
     """The key is not at hand, or a row was tampered with: an operator's matter, told to nobody else in detail."""
-    _log.error("personal data cannot be opened", path=request.url.path, error=str(error))
+    _log.error("what is sealed cannot be opened", error=str(error))
     problem = Problem(
         503,
         "what is sealed here cannot be opened: an operator looks into the log and at CITY_DATA_KEY_FILE",
@@ -177,7 +188,8 @@ def _database(request: Request, error: Exception) -> Response:
         return _unstorable().response(request.url.path)
     if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
         return beyond_reach().response(request.url.path)
-    _log.error("database refused", path=request.url.path, error=str(error))
+    # The line "answered" of the same call names the route; an address may hold a tracking number.
+    _log.error("database refused", error=str(error))
     return unavailable().response(request.url.path) if error.retry else _internal().response(request.url.path)
 
 
@@ -203,7 +215,7 @@ def _unstorable() -> Problem:
 
 
 def _busy(request: Request, error: Exception) -> Response:
-    _log.error("no database connection", path=request.url.path, error=str(error))
+    _log.error("no database connection", error=str(error))
     return unavailable().response(request.url.path)
 
 

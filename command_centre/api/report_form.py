@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +19,7 @@ from command_centre import photos
 from command_centre.api import turnstile
 from command_centre.api.headers import LARGEST_BODY
 from command_centre.api.problem import Problem
+from command_centre.kept_files import RoomError, is_full
 from command_centre.photos import PhotoError, Taken
 from command_centre.report_checks import MOST_PHOTOS
 
@@ -131,6 +132,14 @@ class Read:
             body=body.model_dump(mode="json"), photos=[one.photo.original.hex() for one in self.taken]
         )
 
+    def without_photos(self, why: RoomError) -> "Read":
+        """The same, with each photo among those that could not be kept."""
+        lost = [
+            Refused(name=f"photo {number}", reason=why.reason_zh, reason_en=str(why))
+            for number in range(1, len(self.taken) + 1)
+        ]
+        return replace(self, taken=(), refused=(*self.refused, *lost))
+
     def raise_refused(self) -> None:
         """Problem 422 that names each file that is no photo."""
         if not self.refused:
@@ -192,6 +201,10 @@ async def _form(request: Request) -> Read:
         ) from error
     except TimeoutError as error:
         raise Problem(408, "the form did not arrive in time; try again", "上传超时，请重试") from error
+    except OSError as error:  # a large file waits on the disk for its form to end
+        if is_full(error):
+            raise RoomError from error
+        raise
     for _ in refused:
         await turnstile.count(request, "photo")
     return Read(fields=fields, taken=tuple(taken), refused=tuple(refused))

@@ -24,6 +24,7 @@ from command_centre.api.problem import field_problem, not_found
 from command_centre.api.refusals import refusable
 from command_centre.api.report_form import FORMS, Read, ReportBody, read
 from command_centre.api.services import async_transaction, services
+from command_centre.kept_files import RoomError
 
 router = APIRouter(prefix="/api/reports", tags=["reports"])
 
@@ -101,19 +102,27 @@ async def create_report(request: Request, key: Key = None) -> Response:
     async with async_transaction(request) as connection:
 
         async def work() -> dict[str, Any]:
-            return await _registered(request, connection, given, report, actor)
+            bare = body.keep_without_photos
+            return await _registered(request, connection, given, report, actor, bare=bare)
 
         return await once(connection, actor, "POST /api/reports", key, given.sent(body), work, status=201)
 
 
 async def _registered(
-    request: Request, connection: Connection, given: Read, report: NewReport, actor: str
+    request: Request, connection: Connection, given: Read, report: NewReport, actor: str, *, bare: bool
 ) -> dict[str, Any]:
+    """``bare``: taken without its photos where they cannot be kept."""
     settings = services(request).settings
     now = datetime.now(UTC)
     if given.taken:
-        kept = await photos.keep(connection, settings.photo_folder, given.taken, actor=actor, now=now)
-        report = replace(report, photos=(*report.photos, *kept))
+        try:
+            async with connection.transaction():
+                kept = await photos.keep(connection, settings.photo_folder, given.taken, actor=actor, now=now)
+            report = replace(report, photos=(*report.photos, *kept))
+        except RoomError as error:
+            if not bare:  # else the matter counts more than its picture
+                raise
+            given = given.without_photos(error)
     done = await refusable(intake.register(connection, settings, report, now=now))
     return await answered(connection, done, given, len(report.photos), to_staff=actor != CITIZEN)
 
