@@ -2,7 +2,7 @@
 
 Behind ``city audit verify`` and ``city doctor``. Chains are hashed again event by event, typed texts against their
 digests, the ends against what each incident names; then all of it against the anchors, in the database and in
-anchors.log. Reads only.
+anchors.log. Reads only; that everything was proved, ``note`` puts on the record.
 """
 
 import asyncio
@@ -22,7 +22,9 @@ from city.audit_chain import Fault
 from city.chains import WORDS, Anchor, Broken
 from city.errors import CityError
 from city.storage import anchors, chains
+from city.storage import audit as stored
 from city.storage.changes import open_connection
+from city.storage.database import translated
 from command_centre import anchoring, sealing
 
 Connection = AsyncConnection[Any]
@@ -89,6 +91,14 @@ async def examined(
                 )
     report.seconds = time.monotonic() - started
     return report
+
+
+async def note(url: str, report: Report) -> None:
+    """On the record, so that an alert can tell when it was last done and what it found. Raises DatabaseError."""
+    faults = len(report.broken) + int(report.fault is not None)
+    async with await open_connection(url, "city audit", autocommit=True) as connection:
+        with translated():
+            await stored.note_proof(connection, actor="command-line", entries=report.entries, faults=faults)
 
 
 async def _anchors(connection: Connection, file: Path, report: Report) -> list[Broken]:

@@ -57,6 +57,8 @@ def verify(
                     told=lambda done, total: progress.update(task, completed=done, total=total),
                 )
             )
+        if incident is None and since is None:
+            asyncio.run(audit.note(url, report))
     audit.show(console, report, as_json=as_json)
     raise typer.Exit(int(bool(report.broken) or report.fault is not None))
 

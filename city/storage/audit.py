@@ -26,6 +26,7 @@ _SEALED = (
     "SELECT id, at, actor, action, object, reason, detail::text AS detail, request, seq, salt, said, hash"
     " FROM audit"
 )
+_PROVED = "audit.proved"
 AT_ONCE = 5_000  # rows sealed or proved in one statement
 
 
@@ -184,6 +185,34 @@ async def waiting(connection: AsyncConnection[Any]) -> tuple[int, datetime | Non
     cursor = await connection.execute("SELECT count(*), min(at) FROM audit WHERE seq IS NULL")
     row = await cursor.fetchone()
     return (int(row[0]), row[1]) if row else (0, None)
+
+
+async def note_proof(connection: AsyncConnection[Any], *, actor: str, entries: int, faults: int) -> None:
+    """That everything was hashed again, and in how many places it was not as it was written."""
+    await record(
+        connection,
+        actor=actor,
+        action=_PROVED,
+        subject="audit",
+        detail={"entries": entries, "faults": faults},
+    )
+
+
+async def last_proof(connection: AsyncConnection[Any]) -> tuple[datetime | None, int]:
+    """When all of it was last proved good, and how many faults the newest proof found.
+
+    Never yet: since when there is something to prove, None for nothing.
+    """
+    cursor = await connection.execute(
+        """
+        SELECT coalesce(max(at) FILTER (WHERE detail ->> 'faults' = '0'), (SELECT min(at) FROM audit)),
+            (array_agg((detail ->> 'faults')::integer ORDER BY id DESC))[1]
+        FROM audit WHERE object = 'audit' AND action = %s AND erased_at IS NULL
+        """,
+        (_PROVED,),
+    )
+    row = await cursor.fetchone()
+    return (row[0], int(row[1] or 0)) if row else (None, 0)
 
 
 async def erase(connection: AsyncConnection[Any], entry: int, *, actor: str, reason: str) -> bool:

@@ -44,6 +44,7 @@ async def metrics(request: Request) -> Response:
                 {**await health.details(connection), **await health.workings(connection)},
             )
             stored += _of_audit((await audit.end(connection)).seq, *await audit.waiting(connection))
+            stored += _of_proof(*await audit.last_proof(connection))
             for one in await health.workers(connection):
                 stored += _of_worker(one)
     except (DatabaseError, psycopg.OperationalError, PoolTimeout):
@@ -170,6 +171,14 @@ def _of_audit(chained: int, waiting: int, since: datetime | None) -> list[Metric
         gauge("audit_waiting", "entries not chained yet", waiting),
         gauge("audit_waiting_age_seconds", "the longest such wait", max(0.0, waits)),
     ]
+
+
+def _of_proof(since: datetime | None, faults: int) -> list[Metric]:
+    found = [gauge("audit_faults", "places that the newest proof of all chains found changed", faults)]
+    if since is not None:
+        age = (datetime.now(since.tzinfo) - since).total_seconds()
+        found.append(gauge("audit_proved_age_seconds", "since all chains were proved good", max(0.0, age)))
+    return found
 
 
 def _of_worker(row: health.Row) -> list[Metric]:

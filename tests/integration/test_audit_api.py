@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -130,6 +131,11 @@ def test_the_chain_keeps_up_is_published_and_names_what_was_meddled_with(
     whole = CliRunner().invoke(app, ["audit", "verify", "--json"])
     assert whole.exit_code == 0, whole.output
     assert json.loads(whole.stdout)["entries"] >= 1
+    assert "\ncity_audit_faults 0.0\n" in centre.stranger.get("/metrics").text
+    proved = re.search(
+        r"\ncity_audit_proved_age_seconds ([0-9.e+-]+)\n", centre.stranger.get("/metrics").text
+    )
+    assert proved is not None
 
     with psycopg.connect(centre.url) as connection:
         connection.execute("SET session_replication_role = replica")
@@ -137,6 +143,11 @@ def test_the_chain_keeps_up_is_published_and_names_what_was_meddled_with(
     broken = CliRunner().invoke(app, ["audit", "verify"])
     assert broken.exit_code == 1
     assert "audit #1" in broken.stdout
+    told = centre.stranger.get("/metrics").text
+    assert "\ncity_audit_faults 1.0\n" in told
+    older = re.search(r"\ncity_audit_proved_age_seconds ([0-9.e+-]+)\n", told)
+    assert older is not None
+    assert float(older[1]) >= float(proved[1]), "a proof that found a fault does not count as one"
 
 
 def test_a_chain_written_anew_agrees_with_itself_and_not_with_the_file(centre: Centre) -> None:

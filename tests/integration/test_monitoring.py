@@ -26,6 +26,7 @@ RULES = ROOT / "deploy/prometheus"
 PATIENCE_S = 60.0
 # Named by rules and panels, and not there before it has happened once.
 LATER = {
+    "city_audit_proved_age_seconds",
     "city_backup_age_seconds",
     "city_notifications",
     "city_http_requests_total",
