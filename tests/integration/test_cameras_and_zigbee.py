@@ -15,7 +15,7 @@ from ingest.delivery import Delivery
 from ingest.pipeline import Pipeline
 from ingest.routing import Router
 from rules.definitions import to_rows
-from tests.integration.test_ingest import Stand
+from tests.integration.running_ingest import Stand
 
 IEEE, OTHER = "0x00158d0001d64498", "0x0015bc00310095bd"
 

@@ -14,7 +14,7 @@ import pytest
 from city.district import import_defaults
 from rules.definitions import to_rows
 from simulators import gb26875 as sim
-from tests.integration.test_ingest import Stand
+from tests.integration.running_ingest import Stand
 from tests.servers.mosquitto import UNLIMITED, MosquittoServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import UnavailableError, free_port

@@ -1,89 +1,21 @@
 """From a published message to committed rows and alarms, with the real broker, process and database."""
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import psycopg
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
-from city.district import import_defaults
-from rules.definitions import to_rows
+from tests.integration.running_ingest import Stand, stands
 from tests.servers.city_process import start_city
-from tests.servers.processes import ServerProcess
-
-Rows = list[tuple[Any, ...]]
-
-
-class Stand:
-    """A running ingest with its database and broker, and hands to publish and to look."""
-
-    def __init__(self, database: str, broker_url: str, broker_port: int, **settings: str) -> None:
-        self.database = database
-        self._settings = {"database_url": database, "mqtt_url": broker_url} | settings
-        self.ingest: ServerProcess = start_city("ingest", **self._settings)
-        self._publisher = mqtt.Client(CallbackAPIVersion.VERSION2)
-        self._publisher.connect("127.0.0.1", broker_port)
-        self._publisher.loop_start()
-        client = settings.get("mqtt_client_id", "city-ingest")
-        self.until(
-            "SELECT count(*) FROM ingest_sessions WHERE listening AND figures ->> 'broker_connected' = 'true'"
-            f" AND client_id = '{client}'",
-            1,
-        )
-
-    def restart(self) -> None:
-        self.ingest = start_city("ingest", **self._settings)
-
-    def publish(self, topic: str, payload: object, *, retain: bool = False) -> None:
-        """Publish at QoS 1 and wait until the broker has it."""
-        body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
-        self._publisher.publish(topic, body, qos=1, retain=retain).wait_for_publish(10)
-
-    def rows(self, sql: str) -> Rows:
-        with psycopg.connect(self.database) as connection:
-            return connection.execute(sql.encode()).fetchall()
-
-    def until(self, sql: str, at_least: int, seconds: float = 20) -> int:
-        """Wait until a count is reached; fails with the log of ingest otherwise."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            count = int(self.rows(sql)[0][0])
-            if count >= at_least:
-                return count
-            time.sleep(0.05)
-        raise AssertionError(f"{sql}: {count} < {at_least}; {self.ingest.log_tail()}")
-
-    def close(self) -> None:
-        self._publisher.disconnect()
-        self._publisher.loop_stop()
-        self.ingest.stop()
-
-
-@contextmanager
-def _stands(database: str, broker: Any) -> Iterator[Callable[..., Stand]]:
-    import_defaults(database, parse_rules=to_rows)
-    started: list[Stand] = []
-
-    def make(**settings: str) -> Stand:
-        started.append(Stand(database, broker.url, broker.port, **settings))
-        return started[-1]
-
-    yield make
-    for stand in started:
-        stand.close()
-
 
 @pytest.fixture
 def make_stand(migrated_url: str, mosquitto: Any) -> Iterator[Callable[..., Stand]]:
     """A function that starts ingest on plain PostgreSQL and mosquitto."""
-    with _stands(migrated_url, mosquitto) as make:
+    with stands(migrated_url, mosquitto) as make:
         yield make
 
 
@@ -92,11 +24,26 @@ def stand(make_stand: Callable[..., Stand]) -> Stand:
     return make_stand()
 
 
-@pytest.fixture
-def any_stand(any_migrated_url: str, any_broker: Any) -> Iterator[Stand]:
+# Every database and every broker once; the other two pairs are for the long run.
+PAIRS = [
+    pytest.param(("migrated_url", "mosquitto"), id="postgres-mosquitto"),
+    pytest.param(("timescale_migrated_url", "nats"), id="timescale-nats"),
+    pytest.param(("migrated_url", "nats"), id="postgres-nats", marks=pytest.mark.slow),
+    pytest.param(("timescale_migrated_url", "mosquitto"), id="timescale-mosquitto", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(params=PAIRS)
+def any_place(request: pytest.FixtureRequest) -> Iterator[Callable[..., Stand]]:
     """The main job runs on every combination of database and broker."""
-    with _stands(any_migrated_url, any_broker) as make:
-        yield make()
+    database, broker = (request.getfixturevalue(name) for name in request.param)
+    with stands(database, broker) as make:
+        yield make
+
+
+@pytest.fixture
+def any_stand(any_place: Callable[..., Stand]) -> Stand:
+    return any_place()
 
 
 def _now_ms() -> int:
@@ -244,11 +191,12 @@ def test_strangers_are_bounded(make_stand: Callable[..., Stand]) -> None:
     assert stand.rows("SELECT count(*) FROM observations") == [(5,)]
 
 
-def test_state_survives_kill_and_what_came_meanwhile_is_not_lost(any_stand: Stand) -> None:
+def test_state_survives_kill_and_what_came_meanwhile_is_not_lost(any_place: Callable[..., Stand]) -> None:
+    any_stand = any_place(apart=True)
     now = _now_ms()
     any_stand.publish("city/c1/smoke/s1", {"ts": now, "value": 90.0, "seq": 1})
     any_stand.until("SELECT count(*) FROM alarms", 1)
-    any_stand.ingest.stop(signal.SIGKILL)
+    any_stand.process.stop(signal.SIGKILL)
     for number in range(200):
         any_stand.publish(
             "city/c1/smoke/s1",
@@ -256,7 +204,7 @@ def test_state_survives_kill_and_what_came_meanwhile_is_not_lost(any_stand: Stan
         )
     any_stand.restart()
     # NATS hands over what was unacknowledged at the kill only after its ack_wait.
-    any_stand.until("SELECT count(*) FROM observations", 201, seconds=60)
+    any_stand.until("SELECT count(*) FROM observations", 201)
     any_stand.until("SELECT count(*) FROM alarms WHERE cleared_at IS NOT NULL", 1)
     assert any_stand.rows(
         "SELECT count(*), count(DISTINCT (device_id, metric_id, observed_at)) FROM observations"

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import cbor2
 import pytest
 
-from tests.integration.test_ingest import Stand, make_stand
+from tests.integration.running_ingest import Stand
+from tests.integration.test_ingest import make_stand
 
 __all__ = ["make_stand"]  # a fixture
 

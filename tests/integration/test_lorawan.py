@@ -18,7 +18,7 @@ from rules.definitions import to_rows
 from rules.writing import to_toml
 from tests.integration.test_foreign_senders import Ingest
 from tests.integration.test_import import feature, import_, query, square, write_areas
-from tests.integration.test_ingest import Stand, _stands
+from tests.integration.running_ingest import Stand, stands
 
 WEIR = "a84041000181c0de"
 EUI = "0000000000000003"
@@ -64,7 +64,7 @@ def measured(stand: Stand, device: str) -> list[tuple[Any, ...]]:
 def stand(migrated_url: str, mosquitto: Any) -> Iterator[Stand]:
     with psycopg.connect(migrated_url) as connection:
         connection.execute("INSERT INTO profile_files (name, content) VALUES ('weir.toml', %s)", (OWN,))
-    with _stands(migrated_url, mosquitto) as make:
+    with stands(migrated_url, mosquitto) as make:
         yield make(senders="chirpstack,things_stack")
 
 

@@ -17,7 +17,7 @@ from city.storage import rules as storage
 from command_centre import rule_backtest
 from rules.backtest import within
 from rules.definitions import from_row, to_rows
-from tests.integration.test_ingest import Stand
+from tests.integration.running_ingest import Stand
 
 RULES = """
 [[rule]]

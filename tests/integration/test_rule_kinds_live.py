@@ -7,7 +7,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.integration.test_ingest import Stand, make_stand, stand
+from tests.integration.running_ingest import Stand
+from tests.integration.test_ingest import make_stand, stand
 
 __all__ = ["make_stand", "stand"]  # the fixtures
 
