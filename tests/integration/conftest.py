@@ -65,6 +65,18 @@ def _difference(given: Any, described: Any, at: str) -> str:
     return ""
 
 
+@pytest.fixture(
+    params=["migrated_url", pytest.param("timescale_migrated_url", marks=pytest.mark.slow)],
+    ids=["postgres", "timescale"],
+)
+def either_migrated_url(request: pytest.FixtureRequest) -> str:
+    """A fresh migrated database for what TimescaleDB does no otherwise: on it in the long run only.
+
+    Where chunks and hypertables matter, ask for `any_migrated_url`.
+    """
+    return str(request.getfixturevalue(request.param))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _answers_are_as_described() -> Iterator[None]:
     send = httpx.Client.send

@@ -38,7 +38,7 @@ def connections(url: str) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_it_cleanly(migrated_url: str, tmp_path: Path, number: signal.Signals) -> None:
     lay_ground(migrated_url)
     port = free_port()

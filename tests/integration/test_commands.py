@@ -1,50 +1,32 @@
 """Commands of an operator against a database that is there: accounts, and what doctor finds in the record."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.integration.running_commands import Run, commands
 from tests.integration.small_town import rows
 
 
 @pytest.fixture
-def environment(migrated_url: str, tmp_path: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CITY_")}
-    repository = str(Path(__file__).resolve().parents[2])
-    return kept | {
-        "PYTHONPATH": repository,
-        "COLUMNS": "200",
-        "CITY_DATA_DIR": str(tmp_path / "var"),
-        "CITY_DATABASE_URL": migrated_url,
-    }
+def city(
+    migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Run:
+    return commands(monkeypatch, capfd, migrated_url, tmp_path)
 
 
-def city(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "runtime.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(environment["CITY_DATA_DIR"]).parent,
-        env=environment,
-    )
-
-
-def test_the_first_account_where_no_city_up_runs(environment: dict[str, str], migrated_url: str) -> None:
-    assert city(environment, "migrate").returncode == 0
+def test_the_first_account_where_no_city_up_runs(city: Run, migrated_url: str) -> None:
+    assert city("migrate").returncode == 0
     assert rows(migrated_url, "SELECT count(*) FROM users") == [(0,)]
-    missing = city(environment, "password", "admin")
+    missing = city("password", "admin")
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "--create" in missing.stderr
-    made = city(environment, "password", "admin", "--create", "--role", "administrator", "--json")
+    made = city("password", "admin", "--create", "--role", "administrator", "--json")
     answer = json.loads(made.stdout)
     assert (answer["name"], answer["role"]) == ("admin", "administrator")
-    again = city(environment, "password", "admin")
+    again = city("password", "admin")
     assert again.returncode == 0
     assert again.stdout.startswith("admin (administrator): ")
     assert answer["one_time_secret"] not in again.stdout
@@ -54,11 +36,9 @@ def test_the_first_account_where_no_city_up_runs(environment: dict[str, str], mi
     ]
 
 
-def test_doctor_names_the_first_event_that_was_changed(
-    environment: dict[str, str], migrated_url: str
-) -> None:
+def test_doctor_names_the_first_event_that_was_changed(city: Run, migrated_url: str) -> None:
     def timelines() -> dict[str, str]:
-        found = json.loads(city(environment, "doctor", "--json").stdout)["findings"]
+        found = json.loads(city("doctor", "--json").stdout)["findings"]
         wanted: dict[str, str] = next(one for one in found if one["check"] == "timelines")
         return wanted
 

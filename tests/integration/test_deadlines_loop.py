@@ -287,8 +287,8 @@ def test_the_end_of_a_shelf_is_on_the_record(town: str) -> None:
     ]
 
 
-def test_days_are_rolled_up_once_and_again_when_readings_come_late(any_migrated_url: str) -> None:
-    url = any_migrated_url
+def test_days_are_rolled_up_once_and_again_when_readings_come_late(either_migrated_url: str) -> None:
+    url = either_migrated_url
     build(url)
     day = (NOW - timedelta(days=5)).replace(hour=6)
 

@@ -16,8 +16,8 @@ from command_centre import alarm_life_loop
 from command_centre.known_directory import KnownDirectory
 from rules.definitions import to_rows
 from runtime import drill
-from tests.integration.small_town import build, rows
 from tests.integration.running_ingest import Stand
+from tests.integration.small_town import build, rows
 from tests.servers.city_process import start_city
 
 DEVICES = """code,kind,cell,lon,lat,expected_interval_s

@@ -75,9 +75,10 @@ def test_an_alarm_becomes_an_event_and_an_incident_on_the_screen(centre: Centre)
     assert screen.topics["counts"]["open"]["A"] == 1
 
 
-def test_twenty_screens_some_flapping_lose_and_double_nothing(centre: Centre) -> None:
-    alarms = 16
-    screens = [Screen(centre) for _ in range(20)]
+@pytest.mark.parametrize(("many", "alarms"), [(8, 8), pytest.param(20, 16, marks=pytest.mark.slow)])
+def test_many_screens_some_flapping_lose_and_double_nothing(centre: Centre, many: int, alarms: int) -> None:
+    screens = [Screen(centre) for _ in range(many)]
+    steadily = many * 3 // 5
 
     async def steady(screen: Screen) -> None:
         async with screen.connect() as socket_:
@@ -98,9 +99,9 @@ def test_twenty_screens_some_flapping_lose_and_double_nothing(centre: Centre) ->
             async with screen.connect() as socket_:
                 while screen.seq < 0:
                     await screen.take(socket_)
-        followers = [asyncio.create_task(steady(screen)) for screen in screens[:12]]
+        followers = [asyncio.create_task(steady(screen)) for screen in screens[:steadily]]
         followers += [
-            asyncio.create_task(flapping(screen, 0.05 * n)) for n, screen in enumerate(screens[12:])
+            asyncio.create_task(flapping(screen, 0.05 * n)) for n, screen in enumerate(screens[steadily:])
         ]
         dead = dead_reader(centre)
         for n in range(1, alarms + 1):

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from city.storage.database import CHANNEL, connect
 from rules.definitions import to_rows
 from rules.writing import to_toml
 from simulators.district import generate
+from tests.conftest import _database
+from tests.servers.postgres import PostgresServer
 
 Rows = list[tuple[object, ...]]
 
@@ -113,15 +115,15 @@ def replace(folder: Path, name: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_the_demonstration_district_comes_in_whole(any_migrated_url: str, tmp_path: Path) -> None:
+def test_the_demonstration_district_comes_in_whole(either_migrated_url: str, tmp_path: Path) -> None:
     generate(tmp_path / "demo")
-    district.import_defaults(any_migrated_url, parse_rules=to_rows)
-    report = import_(any_migrated_url, tmp_path / "demo")
+    district.import_defaults(either_migrated_url, parse_rules=to_rows)
+    report = import_(either_migrated_url, tmp_path / "demo")
     assert not report.unchanged
     assert report.warnings == []
     assert report.devices == report.devices_changed > 5000
     assert report.neighbours > 1000
-    with connect(any_migrated_url, application="test") as connection:
+    with connect(either_migrated_url, application="test") as connection:
         assert len(devices.load_register(connection)) == report.devices
         drawn = areas.load_map(connection)
         assert len(drawn.cells) == 600
@@ -132,8 +134,8 @@ def test_the_demonstration_district_comes_in_whole(any_migrated_url: str, tmp_pa
         "SELECT code FROM areas a WHERE layer = 'cell'"
         " AND NOT EXISTS (SELECT FROM area_neighbours WHERE area_id = a.id)"
     )
-    assert query(any_migrated_url, lonely) == []
-    again = import_(any_migrated_url, tmp_path / "demo")
+    assert query(either_migrated_url, lonely) == []
+    again = import_(either_migrated_url, tmp_path / "demo")
     assert again == ImportReport(unchanged=True)
 
 
@@ -429,10 +431,23 @@ def demo(folder: Path) -> Path:
     return folder / "demo"
 
 
-@pytest.mark.parametrize("chosen", [lambda folder: folder, demo], ids=["small", "demonstration"])
+@pytest.fixture
+def another_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """A second migrated database."""
+    with _database(postgres_server, postgres_template) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param(lambda folder: folder, id="small"),
+        pytest.param(demo, id="demonstration", marks=pytest.mark.slow),
+    ],
+)
 def test_an_export_imports_as_the_same_district(
     migrated_url: str,
-    timescale_migrated_url: str,
+    another_url: str,
     folder: Path,
     tmp_path: Path,
     chosen: Callable[[Path], Path],
@@ -444,8 +459,8 @@ def test_an_export_imports_as_the_same_district(
     import_(migrated_url, chosen(folder))
     names = district.export_folder(migrated_url, tmp_path / "out", write_rules=to_toml)
     assert "district.toml" in names
-    import_(timescale_migrated_url, tmp_path / "out")
-    assert contents(timescale_migrated_url) == contents(migrated_url)
+    import_(another_url, tmp_path / "out")
+    assert contents(another_url) == contents(migrated_url)
     again = import_(migrated_url, tmp_path / "out")
     changed = dataclasses.replace(again, devices=0, neighbours=0)
     assert changed == ImportReport(unchanged=False), "the export says nothing new"

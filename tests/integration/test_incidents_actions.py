@@ -84,20 +84,20 @@ def test_acknowledge_handle_archive_with_the_timeline_to_show_for_it(town: str) 
     assert rows(town, "SELECT count(*) FROM changes WHERE kind = 'incident.changed'") == [(3,)]
 
 
-def test_the_whole_way_on_either_server(any_migrated_url: str) -> None:
+def test_the_whole_way_on_either_server(either_migrated_url: str) -> None:
     """Plain PostgreSQL and TimescaleDB: from the alarm to the archive, chain intact."""
-    build(any_migrated_url)
-    raise_alarm(any_migrated_url, "c02-s1")
+    build(either_migrated_url)
+    raise_alarm(either_migrated_url, "c02-s1")
 
     async def once(connection: Connection) -> None:
         await triage_loop.triage_batch(connection, KnownDirectory(Settings().zone), NOW, mail=False)
 
-    on(any_migrated_url, once)
-    do(any_migrated_url, "acknowledge")
-    do(any_migrated_url, "handle", comment="put out")
-    clear_alarm(any_migrated_url, 1, LATER)
-    assert do(any_migrated_url, "archive").closed_at == LATER
-    assert on(any_migrated_url, incidents.verify_all) == {}
+    on(either_migrated_url, once)
+    do(either_migrated_url, "acknowledge")
+    do(either_migrated_url, "handle", comment="put out")
+    clear_alarm(either_migrated_url, 1, LATER)
+    assert do(either_migrated_url, "archive").closed_at == LATER
+    assert on(either_migrated_url, incidents.verify_all) == {}
 
 
 def test_a_refused_action_changes_nothing(town: str) -> None:

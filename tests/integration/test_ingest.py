@@ -12,6 +12,7 @@ import pytest
 from tests.integration.running_ingest import Stand, stands
 from tests.servers.city_process import start_city
 
+
 @pytest.fixture
 def make_stand(migrated_url: str, mosquitto: Any) -> Iterator[Callable[..., Stand]]:
     """A function that starts ingest on plain PostgreSQL and mosquitto."""

@@ -16,9 +16,9 @@ from city.district_source import DistrictFilesError
 from city.district_taking import ImportReport
 from rules.definitions import to_rows
 from rules.writing import to_toml
+from tests.integration.running_ingest import Stand, stands
 from tests.integration.test_foreign_senders import Ingest
 from tests.integration.test_import import feature, import_, query, square, write_areas
-from tests.integration.running_ingest import Stand, stands
 
 WEIR = "a84041000181c0de"
 EUI = "0000000000000003"

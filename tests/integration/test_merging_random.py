@@ -42,9 +42,17 @@ step = st.one_of(
 )
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(st.lists(step, min_size=2, max_size=8))
-def test_random_merges_and_splits_lose_nothing(town: Town, steps: list[tuple[str, int, int]]) -> None:
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.slow)])
+def test_random_merges_and_splits_lose_nothing(town: Town, examples: int) -> None:
+    @settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(step, min_size=2, max_size=8))
+    def walks(steps: list[tuple[str, int, int]]) -> None:
+        _walked(town, steps)
+
+    walks()
+
+
+def _walked(town: Town, steps: list[tuple[str, int, int]]) -> None:
     cast = [
         opened(town, *devices, text="" if devices else "有人报", at=NOW - minutes * MINUTE)
         for devices, minutes in zip(DEVICES, (1, 0, 3, 2), strict=True)

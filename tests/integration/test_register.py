@@ -19,8 +19,8 @@ def unclaimed(code: str, cell: str = "C1", kind: str = "smoke") -> UnclaimedDevi
 
 
 @pytest.fixture
-def connection(any_migrated_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(any_migrated_url, application="test") as opened:
+def connection(either_migrated_url: str) -> Iterator[Connection[TupleRow]]:
+    with connect(either_migrated_url, application="test") as opened:
         devices.upsert_kinds(
             opened,
             [Metric(code="smoke", unit="%", name="烟雾", name_en="Smoke")],
@@ -62,13 +62,13 @@ def test_registering_again_returns_the_same_ids_and_burns_none(connection: Conne
 
 
 def test_two_workers_that_meet_the_same_devices_agree(
-    connection: Connection[TupleRow], any_migrated_url: str
+    connection: Connection[TupleRow], either_migrated_url: str
 ) -> None:
     wanted = [unclaimed(f"s{number}") for number in range(500)]
     found: list[list[int]] = []
 
     def work(part: list[UnclaimedDevice]) -> None:
-        with connect(any_migrated_url, application="test") as own:
+        with connect(either_migrated_url, application="test") as own:
             found.append([row.id for row in devices.register_unclaimed(own, part)])
 
     workers = [threading.Thread(target=work, args=(part,)) for part in (wanted, wanted[::-1], wanted)]
@@ -81,11 +81,12 @@ def test_two_workers_that_meet_the_same_devices_agree(
     assert len(set(found[0])) == 500
 
 
-def test_ten_thousand_new_names_at_once(connection: Connection[TupleRow]) -> None:
+@pytest.mark.parametrize("names", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_many_new_names_at_once(connection: Connection[TupleRow], names: int) -> None:
     rows = devices.register_unclaimed(
-        connection, [unclaimed(f"s{n}", cell=f"C{n % 700}") for n in range(10_000)]
+        connection, [unclaimed(f"s{n}", cell=f"C{n % 700}") for n in range(names)]
     )
-    assert len({row.id for row in rows}) == 10_000
+    assert len({row.id for row in rows}) == names
     assert len({row.cell_id for row in rows}) == 700
 
 
@@ -117,12 +118,14 @@ def test_the_register_is_empty_at_first(connection: Connection[TupleRow]) -> Non
     assert len(devices.load_register(connection)) == 0
 
 
-def test_a_hundred_thousand_devices_load(connection: Connection[TupleRow]) -> None:
+@pytest.mark.parametrize("many", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_many_devices_load(connection: Connection[TupleRow], many: int) -> None:
     connection.execute(
-        "INSERT INTO devices (code, kind) SELECT 'd' || n, 'smoke' FROM generate_series(1, 100000) n"
+        "INSERT INTO devices (code, kind) SELECT 'd' || n, 'smoke' FROM generate_series(1, %s) n",
+        (many,),
     )
     register = devices.load_register(connection)
-    assert len(register) == 100_000
+    assert len(register) == many
     assert (np.diff(register.id) > 0).all()
 
 

@@ -18,8 +18,8 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def connection(any_migrated_url: str) -> Iterator[Connection[TupleRow]]:
-    with connect(any_migrated_url, application="test") as opened:
+def connection(either_migrated_url: str) -> Iterator[Connection[TupleRow]]:
+    with connect(either_migrated_url, application="test") as opened:
         devices.upsert_kinds(
             opened,
             [Metric(code=code, unit="m", name=code, name_en=code) for code in ("level", "rain")],

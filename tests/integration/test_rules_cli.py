@@ -1,18 +1,13 @@
 """``city rules`` as an operator and a script use it: what it prints, and its exit codes."""
 
-import io
 import json
-import os
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtime import cli
 from tests.integration.running_centre import lay_ground
+from tests.integration.running_commands import Done, Run, commands
 from tests.integration.small_town import rows
 
 RULE = """[[rule]]
@@ -29,18 +24,6 @@ level = "red"
 """
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and how it ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def city(
     migrated_url: str,
@@ -51,22 +34,7 @@ def city(
     """``city rules …`` in this process, in a folder of its own, beside the rule file ``rules.toml``."""
     lay_ground(migrated_url)
     (tmp_path / "rules.toml").write_text(RULE, encoding="utf-8")
-    for name in [name for name in os.environ if name.startswith("CITY_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("CITY_DATABASE_URL", migrated_url)
-    monkeypatch.setenv("CITY_DATA_DIR", str(tmp_path / "var"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str, typed: str = "") -> Done:
-        monkeypatch.setattr(sys, "argv", ["city", "rules", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return Done(int(ended.value.code or 0), said.out, said.err)
-
-    return run
+    return commands(monkeypatch, capfd, migrated_url, tmp_path, "rules")
 
 
 def told(done: Done) -> Any:

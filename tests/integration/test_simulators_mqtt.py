@@ -129,7 +129,14 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@pytest.mark.parametrize("scenario", ["calm", "demo", "fire", "storm", "flap", "flood-of-alarms"])
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "demo",
+        "flood-of-alarms",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("calm", "fire", "storm", "flap")),
+    ],
+)
 def test_every_message_keeps_the_contract(mosquitto: MosquittoServer, folder: Path, scenario: str) -> None:
     before = now_ms()
     with listening(mosquitto.port) as heard:
@@ -164,9 +171,11 @@ def test_fire_is_heard_from_detectors_and_a_camera(mosquitto: MosquittoServer, f
         assert heard.until(lambda: any("/camera/" in t for t in burning()))
 
 
+@pytest.mark.parametrize("kind", ["mosquitto", pytest.param("nats", marks=pytest.mark.slow)])
 def test_outage_ends_with_the_last_will_and_silence(
-    any_broker: MosquittoServer | NatsServer, folder: Path
+    request: pytest.FixtureRequest, kind: str, folder: Path
 ) -> None:
+    any_broker: MosquittoServer | NatsServer = request.getfixturevalue(kind)
     with listening(any_broker.port) as heard, playing(any_broker.url, folder, "outage", speed=120) as codes:
         assert heard.until(lambda: any(payload == b"offline" for _, payload, *_ in list(heard.messages)))
         [gone] = [topic for topic, payload, *_ in list(heard.messages) if payload == b"offline"]
@@ -230,7 +239,7 @@ def test_the_simulator_that_began_last_has_the_word(mosquitto: MosquittoServer, 
         assert heard.until(lambda: burning(mark[0]) > 10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_process_in_good_order(
     mosquitto: MosquittoServer, folder: Path, number: int
 ) -> None:

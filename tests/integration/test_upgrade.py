@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from city.storage import migrate
 from tests.conftest import REPOSITORY
+from tests.integration.running_centre import running as serving
 from tests.integration.small_town import rows
 from tests.servers.city_process import city_environment
 from tests.servers.mosquitto import MosquittoServer
@@ -118,7 +119,7 @@ def running(before: Path, tmp_path: Path, postgres_url: str, mosquitto: Mosquitt
 
 
 def test_the_release_before_goes_on_while_and_after_the_schema_is_brought_up(
-    running: Release, postgres_url: str, mosquitto: MosquittoServer, tmp_path: Path
+    running: Release, postgres_url: str, mosquitto: MosquittoServer
 ) -> None:
     assert migrate.missing(postgres_url), "nothing to bring up: name the release before"
     ingest = running.start("ingest")
@@ -140,12 +141,9 @@ def test_the_release_before_goes_on_while_and_after_the_schema_is_brought_up(
         (sent,)
     ]
     assert rows(postgres_url, "SELECT count(*) FROM quarantine") == [(0,)]
-    new = Release(REPOSITORY, tmp_path / "new", postgres_url, mosquitto)
-    centres = [
-        release.start("centre") for release in (running, new)
-    ]  # as while one after the other is exchanged
-    for release, centre in zip((running, new), centres, strict=True):
-        centre.wait_ready(release.is_ready, PATIENCE_S)
-    publish.single("city/C1/smoke/s1", '{"value": 88}', qos=1, port=mosquitto.port)
-    until("one incident", 1, postgres_url, "SELECT count(*) FROM incidents")
-    assert [process.stop() for process in (ingest, *centres)] == [0, 0, 0]
+    old = running.start("centre")
+    with serving(postgres_url):  # as while one after the other is exchanged; ours needs no process of its own
+        old.wait_ready(running.is_ready, PATIENCE_S)
+        publish.single("city/C1/smoke/s1", '{"value": 88}', qos=1, port=mosquitto.port)
+        until("one incident", 1, postgres_url, "SELECT count(*) FROM incidents")
+    assert [process.stop() for process in (ingest, old)] == [0, 0]
