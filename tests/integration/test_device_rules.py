@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.integration.running_centre import Centre, lay_ground, running
+from tests.integration.running_centre import Centre, on_fresh_ground
+from tests.servers.postgres import PostgresServer
 
 GENERAL = {
     "type": "threshold",
@@ -19,10 +20,10 @@ GENERAL = {
 }
 
 
-@pytest.fixture
-def centre(migrated_url: str) -> Iterator[Centre]:
-    lay_ground(migrated_url)
-    with running(migrated_url) as made:
+@pytest.fixture(scope="module")
+def centre(postgres_server: PostgresServer, postgres_template: str) -> Iterator[Centre]:
+    """One for all tests here; they only look."""
+    with on_fresh_ground(postgres_server, postgres_template) as made:
         for rule_id, definition in (
             ("smoke-high", GENERAL),
             (

@@ -212,15 +212,16 @@ def test_a_peer_that_never_stops_is_closed(stand: Stand) -> None:
     assert closed(line)
 
 
-def test_five_hundred_stations_at_once(stand: Stand) -> None:
-    stations = [station(1000 + number) for number in range(500)]
+@pytest.mark.parametrize("many", [100, pytest.param(500, marks=pytest.mark.slow)])
+def test_many_stations_at_once(stand: Stand, many: int) -> None:
+    stations = [station(1000 + number) for number in range(many)]
     lines = [stand.line() for _ in stations]
     reports = [timer(address, 2.0 + number / 1000) for number, address in enumerate(stations)]
     for line, report in zip(lines, reports, strict=True):
         line.sendall(report)
     for line, report in zip(lines, reports, strict=True):
         assert other.confirms(answer(line), report)
-    assert stand.one("SELECT count(*) FROM devices WHERE code LIKE 'sl651:0000001%%'") == 500
+    assert stand.one("SELECT count(*) FROM devices WHERE code LIKE 'sl651:0000001%%'") == many
     for line in lines:
         line.close()
 
