@@ -228,7 +228,7 @@ def test_dispatch_names_unit_and_reason(desk: MockCentre, open_page: OpenPage) -
     page = opened(logged_in(desk, open_page))
     page.keyboard.press("d")
     page.get_by_role("button", name="确定").click()
-    expect(page.get_by_role("alert")).to_contain_text("请选择单位")
+    expect(page.get_by_role("alert").filter(has_text="请选择单位")).to_be_visible()
     page.get_by_label("责任单位").select_option("U2")
     page.get_by_label("原因").fill("火势扩大")
     page.get_by_role("button", name="确定").click()

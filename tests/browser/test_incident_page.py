@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from tests.browser import axe, geometry
 from tests.integration.running_centre import NO_TLS, Centre, on_fresh_ground, raise_alarm
-from tests.integration.test_alarm_api import PASSWORD
+from tests.integration.test_alarm_api import PASSWORD, triaged
 from tests.integration.test_media import Recorder, camera_host
 from tests.servers.postgres import PostgresServer
 
@@ -98,11 +98,8 @@ def burning(centre: Centre, *devices: str, evidence: dict[str, Any] | None = Non
             Jsonb(evidence or EVIDENCE),
             alarm,
         )
-        while not (
-            row := centre.execute("SELECT incident_id FROM alarms WHERE id = %s AND triage = 'done'", alarm)
-        ):
-            pass
-    answer: dict[str, Any] = centre.client.get(f"/api/incidents/{row[0][0]}").json()
+        incident = triaged(centre, alarm)
+    answer: dict[str, Any] = centre.client.get(f"/api/incidents/{incident}").json()
     return answer
 
 

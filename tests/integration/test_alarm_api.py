@@ -1,5 +1,6 @@
 """Alarms and drills over HTTP: states and filters, the shelf and who may, why, drills, refusals in two languages."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ def triaged(centre: Centre, alarm: int) -> int:
         rows = centre.execute("SELECT incident_id FROM alarms WHERE id = %s AND triage = 'done'", alarm)
         if rows:
             return int(str(rows[0][0]))
+        time.sleep(0.02)  # each look is a connection: asked without a pause they keep triage from its work
 
 
 def alarm_of(centre: Centre, device: str = "D1", category: str = "fire.smoke") -> int:
