@@ -1,7 +1,7 @@
 """Random people do random things to a few incidents on a real database, for as long as one likes.
 
 Whatever they try: no forbidden state, no lost event, the chain verifies, no clock below zero, one owner or the lane,
-and what is refused leaves no trace. ``CITY_STATEFUL_RUNS`` makes it longer than the short form of the suite.
+and what is refused leaves no trace. ``CITY_STATEFUL_RUNS`` says how often the long form (``make slow``) tries.
 """
 
 import asyncio
