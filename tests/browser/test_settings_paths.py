@@ -197,7 +197,11 @@ def test_an_account_is_made_and_logs_in_for_the_first_time(
     assert len(secret) >= 10
     row = desk.get_by_role("row", name=re.compile("^wang"))
     expect(row).to_contain_text("待首次登录")
-    row.get_by_label("wang 的角色").select_option("dispatcher")
+    row.get_by_role("button", name="修改账号 wang").click()
+    form = desk.get_by_role("form", name="修改账号 wang")
+    form.get_by_label("角色").select_option("dispatcher")
+    form.get_by_role("button", name="保存").click()
+    expect(row).to_contain_text("分拨员")
     expect(desk.get_by_role("alert")).to_have_count(0)
 
     own = browser.new_page()
@@ -214,6 +218,8 @@ def test_an_account_is_made_and_logs_in_for_the_first_time(
     expect(own.get_by_text("Dispatcher", exact=False).first).to_be_visible()
     expect(own.get_by_role("link", name="Accounts")).to_have_count(0)  # not for a dispatcher
 
+    own.goto(f"{centre.base}/settings/audit?lang=en")
+    expect(own.get_by_role("alert")).to_contain_text("Audit is for another role (Supervisor or above)")
     own.goto(f"{centre.base}/settings/users/me?lang=en")
     own.get_by_role("button", name="Add a contact").click()
     own.get_by_label("Address").fill("wang@example.org")

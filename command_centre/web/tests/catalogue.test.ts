@@ -32,7 +32,7 @@ describe("the catalogue", () => {
       .join("\n");
     // Named in full, or by a prefix that is completed with a word of the centre.
     const composed = [...sources.matchAll(/(?:t\(|= )`([\w.]+\.)\$\{/g)].map((match) => match[1] ?? "");
-    const worded = [...sources.matchAll(/tOr\("(\w+)"/g)].map((match) => `${match[1]}.`);
+    const worded = [...sources.matchAll(/tOr\("([\w.]+)"/g)].map((match) => `${match[1]}.`);
     const prefixes = [...composed, ...worded];
     const quoted = new Set([...sources.matchAll(/["']([\w-]+(?:\.[\w-]+)+)["']/g)].map((match) => match[1]));
     const shown = (key: Key) =>

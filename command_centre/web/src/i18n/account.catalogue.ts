@@ -62,7 +62,6 @@ export const accountWords = {
   "sessions.end_of": ["退出此设备：{browser}", "Log it out: {browser}"],
   "sessions.end_others": ["退出其他所有设备", "Log out all others"],
   "sessions.unknown": ["未知浏览器", "unknown browser"],
-  "link.title": ["统一身份认证", "Identity provider"],
   "link.begin": ["关联 {name} 账号", "Link my account at {name}"],
   "link.is": ["本次登录来自统一身份认证", "This log-in came from the identity provider"],
 } satisfies Record<string, Entry>;

@@ -15,6 +15,10 @@ export const registerWords = {
   "section.quarantine": ["隔离消息", "Quarantine"],
   "section.audit": ["审计", "Audit"],
   "section.health": ["系统状况", "System health"],
+  "settings.anothers": [
+    "“{section}”需要更高权限（{role}及以上），如有需要请联系管理员",
+    "{section} is for another role ({role} or above); ask an administrator if you need it",
+  ],
   "settings.nothing": ["您的角色没有可设置的内容", "There is nothing to set up for your role"],
 
   "register.all": ["全部", "All"],

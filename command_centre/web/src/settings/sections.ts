@@ -41,6 +41,12 @@ export function sectionsFor(may: (needs: Needs) => boolean): readonly Section[] 
   return SECTIONS.filter((one) => may(NEEDS[one]));
 }
 
+/** A section that is there, and for another role than the one that asks: said, and not passed over. */
+export function isAnothers(named: string | undefined, shown: readonly Section[]): Section | null {
+  return SECTIONS.find((one) => one === named && !shown.includes(one)) ?? null;
+}
+export const needsOf = (section: Section): Needs => NEEDS[section];
+
 /** The section that an address names; the first of those shown when it names none of them. */
 export function sectionAt(named: string | undefined, shown: readonly Section[]): Section | null {
   return shown.find((one) => one === named) ?? shown[0] ?? null;
