@@ -22,7 +22,7 @@ CHROMIUM_ARGUMENTS = (
     "--disable-sync",
 )
 # Three workers share two cores: what takes a moment here takes ten there, and waiting longer costs nothing that passes.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 # Canvas text has no box that could be asked, so what is drawn is written down until its canvas is cleared.
 RECORD_CANVAS_TEXT = """
 window.drawn = [];

@@ -35,8 +35,8 @@ def desk(browser: Browser, centre: Centre) -> Iterator[Page]:
 
 def at(page: Page, centre: Centre, place: str, language: str = "zh") -> None:
     page.goto(f"{centre.base}/settings/{place}?lang={language}")
-    expect(page.locator("main .settings-part")).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("正在载入…" if language == "zh" else "Loading…")).to_have_count(0, timeout=30_000)
+    expect(page.locator("main .settings-part")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("正在载入…" if language == "zh" else "Loading…")).to_have_count(0, timeout=60_000)
 
 
 def step(page: Page, place: str, language: str) -> None:
@@ -45,8 +45,8 @@ def step(page: Page, place: str, language: str) -> None:
         "(to) => { history.pushState(null, '', to); dispatchEvent(new PopStateEvent('popstate')); }",
         f"/settings/{place}?lang={language}",
     )
-    expect(page.locator(".settings-part")).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("正在载入…" if language == "zh" else "Loading…")).to_have_count(0, timeout=30_000)
+    expect(page.locator(".settings-part")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("正在载入…" if language == "zh" else "Loading…")).to_have_count(0, timeout=60_000)
 
 
 def reason(page: Page, words: str, button: str) -> None:
