@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from city.storage import audit
 from command_centre.api import paging
-from command_centre.api.answers import answer, gives
+from command_centre.api.answers import answer, files, gives
 from command_centre.api.problem import Problem, field_problem
 from command_centre.api.services import async_transaction
 from command_centre.flood.duty_log import safe
@@ -86,7 +86,7 @@ async def list_audit(  # each is one parameter of the query
     summary="Who saw and did what, as a file",
     operation_id="export_audit",
     response_class=Response,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    responses=files("text/csv"),
 )
 async def export_audit(
     request: Request,

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from city.flood import Sent
 from city.storage import flood_warnings
+from command_centre.api.answers import files
 from command_centre.api.problem import field_problem, not_found
 from command_centre.api.services import async_transaction, services
 from command_centre.flood import desk as desks
@@ -24,7 +25,13 @@ MOST_ENTRIES = 100
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
-@router.get("/feed.atom", summary="Warnings as an Atom feed", operation_id="cap_feed")
+@router.get(
+    "/feed.atom",
+    summary="Warnings as an Atom feed",
+    operation_id="cap_feed",
+    response_class=Response,
+    responses={**files(feed.ATOM_TYPE), 304: {"description": "the caller has it"}},
+)
 async def atom(request: Request) -> Response:
     """The newest hundred messages, newest first. Answers 304 to `If-None-Match` and `If-Modified-Since`."""
     settings = services(request).settings
@@ -43,7 +50,13 @@ async def atom(request: Request) -> Response:
     return _conditional(request, content, feed.ATOM_TYPE, feed.newest_change(messages))
 
 
-@router.get("/{identifier}.xml", summary="A CAP 1.2 message", operation_id="cap_message")
+@router.get(
+    "/{identifier}.xml",
+    summary="A CAP 1.2 message",
+    operation_id="cap_message",
+    response_class=Response,
+    responses={**files(MEDIA_TYPE), 304: {"description": "the caller has it"}},
+)
 async def message(request: Request, identifier: str) -> Response:
     """By its identifier: the bytes as they went out. By a warning's number: that warning's newest message."""
     if not _IDENTIFIER.fullmatch(identifier):

@@ -17,7 +17,7 @@ from city.clocks import write_limits
 from city.storage import categories
 from city.units import Category
 from command_centre import catalogue as changes
-from command_centre.api.answers import answer, tagged
+from command_centre.api.answers import answer, files, tagged
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
@@ -73,7 +73,13 @@ def list_categories(
     return tagged(request, {"items": items, "next": None})
 
 
-@router.get("/categories.csv", summary="The catalogue as a sheet", operation_id="export_categories")
+@router.get(
+    "/categories.csv",
+    summary="The catalogue as a sheet",
+    operation_id="export_categories",
+    response_class=Response,
+    responses=files("text/csv"),
+)
 def export_categories(
     request: Request, lang: Annotated[str, Query(pattern="^(zh|en)$", description="of the headings")] = "zh"
 ) -> Response:

@@ -16,7 +16,7 @@ from city.storage import device_availability
 from city.storage import device_health as stored
 from command_centre import device_health
 from command_centre.api import paging
-from command_centre.api.answers import answer, gives
+from command_centre.api.answers import answer, files, gives
 from command_centre.api.problem import field_problem, not_found
 from command_centre.api.services import async_transaction
 from command_centre.api.shapes.device_health import (
@@ -278,7 +278,7 @@ async def availability(request: Request, by: By, start: Start = None, end: End =
     summary="The same as a file",
     operation_id="device_availability_csv",
     response_class=Response,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    responses=files("text/csv"),
 )
 async def availability_file(request: Request, by: By, start: Start = None, end: End = None) -> Response:
     """UTF-8 with a byte order mark, so that spreadsheets read the Chinese."""

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from city.storage import flood_duty_log
 from command_centre.api import paging
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, files
 from command_centre.api.once import Key, once
 from command_centre.api.problem import Problem, field_problem
 from command_centre.api.refusals import refusable
@@ -31,7 +31,9 @@ class NewEntry(BaseModel):
     exercise: bool = False
 
 
-@router.get("", summary="The duty log", operation_id="duty_log")
+@router.get(
+    "", summary="The duty log", operation_id="duty_log", responses=files("text/csv", words="JSON, or a file")
+)
 async def entries(  # each is one parameter of the query
     request: Request,
     start: Annotated[AwareDatetime | None, Query(alias="from")] = None,

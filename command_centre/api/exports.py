@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from city.storage.exports import Reading, Series, block
 from command_centre import exports
+from command_centre.api.answers import files
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import transaction
 
@@ -22,6 +23,7 @@ router = APIRouter(prefix="/api/devices", tags=["devices"])
     summary="What a device has read, as CSV or Parquet",
     operation_id="export_readings",
     response_class=StreamingResponse,
+    responses=files(*exports.MEDIA_TYPES.values()),
 )
 def export(  # each is one parameter of the query
     request: Request,

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from city.devices import DeviceState
 from city.storage import areas, devices
 from command_centre.api import paging
-from command_centre.api.answers import tagged
+from command_centre.api.answers import files, tagged
 from command_centre.api.devices import shown
 from command_centre.api.services import services, transaction
 
@@ -25,7 +25,13 @@ Most = Annotated[int, Query(ge=1, le=20_000, description="features in one answer
 Filter = Annotated[str | None, Query(max_length=100)]
 
 
-@router.get("/cells.geojson", summary="Cells with their live state as GeoJSON", operation_id="cells_geojson")
+@router.get(
+    "/cells.geojson",
+    summary="Cells with their live state as GeoJSON",
+    operation_id="cells_geojson",
+    response_class=Response,
+    responses={**files(MEDIA_TYPE), 304: {"description": "the caller has it"}},
+)
 def cells_geojson(
     request: Request,
     level: Annotated[str, Query(max_length=64, description="layer: cell, community, street, …")] = "cell",
@@ -55,7 +61,11 @@ def cells_geojson(
 
 
 @router.get(
-    "/devices.geojson", summary="Devices with their live state as GeoJSON", operation_id="devices_geojson"
+    "/devices.geojson",
+    summary="Devices with their live state as GeoJSON",
+    operation_id="devices_geojson",
+    response_class=Response,
+    responses={**files(MEDIA_TYPE), 304: {"description": "the caller has it"}},
 )
 def devices_geojson(  # each is one parameter of the query
     request: Request,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from city.storage import papers
 from city.storage.papers import Thing
 from command_centre import labels
-from command_centre.api.answers import answer, gives
+from command_centre.api.answers import answer, files, gives
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.register_shapes import LabelledThing
 from command_centre.api.services import async_transaction, services
@@ -24,7 +24,11 @@ def _base(request: Request) -> str:
 
 
 @router.get(
-    "/labels/{sort}/sheet.svg", summary="A4 sheets of labels, to be printed", operation_id="get_label_sheet"
+    "/labels/{sort}/sheet.svg",
+    summary="A4 sheets of labels, to be printed",
+    operation_id="get_label_sheet",
+    response_class=Response,
+    responses=files("image/svg+xml"),
 )
 async def get_sheet(
     request: Request,
@@ -44,7 +48,13 @@ async def get_sheet(
     return _svg(drawn, {"Label-Pages": str(labels.pages(len(things)))})
 
 
-@router.get("/labels/{sort}/{code}.svg", summary="A QR label", operation_id="get_label")
+@router.get(
+    "/labels/{sort}/{code}.svg",
+    summary="A QR label",
+    operation_id="get_label",
+    response_class=Response,
+    responses=files("image/svg+xml"),
+)
 async def get_label(request: Request, sort: Thing, code: str) -> Response:
     """60 x 30 mm; its address opens the thing on a phone, for staff and for citizens."""
     async with async_transaction(request) as connection:

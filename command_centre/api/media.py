@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from city.storage import alarm_why, alarms
 from command_centre import media_addresses
-from command_centre.api.answers import answer, gives
+from command_centre.api.answers import answer, files, gives
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import async_transaction
 from command_centre.media import Media
@@ -44,7 +44,13 @@ async def list_media(request: Request, alarm_id: int) -> Response:
     return answer({"items": media_addresses.listing(found, _media(request).hosts), "next": None})
 
 
-@router.get("/{alarm_id}/media/{n}", summary="One picture or clip", operation_id="get_alarm_media")
+@router.get(
+    "/{alarm_id}/media/{n}",
+    summary="One picture or clip",
+    operation_id="get_alarm_media",
+    response_class=Response,
+    responses=files(*media_addresses.KINDS.values()),
+)
 async def get_media(request: Request, alarm_id: int, n: Annotated[int, Path(ge=0, le=1000)]) -> Response:
     """JPEG, PNG, WebP, MP4 or WebM, by its bytes; with ranges. Fetched by the centre from `CITY_MEDIA_HOSTS` only."""
     found = await _addresses(request, alarm_id)

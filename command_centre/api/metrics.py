@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from city.storage import audit, health
 from city.storage.database import DatabaseError
+from command_centre.api.answers import files
 from command_centre.api.services import Services, async_transaction, services
 
 router = APIRouter(tags=["health"])
@@ -29,7 +30,13 @@ router = APIRouter(tags=["health"])
 _TOLD_APART = {"lag_ms"}  # figures of ingest that have a name of their own, in seconds
 
 
-@router.get("/metrics", summary="Figures for Prometheus", operation_id="metrics")
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    operation_id="metrics",
+    response_class=Response,
+    responses=files(CONTENT_TYPE_LATEST),
+)
 async def metrics(request: Request) -> Response:
     """From this machine without log-in, from elsewhere for administrators. docs/metrics.md has every name."""
     here = services(request)

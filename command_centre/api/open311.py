@@ -17,6 +17,7 @@ from city.storage import open311
 from command_centre import photos
 from command_centre.api import once, turnstile
 from command_centre.api.answers import answer
+from command_centre.api.problem import MEDIA_TYPE as PROBLEM
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.services import async_transaction, services
 from command_centre.api.session import Known
@@ -59,7 +60,20 @@ class GeoReportRoute(APIRoute):
         return handler
 
 
-router = APIRouter(prefix=BASE, tags=["open311"], route_class=GeoReportRoute)
+_EITHER: dict[str, dict[str, Any]] = {
+    name.partition(";")[0]: {} for name in (writing.JSON_TYPE, writing.XML_TYPE)
+}
+router = APIRouter(
+    prefix=BASE,
+    tags=["open311"],
+    route_class=GeoReportRoute,
+    default_response_class=Response,
+    responses={
+        200: {"description": "in the format that the path ends with", "content": _EITHER},
+        # The gate answers before GeoReport is spoken.
+        "default": {"description": "GeoReport's list of errors", "content": {**_EITHER, PROBLEM: {}}},
+    },
+)
 keys_router = APIRouter(prefix="/api/open311/keys", tags=["open311"])
 
 

@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from command_centre import photos
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, files
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.report_form import read
 from command_centre.api.reports import digest_of
@@ -46,13 +46,25 @@ async def upload(request: Request, known: Known) -> Response:
     return answer({"photos": [digest.hex() for digest in digests]}, 201)
 
 
-@router.get("/{digest}", summary="A photo", operation_id="get_photo")
+@router.get(
+    "/{digest}",
+    summary="A photo",
+    operation_id="get_photo",
+    response_class=Response,
+    responses=files("image/jpeg"),
+)
 async def get_photo(request: Request, digest: str) -> Response:
     """JPEG."""
     return await _file(request, digest, small=False)
 
 
-@router.get("/{digest}/small", summary="A small photo", operation_id="get_small_photo")
+@router.get(
+    "/{digest}/small",
+    summary="A small photo",
+    operation_id="get_small_photo",
+    response_class=Response,
+    responses=files("image/jpeg"),
+)
 async def get_small(request: Request, digest: str) -> Response:
     """At most 320 pixels a side."""
     return await _file(request, digest, small=True)

@@ -17,7 +17,7 @@ from city.coordinates import Crs
 from city.district_fates import RowFate
 from city.district_preview import Preview, PreviewError, as_sent, take_in, unpacked
 from city.district_source import Fault
-from command_centre.api.answers import answer, gives
+from command_centre.api.answers import answer, files, gives
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
@@ -26,6 +26,11 @@ from rules.definitions import to_rows
 from rules.writing import to_toml
 
 router = APIRouter(prefix="/api/register", tags=["register"])
+_FORMS = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "geojson": "application/geo+json",
+}
 
 MOST_ROWS = 20_000  # in an answer; the counts are of all
 MOST_FILES = 50
@@ -139,7 +144,13 @@ async def import_register(
     return answer(_shown(done, taken=not dry_run))
 
 
-@router.get("/export", summary="The district as its own files", operation_id="export_register")
+@router.get(
+    "/export",
+    summary="The district as its own files",
+    operation_id="export_register",
+    response_class=Response,
+    responses=files("application/zip"),
+)
 def export_register(request: Request) -> Response:
     """A zip that `POST /api/register/import` and `city import` read. Edit what you need and send it back."""
     with transaction(request) as connection:
@@ -156,7 +167,13 @@ def export_register(request: Request) -> Response:
     return Response(packed.getvalue(), 200, headers, "application/zip")
 
 
-@router.get("/export/{file}", summary="One list of the register as a file", operation_id="export_list")
+@router.get(
+    "/export/{file}",
+    summary="One list of the register as a file",
+    operation_id="export_list",
+    response_class=Response,
+    responses=files(*_FORMS.values()),
+)
 def export_list(request: Request, file: Annotated[str, Path(max_length=40)]) -> Response:
     """`devices`, `components` or `buildings`, as `.csv`, `.xlsx` or `.geojson`; the import takes each of them back."""
     stem, _, form = file.rpartition(".")
@@ -174,13 +191,6 @@ def export_list(request: Request, file: Annotated[str, Path(max_length=40)]) -> 
     )
     headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-store"}
     return Response(content, 200, headers, _FORMS[form])
-
-
-_FORMS = {
-    "csv": "text/csv; charset=utf-8",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "geojson": "application/geo+json",
-}
 
 
 async def _uploads(request: Request) -> list[tuple[str, bytes]]:

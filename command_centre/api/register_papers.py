@@ -17,7 +17,7 @@ from city.storage import photos as stored_photos
 from city.storage import register
 from city.storage.papers import Thing
 from command_centre import papers, photos
-from command_centre.api.answers import answer, gives
+from command_centre.api.answers import answer, files, gives
 from command_centre.api.problem import Problem, not_found
 from command_centre.api.register_devices import Words
 from command_centre.api.register_shapes import Papers
@@ -172,7 +172,11 @@ async def remove_paper(request: Request, thing: Thing, code: str, body: Removal,
 
 
 @router.get(
-    "/{thing}/{code}/documents/{document}", summary="A document, to be saved", operation_id="get_document"
+    "/{thing}/{code}/documents/{document}",
+    summary="A document, to be saved",
+    operation_id="get_document",
+    response_class=Response,
+    responses=files(*papers.MEDIA.values()),
 )
 async def get_document(request: Request, thing: Thing, code: str, document: int) -> Response:
     """Always an attachment: what somebody sent never runs or shows itself under this address."""

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from command_centre import responsibility_sheet as sheet
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, files
 from command_centre.api.problem import Problem
 from command_centre.api.responsibility_reports import known_directory
 from command_centre.api.services import async_transaction, transaction
@@ -21,7 +21,13 @@ Reason = Annotated[str, Query(min_length=1, max_length=2000, pattern=r"\S", desc
 _CSV = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
-@router.get(".csv", summary="The list as responsibilities.csv", operation_id="export_responsibilities")
+@router.get(
+    ".csv",
+    summary="The list as responsibilities.csv",
+    operation_id="export_responsibilities",
+    response_class=Response,
+    responses=files("text/csv"),
+)
 def export_responsibilities(request: Request) -> Response:
     """What holds now or is to begin. `POST /api/responsibilities/import` and a district's folder take it back."""
     with transaction(request) as connection:

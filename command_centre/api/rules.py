@@ -16,7 +16,7 @@ from city.storage import rules, users
 from city.storage.rules import RuleVersion
 from command_centre import rule_changes
 from command_centre.api import paging
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, files
 from command_centre.api.problem import Problem, field_problem, not_found
 from command_centre.api.services import transaction
 from command_centre.api.session import Known
@@ -108,7 +108,13 @@ def list_rules(
     return answer(paging.page([_listed(row) for row in rows], limit, lambda row: [row["id"]]))
 
 
-@router.get("/rules.toml", summary="The rules in force as one rule file", operation_id="export_rules")
+@router.get(
+    "/rules.toml",
+    summary="The rules in force as one rule file",
+    operation_id="export_rules",
+    response_class=Response,
+    responses={**files(TOML), 304: {"description": "the caller has it"}},
+)
 def export_rules(request: Request) -> Response:
     """The same rules give the same bytes; `PUT /api/rules.toml` and `city rules import` take it back."""
     with transaction(request) as connection:

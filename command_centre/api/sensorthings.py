@@ -12,7 +12,7 @@ from city.sensorthings.model import ENTITIES, Entity, SensorThingsError
 from city.storage import sensorthings
 from city.storage.sensorthings import Connection, Page, TooCostlyError
 from command_centre import sensorthings as written
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, files
 from command_centre.api.problem import Problem
 from command_centre.api.services import async_transaction, services
 
@@ -31,7 +31,10 @@ def service_root(request: Request) -> Response:
 
 
 @router.get(
-    PLACE + "/{path:path}", summary="SensorThings: entities by path", operation_id="sensorthings_entities"
+    PLACE + "/{path:path}",
+    summary="SensorThings: entities by path",
+    operation_id="sensorthings_entities",
+    responses=files("text/plain", words="JSON; `$value` is plain"),
 )
 async def entities(request: Request, path: str) -> Response:
     """Things, Locations, Datastreams, Observations and the rest, with $filter, $expand, $select, $orderby, $top,

@@ -26,7 +26,7 @@ from tests.integration.running_centre import Centre, running
 from tests.integration.two_streets import ROLES, WEST, Street, account, build, lay
 
 # Beside no 5xx: what was answered is what was described.
-HELD_TO = ("status_code_conformance", "response_schema_conformance")
+HELD_TO = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 NOBODY = "nobody"
 # Their own sessions and accounts would end under those who ask; a test message leaves the machine.
 _LEFT_OUT = ("session", "second-factor", "oidc", "contacts/test")
@@ -124,6 +124,13 @@ def callers(centre: Centre, only: Sequence[str] = ()) -> Iterator[tuple[str, dic
         yield role, {} if role == NOBODY else account(centre, role, scope="s1", unit=unit)
 
 
+def told(role: str, faults: dict[str, str]) -> None:
+    """At once: a run that is broken off has said what it found until then."""
+    for fault, example in sorted(faults.items()):
+        sys.stdout.write(f"{role}: {fault}\n    {example}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit code 1 when something was found."""
     from tests.conftest import _database, _migrated_template  # servers only where they are wanted
@@ -146,12 +153,13 @@ def main(arguments: Sequence[str]) -> int:
                 for _, cookies in callers(centre, [role]):
                     for one in operations():
                         if asked.path in one.path:
+                            before = set(found.faults)
                             sent(centre, one, cookies, streets, asked.examples, asked.seed, found)
+                            told(role, {name: found.faults[name] for name in found.faults.keys() - before})
             sys.stdout.write(
-                f"{role}: {sum(found.asked.values())} calls, {dict(sorted(found.asked.items()))}\n"
+                f"{role}: {sum(found.asked.values())} calls, {dict(sorted(found.asked.items()))},"
+                f" {len(found.faults)} faults\n"
             )
-            for fault, example in sorted(found.faults.items()):
-                sys.stdout.write(f"  {fault}\n    {example}\n")
             worst = max(worst, int(bool(found.faults)))
     return worst
 
