@@ -36,5 +36,8 @@ def gives(shape: type[object], status: int = 200, words: str = "") -> dict[int |
 def files(*media_types: str, words: str = "the file") -> dict[int | str, dict[str, Any]]:
     """For the ``responses`` of a route that answers with a file: its media types. ``response_class=Response`` beside
     it says that it is never JSON."""
-    content = {name.partition(";")[0]: {"schema": {"type": "string"}} for name in media_types}
+    content = {
+        name.partition(";")[0]: {"schema": {} if name.endswith("json") else {"type": "string"}}
+        for name in media_types
+    }
     return {200: {"content": content, "description": words}}
