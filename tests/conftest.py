@@ -3,6 +3,7 @@
 `CITY_TEST_STRICT=1` (set by the pipeline) turns "this machine lacks X" from a skip into a failure.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
+from structlog.stdlib import ProcessorFormatter
 
 from tests.servers.chromium import chromium_binary
 from tests.servers.mosquitto import UNLIMITED, MosquittoServer
@@ -59,6 +62,18 @@ def lacking(missing: UnavailableError) -> NoReturn:
     if os.environ.get("CITY_TEST_STRICT") == "1":
         pytest.fail(f"this machine lacks {missing}")
     pytest.skip(f"this machine lacks {missing}")
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own() -> Iterator[None]:
+    """A command run inside a test sends all logging to that test's standard error, which is closed after it."""
+    yield
+    root = logging.getLogger()
+    ours = [one for one in root.handlers if isinstance(one.formatter, ProcessorFormatter)]
+    if ours:
+        root.handlers[:] = [one for one in root.handlers if one not in ours]
+        root.setLevel(logging.WARNING)
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session", autouse=True)
