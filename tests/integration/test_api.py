@@ -22,6 +22,7 @@ PUBLIC_PAGES = {
     "/field", "/field/{place:path}", "/field/sw.js", "/field/manifest.webmanifest", "/field/icons/{name}",
     "/settings", "/settings/{place:path}", "/login",
     "/report", "/track", "/track/{tracking}", "/assets/{path:path}", "/i/{sort}/{code:path}",
+    "/runbooks", "/runbooks/style.css", "/runbooks/{name}",
 }  # fmt: skip
 
 
