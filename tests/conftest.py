@@ -31,6 +31,9 @@ settings.register_profile("city", _SLOWLY, max_examples=25)
 settings.register_profile("many", _SLOWLY, max_examples=200)
 settings.load_profile("city")
 
+_MASK = os.umask(0o022)  # there is no asking without setting
+os.umask(_MASK)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -68,10 +71,8 @@ def lacking(missing: UnavailableError) -> NoReturn:
 def process_as_before() -> Iterator[None]:
     """A command run inside a test sends all logging to that test's standard error, which is closed after it, and one
     that writes backups lets nobody else read what this process makes from then on."""
-    mask = os.umask(0o022)
-    os.umask(mask)
     yield
-    os.umask(mask)
+    os.umask(_MASK)
     root = logging.getLogger()
     ours = [one for one in root.handlers if isinstance(one.formatter, ProcessorFormatter)]
     if ours:
