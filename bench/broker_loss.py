@@ -136,7 +136,11 @@ class Subscriber:
         self._link.settimeout(3)
         self._seen: set[bytes] = set()
         while not self._granted:
-            self._take(self._link.recv(1 << 16))
+            said = self._link.recv(1 << 16)
+            if not said:
+                self._link.close()
+                raise ConnectionError("the broker ended the connection before it granted anything")
+            self._take(said)
 
     _granted = False
 

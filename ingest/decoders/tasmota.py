@@ -7,13 +7,14 @@ telemetry and the state of switches are readings; answers to commands are not (`
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from city.observations import Rejection
 from ingest.decoders.json_bodies import body
-from ingest.decoders.said import Announced, Arrival, Link, Rejected, Report, Said
+from ingest.decoders.said import MAX_VALUES, Announced, Arrival, Link, Rejected, Report, Said
 
 DEEPEST = 5  # levels of a key
 UNSET_BEFORE = 2001  # a device that has not asked a time server yet says 1970, some clocks 2000
@@ -101,7 +102,7 @@ def _sensor(device: str, told: Told, arrival: Arrival) -> Sequence[Said] | Rejec
     bridged = told.get("ZbReceived")
     if isinstance(bridged, dict):
         said += _bridged(device, bridged, at_us)
-    values = dict(_flat(told, ""))
+    values = _quantities(told)
     if values:
         said.insert(0, Report(device=device, values=values, at_us=at_us, units=_units(told, values) or None))
     return said
@@ -122,7 +123,7 @@ def _bridged(bridge: str, bridged: Told, at_us: int | None) -> Iterator[Said]:
         in_topic = last.lower() in (name.lower(), address.lower(), address.lower().removeprefix("0x"))
         gateway = above if above and in_topic else bridge
         model = told.get("ModelId")
-        values = dict(_flat(told, ""))
+        values = _quantities(told)
         if values:
             yield Report(
                 device=name or f"{gateway}/{address}",
@@ -188,6 +189,11 @@ _MESSAGES: dict[str, Callable[[str, Told, Arrival], Sequence[Said] | Rejected]] 
     "discovery/config": _discovered,
     "discovery/sensors": _nothing,  # names no device but its hardware address
 }
+
+
+def _quantities(told: Told) -> dict[str, float]:
+    """By key with dots; of more than a device may have no more than are enough for the register to refuse them."""
+    return dict(islice(_flat(told, ""), MAX_VALUES + 1))
 
 
 def _flat(told: Told, prefix: str, depth: int = 1) -> Iterator[tuple[str, float]]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import Rejection
-from ingest.decoders.said import Announced, Arrival, Link, Rejected, Report, Said
+from ingest.decoders.said import MAX_VALUES, Announced, Arrival, Link, Rejected, Report, Said
 from ingest.decoders.tasmota import DECODER
 from ingest.routing import matches
 
@@ -376,3 +376,7 @@ KEYS = st.from_regex(r"[A-Z][a-z]{2,8}[0-9]", fullmatch=True)
 def test_what_is_sent_comes_out(values: dict[str, float]) -> None:
     nested = report("tele/t/SENSOR", {"Time": "2024-02-24T22:20:38", "AM2301": values})
     assert nested.values == {f"AM2301.{key}": value for key, value in values.items()}
+
+
+def test_of_tens_of_thousands_of_quantities_only_as_many_are_read_as_refuse_them() -> None:
+    assert len(report("tele/t/SENSOR", {"A": [1] * 50_000}).values) == MAX_VALUES + 1
