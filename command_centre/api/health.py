@@ -5,8 +5,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from city.storage.database import DatabaseError
-from command_centre.api.answers import answer
+from command_centre.api.answers import answer, gives
 from command_centre.api.services import Services, services
+from command_centre.api.shapes.health import Readiness
 
 router = APIRouter(tags=["health"])
 
@@ -19,7 +20,12 @@ async def healthz() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready", operation_id="readyz")
+@router.get(
+    "/readyz",
+    summary="Ready",
+    operation_id="readyz",
+    responses=gives(Readiness) | gives(Readiness, 503, "not ready, and why"),
+)
 async def readyz(request: Request) -> Response:
     """200 when a reading would become an incident on a screen now, else 503 with what is missing.
 
