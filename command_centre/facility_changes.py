@@ -47,7 +47,8 @@ async def edit(
         return known
     await facilities.update(connection, sort, code, changed, actor)
     fresh = await facilities.entry(connection, sort, code)
-    assert fresh is not None  # noqa: S101  # locked by this transaction
+    if fresh is None:
+        raise _beyond_reach()
     verb = "removed" if changed.get("state") == "removed" else "changed"
     detail = {"before": _words(changed, known), "after": _words(changed, fresh)}
     await _record(connection, sort, verb, code, actor, reason, detail)
@@ -70,9 +71,20 @@ async def create(
     values = await _checked(connection, wanted, None)
     await facilities.insert(connection, sort, code, values, actor)
     made = await facilities.entry(connection, sort, code)
-    assert made is not None  # noqa: S101  # inserted by this transaction
+    if made is None:
+        raise _beyond_reach()
     await _record(connection, sort, "created", code, actor, reason, {"after": _words(values, made)})
     return made
+
+
+def _beyond_reach() -> ActionError:
+    """Written where its writer, held to an area or a unit, cannot see it; the transaction takes it back."""
+    return ActionError(
+        "forbidden",
+        "超出您账号的区域或单位范围，请填写范围内的位置",
+        "this lies beyond the area or unit of your account; give a place within it",
+        "cell",
+    )
 
 
 async def _record(
