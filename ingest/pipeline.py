@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from psycopg import Connection, errors
 
 from city import tracing
-from city.devices import DeviceRow, Register
+from city.devices import DeviceRow
 from city.observations import NO_SEQ, Detection, Quality, Readings, Rejection, instant
 from city.storage import areas, ingest_sessions, observations, rejected, transitions
 from city.storage.database import nudge
@@ -29,6 +29,7 @@ from ingest import routing
 from ingest.batch import Batch, Messages, Refused, build, decode, unknown_metrics
 from ingest.decoders.said import MAX_PAYLOAD, Arrival, Decoder, Rejected, Said
 from ingest.delivery import Delivery
+from ingest.laps import Laps
 from ingest.register import DeviceRegister, Sender
 from ingest.routing import Router
 from ingest.senders import Resolved, Senders, family_of
@@ -92,6 +93,7 @@ class Pipeline:
         self._places: Places = {}
         self._rules: list[tuple[str, int]] = []
         self.counters: Counter[str] = Counter()
+        self.laps = Laps()
         self._name = tracing.fresh()  # of the batches of this connection, in the log
         self.load()
 
@@ -100,20 +102,26 @@ class Pipeline:
     def load(self) -> None:
         """Rebuild everything this process remembers from the database: register, rules and their state."""
         with self._connection.transaction():
-            register = self._load_register()
+            self._load_kinds()
             active, rules = self._read_rules()
             engine = Engine(
                 rules, self._register.metrics, district_zone(self._connection, self._settings_zone)
             )
-            self._places = areas.load_places(self._connection)
-            engine.know(list(facts_of(register, self._places)))
+            self._load_devices(engine)
             self._take_over(engine, active)
 
-    def _load_register(self) -> Register:
-        register = self._register.load(self._connection)
+    def _load_kinds(self) -> None:
+        self._register.load_kinds(self._connection)
         self._zone = district_zone(self._connection, self._settings_zone)
         self._foreign.load(self._connection, kinds=self._register.kinds)
-        return register
+
+    def _load_devices(self, engine: Engine) -> None:
+        """The register, and what the rules need of each device, a slice at a time: a million at once would take
+        gigabytes for a moment, and longer than the server waits for us."""
+        self._places = areas.load_places(self._connection)
+        self._register.load_devices(
+            self._connection, lambda part: engine.know(list(facts_of(part, self._places)))
+        )
 
     def _change_rules(self) -> None:
         """Other rules for the same devices: a register of a hundred thousand takes seconds to read again."""
@@ -182,9 +190,8 @@ class Pipeline:
             log.info("rules changed", rules=len(active))
         if changed and self._register.version != self._register.current_version(self._connection):
             with self._connection.transaction():
-                register = self._load_register()
-                self._places = areas.load_places(self._connection)
-            self._engine.know(list(facts_of(register, self._places)))
+                self._load_kinds()
+                self._load_devices(self._engine)
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -200,6 +207,7 @@ class Pipeline:
 
     def process(self, deliveries: Sequence[Delivery]) -> Stored:
         """Everything from bytes to commit; raises psycopg.Error when the database does not take it (try again)."""
+        self.laps.begin()
         messages = _merge(deliveries)
         decoders: dict[int, Decoder] = {}
         senders = self._resolve(messages.topics, decoders)
@@ -217,7 +225,9 @@ class Pipeline:
             retention_us=self._retention_us,
             foreign=foreign,
         )
+        self.laps.lap("decode")
         batch.readings = self._engine.judge(batch.readings)
+        self.laps.lap("rules")
         quarantined = _quarantined(batch.refused, messages)
         try:
             stored = self._store(batch, quarantined, messages, fast=self._looks_new(batch.readings))
@@ -264,7 +274,8 @@ class Pipeline:
         except BaseException:
             self._foreign.forget()
             with suppress(Exception):  # a lost connection: everything is loaded again with the next one
-                self._load_register()
+                self._load_kinds()
+                self._register.load_devices(self._connection)
             raise
         self._foreign.know_metrics(self._register.metrics)
         if rows:
@@ -321,14 +332,17 @@ class Pipeline:
         now_us = time.time_ns() // 1000
         plain = fast and not (batch.detections or batch.links or quarantined or _needs_more(batch.readings))
         decision = self._engine.decide(batch.readings, [], now_us=now_us) if plain else None
+        self.laps.lap("rules")
         if decision is not None and not decision.transitions and not decision.states:
             # Most batches are readings and nothing else: a COPY is a transaction by itself, two round trips less.
             new = self._insert(batch.readings, fast=True) if len(batch.readings) else batch.readings
         else:
             with self._connection.transaction():
                 new, decision = self._store_all(batch, quarantined, now_us, fast=fast)
+        self.laps.lap("commit")
         self._engine.accept(decision)
         self._remember(batch, new, messages)
+        self.laps.lap("rules")
         self.counters["readings"] += len(batch.readings)
         self.counters["stored"] += len(new)
         for mark in _COUNTED_MARKS:
@@ -348,7 +362,9 @@ class Pipeline:
         detections: list[Detection] = []
         if batch.detections:
             detections = observations.insert_detections(self._connection, batch.detections)
+        self.laps.lap("commit")
         decision = self._engine.decide(new, detections, now_us=now_us)
+        self.laps.lap("rules")
         self._write(decision, now_us)
         if batch.links:
             ingest_sessions.write_links(self._connection, batch.links)

@@ -5,7 +5,7 @@ it adds is committed before anything refers to it.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -44,24 +44,32 @@ class DeviceRegister:
         self.kinds: dict[str, Kind] = {}
         self.metrics: dict[str, int] = {}
         self.version = -1
-        self.load(connection)
+        self.load_kinds(connection)
 
-    def load(self, connection: Connection[Any]) -> Register:
-        """Read everything again and forget what topics meant; returns the columns for the rules."""
+    def load_kinds(self, connection: Connection[Any]) -> None:
+        """Read kinds and metrics again; before the devices that are of these kinds."""
         self.kinds = storage.load_kinds(connection)
         self.metrics = {code: metric.id for code, metric in storage.load_metrics(connection).items()}
         missing = {kind.main_metric for kind in self.kinds.values() if kind.main_metric} - self.metrics.keys()
         if missing:
             self.metrics |= storage.register_metrics(connection, missing)
-        register = storage.load_register(connection)
-        self._codes = {
-            code: (device_id, sys.intern(kind))
-            for code, device_id, kind in zip(register.code, register.id.tolist(), register.kind, strict=True)
-        }
-        self.unclaimed = register.registration.count("unclaimed")
-        self.version = register.version
+
+    def load_devices(
+        self, connection: Connection[Any], take: Callable[[Register], None] | None = None
+    ) -> None:
+        """Read every device again and forget what topics meant; ``take`` gets the columns, a slice at a time."""
+        self._codes = {}
         self._senders = {}
-        return register
+        self.unclaimed = 0
+        for part in storage.register_slices(connection):
+            self._codes.update(
+                (code, (device_id, sys.intern(kind)))
+                for code, device_id, kind in zip(part.code, part.id.tolist(), part.kind, strict=True)
+            )
+            self.unclaimed += part.registration.count("unclaimed")
+            self.version = part.version
+            if take is not None:
+                take(part)
 
     def current_version(self, connection: Connection[Any]) -> int:
         """The register's version in the database; another than ``version`` means that it should be loaded again."""

@@ -71,6 +71,7 @@ class Worker:
         self._said_connected = False
         self._next_chores = self._next_alive = 0.0
         self._presence: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # heard_us as last written
+        self._presence_next = 0  # the device to go on with
         self._troubles: set[str] = set()  # of the database, since it was well; each is said once
         self._lag_us = 0
         self._watched = watched
@@ -273,11 +274,13 @@ class Worker:
             written[: len(self._presence)] = self._presence
             self._presence = written
         least = PRESENCE_EVERY_S * 1_000_000 if most == PRESENCE_AT_ONCE else 0
-        changed = np.flatnonzero(heard[: len(self._presence)] - self._presence[: len(heard)] > least)[:most]
+        changed = np.flatnonzero(heard[: len(self._presence)] - self._presence[: len(heard)] > least)
+        changed = in_turn(changed, self._presence_next, most)
         if len(changed):
             with self._connection.transaction():
                 ingest_sessions.write_presence(self._connection, changed.astype(np.int32), heard[changed])
             self._presence[changed] = heard[changed]
+            self._presence_next = int(changed[-1]) + 1
 
     def figures(self) -> dict[str, object]:
         """Counters of this process for health and metrics."""
@@ -290,3 +293,13 @@ class Worker:
             **{name: value for source in self._sources for name, value in source.figures().items()},
             "unclaimed": pipeline.unclaimed if pipeline else 0,
         }
+
+
+def in_turn(device_ids: NDArray[np.intp], begin: int, most: int) -> NDArray[np.intp]:
+    """At most so many of these, which are in order, from ``begin`` on and round again.
+
+    Where more devices speak than are written, those of low ids would else always come first, and the others look
+    silent on every screen.
+    """
+    at = int(np.searchsorted(device_ids, begin))
+    return np.concatenate([device_ids[at:], device_ids[:at]])[:most]

@@ -33,6 +33,7 @@ from runtime import (
     person_cli,
     readings_cli,
     rules_cli,
+    simulate_cli,
     tokens_cli,
 )
 
@@ -55,6 +56,7 @@ app.add_typer(tokens_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)
+app.command()(simulate_cli.simulate)
 app.command()(backup_cli.backup)
 app.command()(backup_cli.restore)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
@@ -114,49 +116,6 @@ def centre() -> None:
     from command_centre import main as room
 
     leave(room.run(chosen, _manager()))
-
-
-@app.command()
-def simulate(
-    scenario: Annotated[str, typer.Argument(help="calm, demo, fire, storm, outage, flap, flood-of-alarms")],
-    speed: Annotated[float, typer.Option(help="How many times faster than life.", min=0.01)] = 1.0,
-    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=0)] = None,
-    seed: Annotated[int | None, typer.Option(help="Another number, another play.")] = None,
-    cell: Annotated[
-        list[str] | None, typer.Option(help="Play the devices of this cell only; once for each.")
-    ] = None,
-    drill: Annotated[bool, typer.Option("--drill", help="Mark all of it as exercise, end to end.")] = False,
-    drill_minutes: Annotated[
-        float, typer.Option(help="A drill ends by itself after so long.", min=1, max=480)
-    ] = 60,
-    reason: Annotated[str, typer.Option(help="Of the drill, on its record.")] = "",
-) -> None:
-    """模拟 · Play a scenario with simulated devices against the broker."""
-    from runtime import connections
-
-    chosen = settings.load()
-    logs.configure("simulate", chosen.log_level, chosen.log_format)
-    folder = chosen.config or chosen.data_dir / "district"
-    if not folder.exists():
-        raise CityError(f"{folder}: no district to simulate; run `city up` once, or set CITY_CONFIG")
-    from runtime import simulators_there
-
-    with simulators_there.asked("a simulation"):
-        from simulators import main as room
-
-    more: dict[str, Any] = {} if seed is None else {"seed": seed}
-    more |= {"folder": folder, "speed": speed, "duration_s": duration, "cells": cell or []}
-    broker = connections.broker(chosen)
-    if not drill:
-        raise typer.Exit(room.run(chosen, scenario, mqtt_url=broker, **more))
-    from runtime import drill as drills
-
-    wanted = drills.Wanted(
-        scenario=scenario, folder=folder, cells=cell or [], minutes=drill_minutes, reason=reason
-    )
-    with drills.running(connections.complete(chosen), wanted):
-        code = room.run(chosen, scenario, mqtt_url=broker, **more)
-    raise typer.Exit(code)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Devices, their kinds and metrics, and the register that ingest keeps in memory."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, LiteralString
@@ -134,12 +134,17 @@ def register_version(connection: Connection[TupleRow]) -> int:
 
 
 def load_register(connection: Connection[TupleRow]) -> Register:
-    """The whole register in columns, retired devices included.
+    """The whole register in columns, retired devices included."""
+    return _joined(list(register_slices(connection)))
 
-    Read a slice at a time: 100,000 rows as Python objects would cost more memory than all else ingest holds.
+
+def register_slices(connection: Connection[TupleRow]) -> Iterator[Register]:
+    """The register a slice at a time, at least one; each has the version that was read before the first.
+
+    100,000 rows as Python objects would cost more memory than all else ingest holds; and whoever works on a slice
+    before asking for the next does not leave the server waiting, which ends a transaction that is idle for 30 s.
     """
     version = register_version(connection)
-    slices: list[Register] = []
     after = 0
     with connection.cursor(binary=True) as cursor:
         while True:
@@ -147,9 +152,9 @@ def load_register(connection: Connection[TupleRow]) -> Register:
                 "SELECT " + _REGISTER_COLUMNS + " WHERE d.id > %s ORDER BY d.id LIMIT %s", (after, _SLICE)
             )
             rows = cursor.fetchall()
-            slices.append(_columns(version, rows))
+            yield _columns(version, rows)
             if len(rows) < _SLICE:
-                return _joined(slices)
+                return
             after = rows[-1][0]
 
 

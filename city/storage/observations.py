@@ -304,23 +304,50 @@ def _rows_in(stream: bytes) -> int:
 
 
 def newest(connection: Db, *, days: int) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int64]]:
-    """Device, metric and instant (microseconds) of each series' newest believable reading of the last days."""
+    """Device, metric and instant (microseconds) of each series' newest believable reading of the last days.
+
+    So many devices at a time as the server answers for well within its patience.
+    """
+    parts = [np.empty((0, 3), np.int64)]
+    after: int | None = 0
+    while after is not None:
+        rows, after = _newest_after(connection, after, days)
+        parts.append(np.array(rows, np.int64).reshape(-1, 3))
+    device, metric, observed_us = np.concatenate(parts).T
+    return device.astype(np.int32), metric.astype(np.int16), observed_us
+
+
+_NEWEST_AT_ONCE = 20_000
+
+
+def _newest_after(connection: Db, after: int, days: int) -> tuple[list[tuple[int, int, int]], int | None]:
+    """The newest readings of the devices above ``after``, and after which to go on; None = these were the last."""
     rows = connection.execute(
         """
-        SELECT p.device_id, m.id, (extract(epoch FROM o.observed_at) * 1000000)::bigint
-        FROM presence p
-        JOIN devices d ON d.id = p.device_id
-        JOIN device_kinds k ON k.code = d.kind
-        JOIN metrics m ON m.code = k.main_metric
-        CROSS JOIN LATERAL (
+        WITH heard AS MATERIALIZED (
+            SELECT device_id FROM presence
+            WHERE device_id > %(after)s AND last_heard_at > now() - make_interval(days => %(days)s)
+            ORDER BY device_id LIMIT %(limit)s
+        )
+        SELECT h.device_id, m.id, (extract(epoch FROM o.observed_at) * 1000000)::bigint
+        FROM heard h
+        JOIN devices d ON d.id = h.device_id
+        LEFT JOIN device_kinds k ON k.code = d.kind
+        LEFT JOIN metrics m ON m.code = k.main_metric
+        LEFT JOIN LATERAL (
             SELECT observed_at FROM observations
-            WHERE device_id = p.device_id AND metric_id = m.id AND quality & %(odd)s = 0
+            WHERE device_id = h.device_id AND metric_id = m.id AND quality & %(odd)s = 0
               AND observed_at BETWEEN now() - make_interval(days => %(days)s) AND now() + interval '2 minutes'
             ORDER BY observed_at DESC LIMIT 1
-        ) o
-        WHERE p.last_heard_at > now() - make_interval(days => %(days)s)
+        ) o ON true
+        ORDER BY h.device_id
         """,
-        {"odd": _OF_NOBODY | int(Quality.OUT_OF_RANGE | Quality.SPIKE), "days": days},
+        {
+            "odd": _OF_NOBODY | int(Quality.OUT_OF_RANGE | Quality.SPIKE),
+            "days": days,
+            "after": after,
+            "limit": _NEWEST_AT_ONCE,
+        },
     ).fetchall()
-    device, metric, observed = zip(*rows, strict=True) if rows else ((), (), ())
-    return np.array(device, np.int32), np.array(metric, np.int16), np.array(observed, np.int64)
+    more = rows[-1][0] if len(rows) == _NEWEST_AT_ONCE else None
+    return [row for row in rows if row[2] is not None], more

@@ -1,0 +1,251 @@
+"""``city simulate fleet``: what each device more costs ingest, from ten thousand to a million of them.
+
+The same ``Pipeline`` that ``city ingest`` runs, on a database of its own; only the source differs: it makes the bytes
+that a broker would hand over (``fleet_load``). It stands in ``runtime`` because it joins rooms: ``simulators`` speak
+with us over MQTT only, so that a decoder's mistake cannot hide there, and ``bench`` is no part of the package.
+"""
+
+import multiprocessing
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+from city import district
+from city.errors import CityError
+from city.storage import backups, fleets, migrate
+from city.storage.database import DatabaseError, connect
+from rules.definitions import to_rows
+from runtime import fleet_load
+from runtime.fleet_load import Load
+
+if TYPE_CHECKING:
+    from ingest.pipeline import Pipeline
+
+SCRATCH = "city_fleet_"
+INTERVAL_S = 300  # between two readings of a device, in event time
+BATCH = 5_000  # readings in one transaction
+_ENROLLED_AT_ONCE = 50_000
+_RETENTION_DAYS = 400
+_TICK_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is driven: each device ``rounds`` times, the first of which is not measured (it fills memory)."""
+
+    devices: int
+    rounds: int
+    interval_s: int = INTERVAL_S
+    batch: int = BATCH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one size. ``…_ns`` are processor time per reading of this process, ``database_ns`` of its server process.
+
+    Memory is resident bytes per device over what an empty process of this kind takes; ``peak_bytes`` while it loaded.
+    """
+
+    devices: int
+    readings: int  # measured ones
+    stored: int  # all of them
+    transitions: int
+    decode_ns: int
+    rules_ns: int
+    commit_ns: int
+    commit_wall_ns: int
+    database_ns: int | None  # None = the server is on another machine
+    bytes_loaded: int
+    bytes_peak: int
+    bytes_held: int
+    rounds_mb: list[float]  # resident memory after each round
+    load_s: float  # processor time of reading the register at start
+    restart_s: float  # an owner that takes over: register, states and what rules look back at, on the clock
+    restart_cpu_s: float  # of this process
+    tick_ms: float
+    presence_us: float  # a last arrival written, per device
+    disk_bytes: float  # a reading, indexes included
+    wal_bytes: float  # a reading
+    register_bytes: float  # a device
+    presence_bytes: float
+    state_bytes: float
+    state_rows: int
+
+
+def measure(url: str, sizes: list[int], wanted: Wanted, say: Callable[[str], None]) -> Iterator[Cost]:
+    """Each size on a database of its own beside the one of ``url``, in a process of its own; smallest first."""
+    for devices in sorted(sizes):
+        with scratch(url) as address:
+            say(f"{devices:,} devices are put into a register")
+            prepare(address, devices)
+            one = replace(wanted, devices=devices)
+            say(f"{devices:,} devices report {wanted.rounds} times")
+            # A fresh interpreter for each: memory that an earlier size freed would hide what this one takes.
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+                yield fresh.submit(drive, address, one).result()
+
+
+@contextmanager
+def scratch(url: str) -> Iterator[str]:
+    """The address of a new database on the same server, dropped afterwards; raises CityError when we may not."""
+    for forgotten in backups.forgotten_scratch(url, SCRATCH):
+        backups.drop(url, forgotten)
+    name = SCRATCH + secrets.token_hex(4)
+    try:
+        backups.create(url, name)
+    except DatabaseError as error:
+        raise CityError(
+            f"no database of its own for the fleet ({error}); give the account CREATEDB,"
+            " or leave CITY_DATABASE_URL empty"
+        ) from error
+    parts = urlsplit(url)
+    try:
+        yield urlunsplit(
+            (parts.scheme, parts.netloc, "/" + quote(name, safe=""), parts.query, parts.fragment)
+        )
+    finally:
+        backups.drop(url, name)
+
+
+def prepare(url: str, devices: int) -> None:
+    """Schema, built-in kinds and rules, and so many devices of ``fleet_load`` in the register."""
+    migrate.apply(url)
+    district.import_defaults(url, parse_rules=to_rows)
+    with connect(url, application="city simulate", autocommit=True) as connection:
+        connection.execute("SET statement_timeout = 0")
+        for begin in range(0, devices, _ENROLLED_AT_ONCE):
+            numbers = range(begin, min(begin + _ENROLLED_AT_ONCE, devices))
+            with connection.transaction():
+                fleets.enrol(
+                    connection,
+                    [fleet_load.code(n) for n in numbers],
+                    [fleet_load.kind(n) for n in numbers],
+                    [fleet_load.cell(n) for n in numbers],
+                )
+        fleets.analyze(connection)
+
+
+def drive(url: str, wanted: Wanted) -> Cost:
+    """One size in this process."""
+    import numpy as np  # noqa: PLC0415 - as in runtime.cli; and what is imported here is not what devices cost
+
+    from city.storage import ingest_sessions  # noqa: PLC0415
+    from ingest.pipeline import Pipeline  # noqa: PLC0415
+    from rules.listening import Listening  # noqa: PLC0415
+
+    now_us = time.time_ns() // 1000
+    load = Load(
+        devices=wanted.devices,
+        rounds=wanted.rounds,
+        interval_s=wanted.interval_s,
+        end_us=now_us - 5_000_000,
+        batch=wanted.batch,
+    )
+    with connect(url, application="city ingest", autocommit=True) as connection:
+        server = connection.info.backend_pid if _is_here(url) else None
+        empty = _resident()
+        _forget_peak()
+        began = time.process_time()
+        pipeline = Pipeline(
+            connection, max_unclaimed=1_000, retention_days=_RETENTION_DAYS, zone=ZoneInfo("Asia/Shanghai")
+        )
+        load_s = time.process_time() - began
+        loaded, peak = _resident(), _resident("VmHWM")
+        rounds = [_round(pipeline, load, 0)]
+        before, laps, spent = fleets.weigh(connection), _laps(pipeline), _server_ns(server)
+        rounds += [_round(pipeline, load, turn) for turn in range(1, wanted.rounds)]
+        spent = _server_ns(server) - spent
+        after, laps = (
+            fleets.weigh(connection),
+            {name: ns - laps[name] for name, ns in _laps(pipeline).items()},
+        )
+        ticked = time.process_time_ns()
+        pipeline.tick(Listening([(load.end_us - 3_600_000_000, None)]))
+        ticked = time.process_time_ns() - ticked
+        heard = np.flatnonzero(pipeline.heard_us)
+        written = _server_ns(server)
+        for begin in range(0, len(heard), 2_000):
+            part = heard[begin : begin + 2_000]
+            with connection.transaction():
+                ingest_sessions.write_presence(connection, part.astype(np.int32), pipeline.heard_us[part])
+        written = _server_ns(server) - written
+        began = time.process_time()
+        restart = time.monotonic()
+        Pipeline(
+            connection, max_unclaimed=1_000, retention_days=_RETENTION_DAYS, zone=ZoneInfo("Asia/Shanghai")
+        )
+        restart, began = time.monotonic() - restart, time.process_time() - began
+        final = fleets.weigh(connection)
+    readings = (wanted.rounds - 1) * wanted.devices
+    return Cost(
+        devices=wanted.devices,
+        readings=readings,
+        stored=pipeline.counters["stored"],
+        transitions=pipeline.counters["transitions"],
+        decode_ns=round(laps["decode"] / readings),
+        rules_ns=round(laps["rules"] / readings),
+        commit_ns=round(laps["commit"] / readings),
+        commit_wall_ns=round(laps["commit_wall"] / readings),
+        database_ns=round(spent / readings) if server is not None else None,
+        bytes_loaded=round((loaded - empty) / wanted.devices),
+        bytes_peak=round((peak - empty) / wanted.devices),
+        bytes_held=round((rounds[-1] - empty) / wanted.devices),
+        rounds_mb=[round(one / 1e6, 1) for one in rounds],
+        load_s=round(load_s, 2),
+        restart_s=round(restart, 2),
+        restart_cpu_s=round(began, 2),
+        tick_ms=round(ticked / 1e6, 1),
+        presence_us=round(written / 1000 / max(1, len(heard)), 1),
+        disk_bytes=round((after.observations - before.observations) / readings, 1),
+        wal_bytes=round((after.wal_bytes - before.wal_bytes) / readings, 1),
+        register_bytes=round(after.register / wanted.devices, 1),
+        presence_bytes=round(final.presence / wanted.devices, 1),
+        state_bytes=round(after.rule_states / wanted.devices, 2),
+        state_rows=after.rule_states_rows,
+    )
+
+
+def _round(pipeline: "Pipeline", load: Load, turn: int) -> int:
+    """Every device once; what is resident afterwards, in bytes."""
+    for delivery in load.deliveries(turn):
+        pipeline.process([delivery])
+    return _resident()
+
+
+def _laps(pipeline: "Pipeline") -> dict[str, int]:
+    return {**pipeline.laps.cpu_ns, "commit_wall": pipeline.laps.wall_ns["commit"]}
+
+
+def _resident(what: str = "VmRSS") -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(what + ":"):
+            return int(line.split()[1]) * 1024
+    raise CityError("this machine has no /proc; measure on Linux")
+
+
+def _forget_peak() -> None:
+    """Let VmHWM begin again (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+
+
+def _server_ns(pid: int | None) -> int:
+    """Processor time of the server's process that works for us."""
+    if pid is None:
+        return 0
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0  # in a container: its numbers are not ours
+    return (int(fields[11]) + int(fields[12])) * (1_000_000_000 // _TICK_S)
