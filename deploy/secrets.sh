@@ -9,7 +9,7 @@ umask 077
 mkdir -p "$folder"
 chmod 700 "$folder"
 for name in database_password mqtt_ingest_password mqtt_centre_password mqtt_devices_password api_token \
-    grafana_database_password grafana_admin_password; do
+    grafana_database_password grafana_admin_password replication_password broker_cookie broker_admin_password; do
     file=$folder/$name
     [ -e "$file" ] && continue
     # 192 bits in hexadecimal: nothing that an address, a shell or SQL would read as anything else

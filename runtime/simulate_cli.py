@@ -62,6 +62,13 @@ def simulate(
     if scenario == FLEET:
         _fleet(chosen, devices or [1_000_000], rounds, as_json=as_json)
         return
+    more: dict[str, Any] = {} if seed is None else {"seed": seed}
+    more |= {"speed": speed, "duration_s": duration, "cells": cell or []}
+    raise typer.Exit(_play(chosen, scenario, more, (drill_minutes, reason) if drill else None))
+
+
+def _play(chosen: Settings, scenario: str, more: dict[str, Any], drill: tuple[float, str] | None) -> int:
+    """The exit code of a scenario played; ``drill``: minutes and reason, None = it is none."""
     from runtime import connections, simulators_there
 
     folder = chosen.config or chosen.data_dir / "district"
@@ -70,19 +77,17 @@ def simulate(
     with simulators_there.asked("a simulation"):
         from simulators import main as room
 
-    more: dict[str, Any] = {} if seed is None else {"seed": seed}
-    more |= {"folder": folder, "speed": speed, "duration_s": duration, "cells": cell or []}
     broker = connections.broker(chosen)
-    if not drill:
-        raise typer.Exit(room.run(chosen, scenario, mqtt_url=broker, **more))
+    if drill is None:
+        return room.run(chosen, scenario, mqtt_url=broker, folder=folder, **more)
     from runtime import drill as drills
 
+    minutes, reason = drill
     wanted = drills.Wanted(
-        scenario=scenario, folder=folder, cells=cell or [], minutes=drill_minutes, reason=reason
+        scenario=scenario, folder=folder, cells=more["cells"], minutes=minutes, reason=reason
     )
     with drills.running(connections.complete(chosen), wanted):
-        code = room.run(chosen, scenario, mqtt_url=broker, **more)
-    raise typer.Exit(code)
+        return room.run(chosen, scenario, mqtt_url=broker, folder=folder, **more)
 
 
 def _fleet(chosen: Settings, devices: list[int], rounds: int, *, as_json: bool) -> None:
@@ -109,10 +114,12 @@ _ROWS = (
     ("a last arrival written, us", "presence_us"),
     ("a tick of the clock, ms", "tick_ms"),
     ("register read at start, s", "load_s"),
+    ("taken over with its readings, s", "restart_cpu_s"),
     ("memory a device once loaded, bytes", "bytes_loaded"),
     ("memory a device after all rounds, bytes", "bytes_held"),
     ("memory a device at the peak of loading, bytes", "bytes_peak"),
     ("disk a reading, bytes", "disk_bytes"),
+    ("of that primary key, bytes", "index_bytes"),
     ("write-ahead log a reading, bytes", "wal_bytes"),
     ("rule state a device in the database, bytes", "state_bytes"),
     ("register a device in the database, bytes", "register_bytes"),

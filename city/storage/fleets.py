@@ -14,6 +14,7 @@ class Weight:
     """Bytes of tables with their indexes, and rows; ``wal_bytes`` is the log's position, to be subtracted."""
 
     observations: int
+    observations_indexes: int  # of that
     register: int
     presence: int
     rule_states: int
@@ -59,13 +60,17 @@ def weigh(connection: Db) -> Weight:
     row = connection.execute(
         """
         WITH sized AS (
-            SELECT t.name, pg_total_relation_size(t.name::regclass) + coalesce((
-                SELECT sum(pg_total_relation_size(i.inhrelid)) FROM pg_inherits i
-                WHERE i.inhparent = t.name::regclass), 0) AS bytes
+            SELECT t.name, pg_total_relation_size(t.name::regclass) + coalesce(c.bytes, 0) AS bytes,
+                pg_indexes_size(t.name::regclass) + coalesce(c.indexes, 0) AS indexes
             FROM unnest(ARRAY['observations', 'devices', 'stations', 'presence', 'rule_states', 'alarms',
                               'alarm_events', 'changes']) t (name)
+            CROSS JOIN LATERAL (
+                SELECT sum(pg_total_relation_size(i.inhrelid)) AS bytes, sum(pg_indexes_size(i.inhrelid)) AS indexes
+                FROM pg_inherits i WHERE i.inhparent = t.name::regclass
+            ) c
         )
         SELECT sum(bytes) FILTER (WHERE name = 'observations')::bigint AS observations,
+            sum(indexes) FILTER (WHERE name = 'observations')::bigint AS observations_indexes,
             sum(bytes) FILTER (WHERE name IN ('devices', 'stations'))::bigint AS register,
             sum(bytes) FILTER (WHERE name = 'presence')::bigint AS presence,
             sum(bytes) FILTER (WHERE name = 'rule_states')::bigint AS rule_states,
@@ -76,5 +81,4 @@ def weigh(connection: Db) -> Weight:
         """
     ).fetchone()
     assert row is not None  # noqa: S101 - aggregates return their row
-    names = ("observations", "register", "presence", "rule_states", "rule_states_rows", "alarms", "wal_bytes")
-    return Weight(**dict(zip(names, row, strict=True)))
+    return Weight(**dict(zip(Weight.__slots__, row, strict=True)))

@@ -26,7 +26,8 @@ def compose() -> dict[str, Any]:
     return document
 
 
-FILES = ("docker-compose.yml", "deploy/mosquitto/tls.compose.yml", "deploy/proxy/tls.compose.yml")
+SCALE = "docker-compose.scale.yml"
+FILES = ("docker-compose.yml", "deploy/mosquitto/tls.compose.yml", "deploy/proxy/tls.compose.yml", SCALE)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -52,7 +53,8 @@ def test_secrets_are_files_and_stand_in_no_environment(compose: dict[str, Any], 
     for _ in range(2):
         subprocess.run(["/bin/sh", str(script), str(tmp_path / "secrets")], check=True, capture_output=True)
     made = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
-    assert set(compose["secrets"]) == set(made)
+    scale = yaml.safe_load((ROOT / SCALE).read_text())
+    assert set(compose["secrets"]) | set(scale["secrets"]) == set(made)
     assert all(re.fullmatch("[0-9a-f]{48}", secret) for secret in made.values())
     assert len(set(made.values())) == len(made)
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Its account file from the database's password, then pgbouncer itself.
+set -eu
+umask 077
+printf '"city" "%s"\n' "$(cat /run/secrets/database_password)" >/tmp/users.txt
+exec pgbouncer /etc/pgbouncer/city.ini
