@@ -208,8 +208,8 @@ def _afterwards(
     """What time calls for once all were heard: a tick, last arrivals, and another start from the database."""
     import numpy as np  # noqa: PLC0415 - as in runtime.cli
 
-    from city.storage import ingest_sessions  # noqa: PLC0415
-    from rules.listening import Listening  # noqa: PLC0415
+    from city.storage import ingest_sessions  # noqa: PLC0415 - as above
+    from rules.listening import Listening  # noqa: PLC0415 - as above
 
     ticked = time.process_time_ns()
     pipeline.tick(Listening([(load.end_us - 3_600_000_000, None)]))
