@@ -212,7 +212,8 @@ def _afterwards(
     from rules.listening import Listening  # noqa: PLC0415 - as above
 
     ticked = time.process_time_ns()
-    pipeline.tick(Listening([(load.end_us - 3_600_000_000, None)]))
+    # Listened no longer than they spoke: on a machine slower than life nobody may seem to have gone silent.
+    pipeline.tick(Listening([(load.end_us - 3_600_000_000, load.end_us + 10_000_000)]))
     ticked = time.process_time_ns() - ticked
     heard = np.flatnonzero(pipeline.heard_us)
     for again in (0, 1):  # the first also says that a device was heard at all, once in its life
