@@ -19,10 +19,11 @@ PYTHON = "3.11"  # the oldest that must work
 
 
 def wanted() -> list[str]:
-    """What the product, its tests and its build need."""
+    """What the product with all its extras, its tests and its build need."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return [
         *project["project"]["dependencies"],
+        *(one for extra in project["project"]["optional-dependencies"].values() for one in extra),
         *project["dependency-groups"]["dev"],
         *project["build-system"]["requires"],
         "editables>=0.5",  # hatchling's editable install, which runs without build isolation

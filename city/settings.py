@@ -166,6 +166,11 @@ class Settings(BaseSettings):
     first_secret_hours: float = Field(
         72, gt=0, le=24 * 90
     )  # a one-time secret nobody used is worth nothing then
+    stream_url: str = Field("", repr=False)  # rabbitmq-stream://user:pass@host:5552, commas between nodes
+    stream_admin_url: str = Field(
+        "", repr=False
+    )  # http(s)://user:pass@host:15672, for city scale and city doctor
+    stream_days: int = Field(7, ge=1, le=365)  # so long the log keeps what was read; set by city scale init
 
     @model_validator(mode="before")
     @classmethod
@@ -186,6 +191,21 @@ class Settings(BaseSettings):
             raise ValueError(
                 "must look like mqtt://user:pass@host:1883 ; leave it empty for the embedded broker"
             )
+        return value
+
+    @field_validator("stream_url")
+    @classmethod
+    def _streams(cls, value: str) -> str:
+        for one in filter(None, (part.strip() for part in value.split(","))):
+            if urlsplit(one).scheme not in ("rabbitmq-stream", "rabbitmq-stream+tls"):
+                raise ValueError("must look like rabbitmq-stream://user:pass@host:5552, commas between nodes")
+        return value
+
+    @field_validator("stream_admin_url")
+    @classmethod
+    def _admin(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("must look like http://user:pass@host:15672")
         return value
 
     @field_validator("alarm_topic")

@@ -26,6 +26,8 @@ class Delivery:
     cut: dict[int, int] = field(
         default_factory=dict
     )  # position -> real size in bytes, where the payload was cut
+    partition: int = 0  # of a log that is divided; a broker's own queue is one
+    offset: int = 0  # of the first message in its partition; the others follow
 
     def __len__(self) -> int:
         return len(self.topics)
@@ -41,6 +43,8 @@ class Delivery:
             retained=frozenset(at - begin for at in self.retained if begin <= at < end),
             source=self.source,
             cut={at - begin: size for at, size in self.cut.items() if begin <= at < end},
+            partition=self.partition,
+            offset=self.offset + begin,
         )
 
 
@@ -88,4 +92,16 @@ class Source(Protocol):
 
     def figures(self) -> dict[str, object]:
         """Counters for health and metrics, named with the source's own prefix."""
+        ...
+
+
+class Owner(Protocol):
+    """Who owns partitions of a log that several workers share; called on the pipeline's thread."""
+
+    def acquire(self, partition: int, generation: int) -> int:
+        """Own it from now on; the offset of the first record that is wanted. Deliveries carry the ``generation``."""
+        ...
+
+    def release(self, partition: int) -> None:
+        """Own it no more: whoever is next reads on from the last commit."""
         ...

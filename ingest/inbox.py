@@ -43,11 +43,16 @@ class Inbox:
             if self.held >= self._batch:
                 self._full.set()
 
+    def wake(self) -> None:
+        """Have the reader look up now, though nothing may be waiting."""
+        self._first.set()
+
     def take(self, *, gather_s: float, wait_s: float) -> list[Delivery]:
         """Deliveries of up to about a batch: what gathers within ``gather_s`` of the first; none after ``wait_s``."""
         if not self._first.wait(wait_s):
             return []
-        left = self._waiting[0][0] + gather_s - time.monotonic()
+        oldest = self._waiting[0][0] if self._waiting else 0.0
+        left = oldest + gather_s - time.monotonic()
         if left > 0:
             self._full.wait(left)
         with self._lock:

@@ -23,15 +23,15 @@ def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
 
     ``manager`` is told that we are ready, alive and stopping.
     """
-    if not settings.database_url or not settings.mqtt_url:
+    if not settings.database_url or not (settings.mqtt_url or settings.stream_url):
         missing = "CITY_DATABASE_URL" if not settings.database_url else "CITY_MQTT_URL"
         raise SettingsError(f"{missing}: city ingest needs it; set it, or start everything with city up")
     stop = threading.Event()
     on_signals(stop.set)
     if not _schema_is_there(settings.database_url, stop):
         return 0
-    log.info("ingest starts", topics=settings.mqtt_topics, client=settings.mqtt_client_id)
-    worker = Worker(settings, settings.mqtt_url, watched=manager.watched)
+    worker = _worker(settings, manager)
+    log.info("ingest starts", topics=settings.mqtt_topics, client=worker.name)
     worker.measures.serve(settings.metrics_host, settings.metrics_port)
     manager.ready()
     try:
@@ -41,6 +41,18 @@ def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
         worker.measures.close()
     log.info("ingest stopped")
     return 0
+
+
+def _worker(settings: Settings, manager: ServiceManager) -> Worker:
+    if not settings.stream_url:
+        return Worker(settings, settings.mqtt_url, watched=manager.watched)
+    try:
+        from ingest.stream_worker import StreamWorker  # noqa: PLC0415  # of the optional packages
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"CITY_STREAM_URL: {error.name} is not installed; pip install 'city-command-centre[scale]'"
+        ) from error
+    return StreamWorker(settings, watched=manager.watched)
 
 
 def _schema_is_there(url: str, stop: threading.Event) -> bool:

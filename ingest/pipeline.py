@@ -7,8 +7,8 @@ batch may be tried again, whole, as often as it takes.
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -67,6 +67,15 @@ class Stored:
 SAID = 1_000  # alarms of one batch that its line in the log names
 
 
+class Known:
+    """What one process knows of senders, and has counted; once, however many pipelines share the work."""
+
+    def __init__(self, connection: Connection[Any], *, max_unclaimed: int) -> None:
+        self.register = DeviceRegister(connection, max_unclaimed=max_unclaimed)
+        self.foreign = Senders(max_unclaimed=max_unclaimed)
+        self.counters: Counter[str] = Counter()
+
+
 class Pipeline:
     """Owns the register, the rule engine and one connection; lives on one thread."""
 
@@ -78,21 +87,27 @@ class Pipeline:
         retention_days: int,
         router: Router | None = None,
         zone: ZoneInfo | None = None,
+        known: Known | None = None,
     ) -> None:
-        """``zone`` is for local times until a district was imported, which has its own."""
+        """``zone`` is for local times until a district was imported, which has its own.
+
+        ``known`` is shared with the pipelines beside this one, where there are any.
+        """
         self._connection = connection
         self._router = router or Router(())
         self._settings_zone = zone
-        self._foreign = Senders(max_unclaimed=max_unclaimed)
+        known = known or Known(connection, max_unclaimed=max_unclaimed)
+        self._foreign = known.foreign
         self._retention_us = retention_days * 86_400_000_000
-        self._register = DeviceRegister(connection, max_unclaimed=max_unclaimed)
+        self._register = known.register
+        self._register_seen = -1  # the version of the register that the rules were told
         self._max_unclaimed = max_unclaimed
         self._newest: dict[int, NDArray[np.int64]] = {}  # metric id -> newest stored observed_us by device id
         self._kept_minute = (0, 0, 0)  # minute, messages, bytes
         self._engine = Engine([], {})
         self._places: Places = {}
         self._rules: list[tuple[str, int]] = []
-        self.counters: Counter[str] = Counter()
+        self.counters = known.counters
         self.laps = Laps()
         self._name = tracing.fresh()  # of the batches of this connection, in the log
         self.load()
@@ -109,6 +124,7 @@ class Pipeline:
             )
             self._load_devices(engine)
             self._take_over(engine, active)
+            self._register_seen = self._register.version
 
     def _load_kinds(self) -> None:
         self._register.load_kinds(self._connection)
@@ -155,17 +171,23 @@ class Pipeline:
         """Go on with another engine that knows the devices, from the stored states and what this one remembers."""
         engine.load(
             StateRow(rule_id=rule, device_id=device, state=state)
-            for rule, device, state in transitions.load_states(self._connection)
+            for rule, device, state in self._stored_states()
         )
         going_on = bool(self._rules)  # a change of rules; most look back at the same as before
         if not going_on or engine.asks_for_newest(self._engine):
-            engine.recall(*observations.newest(self._connection, days=RECALLED_DAYS))
+            engine.recall(*self._stored_newest())
         if going_on:
             engine.inherit(self._engine)
         self._engine = engine
         self._rules = []  # until all is read back: what fails is done again
         self._recall_windows()
         self._rules = active
+
+    def _stored_states(self) -> Iterable[tuple[str, int, dict[str, object]]]:
+        return transitions.load_states(self._connection)
+
+    def _stored_newest(self) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int64]]:
+        return observations.newest(self._connection, days=RECALLED_DAYS)
 
     def _recall_windows(self) -> None:
         """What rules look back at, so that a slope goes on over a restart as if nothing had happened."""
@@ -183,15 +205,15 @@ class Pipeline:
 
     def refresh(self) -> None:
         """Follow what others changed in the register and the rules; state of rules in force is kept."""
-        changed = self._register.version != self._register.current_version(self._connection)
         active = [(row[0], row[1]) for row in transitions.active_rules(self._connection)]
         if active != self._rules:
             self._change_rules()
             log.info("rules changed", rules=len(active))
-        if changed and self._register.version != self._register.current_version(self._connection):
+        if self._register_seen != self._register.current_version(self._connection):
             with self._connection.transaction():
                 self._load_kinds()
                 self._load_devices(self._engine)
+            self._register_seen = self._register.version
 
     @property
     def heard_us(self) -> NDArray[np.int64]:
@@ -225,6 +247,7 @@ class Pipeline:
             retention_us=self._retention_us,
             foreign=foreign,
         )
+        self._make_own(batch)
         self.laps.lap("decode")
         batch.readings = self._engine.judge(batch.readings)
         self.laps.lap("rules")
@@ -235,6 +258,9 @@ class Pipeline:
             stored = self._store(batch, quarantined, messages, fast=False)
         self.counters["received"] += len(messages.topics)
         return stored
+
+    def _make_own(self, batch: Batch) -> None:
+        """Before anything is decided on: nothing to do where all devices are ours."""
 
     def _hear(self, messages: Messages, decoders: Mapping[int, Decoder]) -> dict[int, Resolved]:
         """What foreign senders said, with our ids, by position; who is new is taken in and committed."""
@@ -330,14 +356,18 @@ class Pipeline:
         self, batch: Batch, quarantined: list[Quarantined], messages: Messages, *, fast: bool
     ) -> Stored:
         now_us = time.time_ns() // 1000
-        plain = fast and not (batch.detections or batch.links or quarantined or _needs_more(batch.readings))
+        plain = (
+            fast
+            and self._alone
+            and not (batch.detections or batch.links or quarantined or _needs_more(batch.readings))
+        )
         decision = self._engine.decide(batch.readings, [], now_us=now_us) if plain else None
         self.laps.lap("rules")
         if decision is not None and not decision.transitions and not decision.states:
             # Most batches are readings and nothing else: a COPY is a transaction by itself, two round trips less.
             new = self._insert(batch.readings, fast=True) if len(batch.readings) else batch.readings
         else:
-            with self._connection.transaction():
+            with self._transaction():
                 new, decision = self._store_all(batch, quarantined, now_us, fast=fast)
         self.laps.lap("commit")
         self._engine.accept(decision)
@@ -353,6 +383,14 @@ class Pipeline:
         self.counters["batches"] += 1
         self.counters["slow_batches"] += not fast
         return Stored(len(messages.topics), len(batch.readings), len(new), len(decision.transitions))
+
+    _alone = True  # whether a batch's readings may be stored by themselves, with nothing to note beside them
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """What a batch or a tick changes, together or not at all."""
+        with self._connection.transaction():
+            yield
 
     def _store_all(
         self, batch: Batch, quarantined: list[Quarantined], now_us: int, *, fast: bool
@@ -460,10 +498,17 @@ class Pipeline:
         if not decision.transitions and not decision.states:
             self._engine.accept(decision)
             return 0
-        with self._connection.transaction():
+        with self._transaction():
             self._write(decision, now_us)
         self._engine.accept(decision)
         return len(decision.transitions)
+
+    def refuse(self, delivery: Delivery, position: int, detail: str) -> None:
+        """Put a message whose row the database refused into quarantine."""
+        message = unstorable(delivery, position, detail)
+        with self._transaction():
+            rejected.count(self._connection, {message.reason.value: 1})
+            rejected.keep(self._connection, [message])
 
     def replay(self, limit: int = 500) -> int:
         """Feed quarantined messages that a person asked for through the same way again; returns how many."""

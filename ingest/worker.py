@@ -18,15 +18,16 @@ from psycopg import Connection
 
 from city.observations import instant
 from city.settings import Settings
-from city.storage import ingest_sessions, rejected
+from city.storage import ingest_sessions
 from city.storage.database import DatabaseError, blames_the_rows, connect
 from ingest.delivery import Delivery, Source, portions
 from ingest.disk_watch import DiskWatch
 from ingest.inbox import Inbox
 from ingest.listeners import listeners
 from ingest.measures import Measures
-from ingest.pipeline import Pipeline, unstorable
+from ingest.pipeline import Pipeline
 from ingest.routing import Router, chosen, subscriptions
+from ingest.shards import Shards
 from ingest.sources.mqtt import BrokerSource
 from rules.listening import Listening
 
@@ -52,17 +53,10 @@ class Worker:
         self._settings = settings
         self._inbox = Inbox(limit=settings.pending_limit, batch=settings.batch_size)
         self._router = Router(chosen(settings.senders))
-        self.source = BrokerSource(
-            mqtt_url,
-            client_id=settings.mqtt_client_id,
-            topics=subscriptions(settings.mqtt_topics, self._router),
-            take=self._inbox.put,
-            may_read=self._inbox.has_room,
-            stock=settings.stock_paho,
-            tls=settings.tls_of_broker(),
-        )
+        self.name = settings.mqtt_client_id  # of this process, in what it leaves of itself in the database
+        self.source: Source = self._log_source(mqtt_url)
         self._sources: list[Source] = [self.source, *listeners(settings, self._inbox, first=1)]
-        self._opened: tuple[Connection[Any], Pipeline] | None = None
+        self._opened: tuple[Connection[Any], Pipeline | Shards] | None = None
         self._disk = DiskWatch(settings)
         self._portion = settings.batch_size  # messages in one transaction, less at a slow database
         self._listening = Listening()
@@ -77,6 +71,36 @@ class Worker:
         self._watched = watched
         self.measures = Measures(lambda: {**self.figures(), "database_up": not self._troubles})
 
+    def _log_source(self, mqtt_url: str) -> Source:
+        """Where the district's messages come from: a queue of our own at one broker."""
+        settings = self._settings
+        return BrokerSource(
+            mqtt_url,
+            client_id=settings.mqtt_client_id,
+            topics=subscriptions(settings.mqtt_topics, self._router),
+            take=self._inbox.put,
+            may_read=self._inbox.has_room,
+            stock=settings.stock_paho,
+            tls=settings.tls_of_broker(),
+        )
+
+    def _pipeline_on(self, connection: Connection[Any]) -> Pipeline | Shards:
+        return Pipeline(
+            connection,
+            max_unclaimed=self._settings.max_unclaimed_devices,
+            retention_days=self._settings.retention_days,
+            router=self._router,
+            zone=self._settings.zone,
+        )
+
+    @property
+    def _asked(self) -> bool:
+        """Whether the source wants something of the database before the next batch."""
+        return False
+
+    def _attend(self) -> None:
+        """Do what it wants."""
+
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``; what is not committed then comes again from the broker."""
         self._attempt(self._open, stop)
@@ -84,6 +108,8 @@ class Worker:
             source.start()
         while not stop.is_set():
             self._watched()
+            if self._asked:
+                self._attempt(self._attend, stop)
             deliveries = self._inbox.take(gather_s=self._settings.batch_interval_ms / 1000, wait_s=0.1)
             if deliveries and self._attempt(partial(self._commit, deliveries), stop):
                 for delivery in deliveries:
@@ -102,7 +128,7 @@ class Worker:
         return self._opened[0]
 
     @property
-    def _pipeline(self) -> Pipeline:
+    def _pipeline(self) -> Pipeline | Shards:
         if self._opened is None:
             raise psycopg.InterfaceError("no connection is open")
         return self._opened[1]
@@ -143,13 +169,7 @@ class Worker:
     def _open(self) -> None:
         self._drop_connection()
         connection = connect(self._settings.database_url, application="city ingest", autocommit=True)
-        pipeline = Pipeline(
-            connection,
-            max_unclaimed=self._settings.max_unclaimed_devices,
-            retention_days=self._settings.retention_days,
-            router=self._router,
-            zone=self._settings.zone,
-        )
+        pipeline = self._pipeline_on(connection)
         now_us = time.time_ns() // 1000
         with connection.transaction():
             past = ingest_sessions.intervals(connection, instant(now_us - LISTENED_DAYS * 86_400_000_000))
@@ -202,10 +222,7 @@ class Worker:
             except psycopg.Error as error:
                 if not blames_the_rows(error):
                     raise
-                message = unstorable(delivery, position, " ".join(str(error).split())[:300])
-                with self._connection.transaction():
-                    rejected.count(self._connection, {message.reason.value: 1})
-                    rejected.keep(self._connection, [message])
+                self._pipeline.refuse(delivery, position, " ".join(str(error).split())[:300])
 
     # ── what time calls for ───────────────────────────────────────────────────────────────────────────
 
@@ -250,9 +267,7 @@ class Worker:
         if self._session is not None and caught_up == self._session_caught_up:
             return
         with self._connection.transaction():
-            session = ingest_sessions.begin(
-                self._connection, self._settings.mqtt_client_id, instant(now_us), caught_up=caught_up
-            )
+            session = ingest_sessions.begin(self._connection, self.name, instant(now_us), caught_up=caught_up)
         self._session, self._session_caught_up = session, caught_up
         self._next_alive = 0.0
         self._listening = self._listening.opened(now_us) if caught_up else self._listening.closed(now_us)

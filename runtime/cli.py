@@ -33,6 +33,7 @@ from runtime import (
     person_cli,
     readings_cli,
     rules_cli,
+    scale_cli,
     simulate_cli,
     tokens_cli,
 )
@@ -53,6 +54,7 @@ app.add_typer(person_cli.app)
 app.add_typer(credentials_cli.app)
 app.add_typer(ca_cli.app)
 app.add_typer(tokens_cli.app)
+app.add_typer(scale_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)

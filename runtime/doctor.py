@@ -31,7 +31,7 @@ from city.storage import backups as stored_backups
 from city.storage import database, migrate
 from command_centre import anchoring, certificate_alarm
 from rules.definitions import to_rows
-from runtime import audit, connections, data_dir, embedded_broker, embedded_postgres, ports
+from runtime import audit, connections, data_dir, embedded_broker, embedded_postgres, ports, scale_cli
 
 State = Literal["ok", "warn", "fail"]
 MARKS: dict[State, str] = {"ok": "[green]✓[/green]", "warn": "[yellow]![/yellow]", "fail": "[red]✗[/red]"}
@@ -65,6 +65,7 @@ def examine(chosen: Settings) -> Iterator[Finding]:
         _timelines,
         _backup,
         _broker,
+        _log,
         _certificates,
         _district,
         _front_end,
@@ -252,6 +253,20 @@ def _broker(chosen: Settings) -> Finding:
     return Finding(
         check="broker", state="fail", text=f"{host}:{port} refuses a session without password", remedy=remedy
     )
+
+
+def _log(chosen: Settings) -> Finding:
+    """RabbitMQ's streams, where several machines share the work."""
+    if not chosen.stream_url:
+        return Finding(check="log", state="ok", text="not partitioned: CITY_STREAM_URL is unset")
+    faults = scale_cli.faults(chosen)
+    remedy = "run `city scale init` (docs/scale.md)"
+    if not faults:
+        return Finding(
+            check="log", state="ok", text="partitions, bindings and what catches the rest are there"
+        )
+    lost = any("lost" in fault or "missing" in fault or "no partitions" in fault for fault in faults)
+    return Finding(check="log", state="fail" if lost else "warn", text="; ".join(faults), remedy=remedy)
 
 
 def _certificates(chosen: Settings) -> Finding:

@@ -21,6 +21,7 @@ from tests.servers.mosquitto import UNLIMITED, MosquittoServer
 from tests.servers.nats import NatsServer
 from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.processes import UnavailableError
+from tests.servers.rabbitmq import RabbitCluster
 from tests.servers.timescale import SETTINGS as TIMESCALE_SETTINGS
 from tests.servers.timescale import timescale_binaries
 
@@ -239,10 +240,28 @@ def nats() -> Iterator[NatsServer]:
         server.close()
 
 
-@pytest.fixture(params=["mosquitto", "nats"])
-def any_broker(request: pytest.FixtureRequest) -> MosquittoServer | NatsServer:
-    """A broker: the test runs once on each kind."""
-    broker: MosquittoServer | NatsServer = request.getfixturevalue(request.param)
+@pytest.fixture
+def rabbit_log() -> Iterator[RabbitCluster]:
+    """One node of RabbitMQ with the log of several machines declared: ingest reads it where it gets `.settings`."""
+    from runtime.scale_topology import Topology  # late, as above
+
+    cluster = RabbitCluster()
+    try:
+        cluster.start()
+        topology = Topology(cluster.nodes[0].admin_url)
+        topology.declare([("c1", "m1")], partitions=2, replicas=1, days=1)
+        topology.close()
+        yield cluster
+    except UnavailableError as missing:
+        lacking(missing)
+    finally:
+        cluster.close()
+
+
+@pytest.fixture(params=["mosquitto", "nats", pytest.param("rabbit_log", marks=pytest.mark.slow)])
+def any_broker(request: pytest.FixtureRequest) -> MosquittoServer | NatsServer | RabbitCluster:
+    """A broker or a log: the test runs once on each kind."""
+    broker: MosquittoServer | NatsServer | RabbitCluster = request.getfixturevalue(request.param)
     return broker
 
 

@@ -138,8 +138,10 @@ def load_register(connection: Connection[TupleRow]) -> Register:
     return _joined(list(register_slices(connection)))
 
 
-def register_slices(connection: Connection[TupleRow]) -> Iterator[Register]:
-    """The register a slice at a time, at least one; each has the version that was read before the first.
+def register_slices(connection: Connection[TupleRow], partition: int | None = None) -> Iterator[Register]:
+    """The register, or the devices that speak by ``partition``, a slice at a time, at least one.
+
+    Each has the version that was read before the first.
 
     100,000 rows as Python objects would cost more memory than all else ingest holds; and whoever works on a slice
     before asking for the next does not leave the server waiting, which ends a transaction that is idle for 30 s.
@@ -149,7 +151,12 @@ def register_slices(connection: Connection[TupleRow]) -> Iterator[Register]:
     with connection.cursor(binary=True) as cursor:
         while True:
             cursor.execute(
-                "SELECT " + _REGISTER_COLUMNS + " WHERE d.id > %s ORDER BY d.id LIMIT %s", (after, _SLICE)
+                "SELECT "
+                + _REGISTER_COLUMNS
+                + " WHERE d.id > %s"
+                + _OF_PARTITION
+                + " ORDER BY d.id LIMIT %s",
+                (after, partition, partition, _SLICE),
             )
             rows = cursor.fetchall()
             yield _columns(version, rows)
@@ -159,6 +166,10 @@ def register_slices(connection: Connection[TupleRow]) -> Iterator[Register]:
 
 
 _SLICE = 10_000
+_OF_PARTITION: LiteralString = """
+    AND (%s::smallint IS NULL
+         OR EXISTS (SELECT FROM device_partitions o WHERE o.device_id = d.id AND o.partition = %s))
+"""
 
 
 def _columns(version: int, rows: Sequence[TupleRow]) -> Register:
@@ -212,6 +223,13 @@ def load_devices(connection: Connection[TupleRow], codes: Sequence[str]) -> list
         cursor.execute(
             "SELECT " + _REGISTER_COLUMNS + " WHERE d.code = ANY(%s) ORDER BY d.id", (list(codes),)
         )
+        return cursor.fetchall()
+
+
+def load_devices_by_id(connection: Connection[TupleRow], ids: Sequence[int]) -> list[DeviceRow]:
+    """The rows of these ids, ordered by id."""
+    with _device_rows(connection) as cursor:
+        cursor.execute("SELECT " + _REGISTER_COLUMNS + " WHERE d.id = ANY(%s) ORDER BY d.id", (list(ids),))
         return cursor.fetchall()
 
 

@@ -303,15 +303,18 @@ def _rows_in(stream: bytes) -> int:
     return (len(stream) - len(_SIGNATURE) - len(_TRAILER)) // _WINDOW_ROW.itemsize
 
 
-def newest(connection: Db, *, days: int) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int64]]:
+def newest(
+    connection: Db, *, days: int, partition: int | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int64]]:
     """Device, metric and instant (microseconds) of each series' newest believable reading of the last days.
 
-    So many devices at a time as the server answers for well within its patience.
+    Of all devices, or of those that speak by ``partition``; so many at a time as the server answers for well within
+    its patience.
     """
     parts = [np.empty((0, 3), np.int64)]
     after: int | None = 0
     while after is not None:
-        rows, after = _newest_after(connection, after, days)
+        rows, after = _newest_after(connection, after, days, partition)
         parts.append(np.array(rows, np.int64).reshape(-1, 3))
     device, metric, observed_us = np.concatenate(parts).T
     return device.astype(np.int32), metric.astype(np.int16), observed_us
@@ -320,13 +323,18 @@ def newest(connection: Db, *, days: int) -> tuple[NDArray[np.int32], NDArray[np.
 _NEWEST_AT_ONCE = 20_000
 
 
-def _newest_after(connection: Db, after: int, days: int) -> tuple[list[tuple[int, int, int]], int | None]:
+def _newest_after(
+    connection: Db, after: int, days: int, partition: int | None
+) -> tuple[list[tuple[int, int, int]], int | None]:
     """The newest readings of the devices above ``after``, and after which to go on; None = these were the last."""
     rows = connection.execute(
         """
         WITH heard AS MATERIALIZED (
             SELECT device_id FROM presence
             WHERE device_id > %(after)s AND last_heard_at > now() - make_interval(days => %(days)s)
+              AND (%(partition)s::smallint IS NULL OR EXISTS (
+                SELECT FROM device_partitions o
+                WHERE o.device_id = presence.device_id AND o.partition = %(partition)s))
             ORDER BY device_id LIMIT %(limit)s
         )
         SELECT h.device_id, m.id, (extract(epoch FROM o.observed_at) * 1000000)::bigint
@@ -347,6 +355,7 @@ def _newest_after(connection: Db, after: int, days: int) -> tuple[list[tuple[int
             "days": days,
             "after": after,
             "limit": _NEWEST_AT_ONCE,
+            "partition": partition,
         },
     ).fetchall()
     more = rows[-1][0] if len(rows) == _NEWEST_AT_ONCE else None

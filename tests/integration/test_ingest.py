@@ -25,12 +25,13 @@ def stand(make_stand: Callable[..., Stand]) -> Stand:
     return make_stand()
 
 
-# Every database and every broker once; the other two pairs are for the long run.
+# Every database and every broker once; the other pairs and the log of several machines are for the long run.
 PAIRS = [
     pytest.param(("migrated_url", "mosquitto"), id="postgres-mosquitto"),
     pytest.param(("timescale_migrated_url", "nats"), id="timescale-nats"),
     pytest.param(("migrated_url", "nats"), id="postgres-nats", marks=pytest.mark.slow),
     pytest.param(("timescale_migrated_url", "mosquitto"), id="timescale-mosquitto", marks=pytest.mark.slow),
+    pytest.param(("migrated_url", "rabbit_log"), id="postgres-log", marks=pytest.mark.slow),
 ]
 
 

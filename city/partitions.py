@@ -1,0 +1,24 @@
+"""Names of the scaled-out log, and which partition a cell's messages go to. Pure."""
+
+import zlib
+
+SUPER_STREAM = "events"
+UNROUTED_STREAM = "events-unrouted"  # what no binding took
+UNROUTED = 32_767  # its number among the partitions; never another's
+IN_EXCHANGE = "city.in"  # RabbitMQ's mqtt.exchange
+UNROUTED_EXCHANGE = "city.unrouted"  # the alternate exchange of the one before
+
+
+def stream_of(partition: int) -> str:
+    """The stream that a partition is."""
+    return UNROUTED_STREAM if partition == UNROUTED else f"{SUPER_STREAM}-{partition}"
+
+
+def partition_of(stream: str) -> int:
+    """The number of a stream: events-7 is 7, what no binding took is UNROUTED."""
+    return UNROUTED if stream == UNROUTED_STREAM else int(stream.rsplit("-", 1)[1])
+
+
+def partition_for(area: str, partitions: int) -> int:
+    """Where the cells of a community or street go: together, so that rules over neighbours see all of them."""
+    return zlib.crc32(area.encode()) % partitions

@@ -1,0 +1,238 @@
+"""One life of a worker's connections to RabbitMQ's streams: from the first address that answers to the first trouble.
+
+rstream speaks the protocol; what to do when something breaks is decided here, in one way: everything is closed, the
+broker gives our partitions to whoever is there, and the next life begins. Leans on ``rstream.client.Client`` alone;
+its consumers reconnect by themselves, stream by stream, which leaves a worker half alive.
+"""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import structlog
+from rstream import OffsetType, schema
+from rstream.client import Client
+from rstream.schema import OffsetSpecification
+
+from city.partitions import SUPER_STREAM
+
+GROUP = "city-ingest"  # consumers of one name share the partitions
+CREDITS = 10  # chunks of a partition that may be under way beside what is held
+HEARTBEAT_S = 3  # a frozen node is noticed after three of them
+FRAME_MAX = 4 * 1024 * 1024
+TICK_S = 0.05
+
+log = structlog.get_logger()
+
+
+class TroubleError(Exception):
+    """The session is over: one line saying why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chunk:
+    """Records as the broker wrote them together; ``at_ms`` is its clock then, milliseconds since 1970 UTC."""
+
+    stream: str
+    first_offset: int
+    at_ms: int
+    records: Sequence[bytes]
+
+
+Activated = Callable[[str], Awaitable[int]]  # a stream is ours to read; from which offset
+Deactivated = Callable[[str], Awaitable[None]]
+
+
+class Session:
+    """Consumers of every partition, each of which the broker makes active or not."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        extra: str,
+        take: Callable[[Chunk], None],
+        may_read: Callable[[], bool],
+        activated: Activated,
+        deactivated: Deactivated,
+        tls: ssl.SSLContext | None,
+        name: str,
+    ) -> None:
+        """``extra`` is a stream beside the super stream's, consumed alike; ``name`` is shown by the broker."""
+        self._urls = list(urls)
+        self._extra = extra
+        self._take = take
+        self._may_read = may_read
+        self._activated = activated
+        self._deactivated = deactivated
+        self._tls = tls
+        self._name = name
+        self._clients: dict[tuple[str, int], Client] = {}
+        self._streams: list[str] = []
+        self._at: dict[str, Client] = {}
+        self._owed: dict[int, int] = {}  # credits kept back while there is no room, by subscription
+        self._heard: dict[tuple[str, int], float] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self._trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.subscribed = False
+
+    async def run(self) -> None:
+        """Until something breaks: raises TroubleError."""
+        try:
+            first = await self._first()
+            self._streams = [*await first.partitions(SUPER_STREAM)]
+            if not self._streams:
+                raise TroubleError(f"there is no super stream {SUPER_STREAM}; run city scale init")
+            self._streams.append(self._extra)
+            for number, stream in enumerate(self._streams):
+                self._at[stream] = await self._beside(first, stream)
+                await self._subscribe(number, stream)
+            self.subscribed = True
+            while not self._trouble.done():
+                await asyncio.wait([self._trouble], timeout=TICK_S)
+                self._look()
+            raise TroubleError(self._trouble.result())
+        finally:
+            self.subscribed = False
+            await self._close()
+
+    def end(self, why: str) -> None:
+        """Give everything up."""
+        if not self._trouble.done():
+            self._trouble.set_result(why)
+
+    # ── connections ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _first(self) -> Client:
+        """A connection to any address that answers, in an order of our own so that workers spread."""
+        why = "no address"
+        for url in random.sample(self._urls, len(self._urls)):
+            parts = urlsplit(url)
+            try:
+                return await self._open(parts.hostname or "127.0.0.1", parts.port or 5552, parts)
+            except (TimeoutError, OSError, AssertionError) as error:
+                why = f"{parts.hostname}:{parts.port}: {error or type(error).__name__}"
+        raise TroubleError(why)
+
+    async def _open(self, host: str, port: int, parts: Any) -> Client:
+        client = Client(
+            host,
+            port,
+            ssl_context=self._tls,
+            frame_max=FRAME_MAX,
+            heartbeat=HEARTBEAT_S,
+            connection_name=self._name,
+            connection_closed_handler=lambda _: self.end(f"{host}:{port} closed the connection"),
+        )
+        self._clients[host, port] = client
+        await client.start()
+        self._heard[host, port] = time.monotonic()
+        client.add_handler(schema.Heartbeat, lambda _: self._hear((host, port)), name="0")
+        user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
+        await client.authenticate(unquote(parts.path[1:]) or "/", user, password)
+        client.add_stream(SUPER_STREAM)  # rstream tells of a lost connection only where it knows of a stream
+        deliver = partial(self._deliver, (host, port))
+        client.add_handler(
+            schema.Deliver, deliver, name="0"
+        )  # what has a handler is put into the queue of that name
+        await client.run_queue_listener_task(0, deliver)
+        client.add_handler(schema.ConsumerUpdateResponse, self._updated, name="0")
+        client.add_handler(
+            schema.MetadataUpdate,
+            lambda frame: self.end(f"stream {frame.metadata_info.stream} changed its place"),
+            name="0",
+        )
+        return client
+
+    async def _beside(self, first: Client, stream: str) -> Client:
+        """A connection to a node that has the stream: the one at hand where it does."""
+        leader, replicas = await first.query_leader_and_replicas(stream)
+        places = [(broker.host, broker.port) for broker in (*replicas, leader)]
+        said = first.server_properties or {}
+        own = (said.get("advertised_host", ""), int(said.get("advertised_port", 0)))
+        if own in places:
+            return first
+        for place in places:
+            if place in self._clients:
+                return self._clients[place]
+        parts = urlsplit(self._urls[0])
+        return await self._open(*random.choice(places[: len(replicas)] or places), parts)  # noqa: S311  # spreading
+
+    async def _subscribe(self, number: int, stream: str) -> None:
+        properties = {"single-active-consumer": "true", "name": GROUP}
+        if stream != self._extra:
+            properties["super-stream"] = SUPER_STREAM
+        await self._at[stream].subscribe(stream, number, initial_credit=CREDITS, properties=properties)
+
+    async def _close(self) -> None:
+        for task in self._work:
+            task.cancel()
+        for client in self._clients.values():
+            try:
+                await client.close()
+            except Exception as error:  # whatever rstream meets on a broken line
+                log.debug("closing a connection", why=str(error))
+
+    # ── what comes in ─────────────────────────────────────────────────────────────────────────────────
+
+    def _hear(self, place: tuple[str, int]) -> None:
+        self._heard[place] = time.monotonic()
+
+    def _deliver(self, place: tuple[str, int], frame: schema.Deliver) -> None:
+        self._hear(place)
+        try:
+            chunk = Chunk(
+                stream=self._streams[frame.subscription_id],
+                first_offset=frame.chunk_first_offset,
+                at_ms=frame.timestamp,
+                records=[bytes(record) for record in frame.get_messages()],
+            )
+        except Exception as error:  # rstream would log it and go on behind the chunk
+            self.end(f"a chunk that cannot be read: {error}")
+            return
+        self._owed[frame.subscription_id] = self._owed.get(frame.subscription_id, 0) + 1
+        self._take(chunk)
+        if self._may_read():
+            self._pay()
+
+    def _pay(self) -> None:
+        owed, self._owed = self._owed, {}
+        for number, due in owed.items():
+            self._do(self._at[self._streams[number]].credit(number, due))
+
+    def _updated(self, frame: schema.ConsumerUpdateResponse) -> None:
+        self._do(self._answer(frame))
+
+    async def _answer(self, frame: schema.ConsumerUpdateResponse) -> None:
+        stream = self._streams[frame.subscription_id]
+        if frame.active:
+            offset = OffsetSpecification(OffsetType.OFFSET.value, await self._activated(stream))
+        else:
+            await self._deactivated(stream)
+            offset = OffsetSpecification(OffsetType.NEXT.value, 0)
+        await self._at[stream].consumer_update(frame.correlation_id, offset)
+
+    def _do(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.end(f"{type(error).__name__}: {error}")
+
+    def _look(self) -> None:
+        """What no frame tells: a node that froze, room that is there again."""
+        now = time.monotonic()
+        for (host, port), heard in self._heard.items():
+            if now - heard > 3 * HEARTBEAT_S:
+                self.end(f"{host}:{port} has been silent for {now - heard:.0f} s")
+        if self._owed and self._may_read():
+            self._pay()

@@ -1,0 +1,75 @@
+"""The same loop over a log in partitions: what a worker owns changes as others come and go."""
+
+import os
+import secrets
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg import Connection
+
+from city.settings import Settings, SettingsError
+from ingest.delivery import Source
+from ingest.shards import Shards
+from ingest.sources.stream_log import StreamLog
+from ingest.worker import Worker
+
+
+class StreamWorker(Worker):
+    """One of several ingest processes that share RabbitMQ's streams."""
+
+    def __init__(self, settings: Settings, *, watched: Callable[[], None] = lambda: None) -> None:
+        """As Worker's. Raises SettingsError when it would listen to something that is not in the log."""
+        super().__init__(settings, "", watched=watched)
+        if len(self._sources) > 1:
+            raise SettingsError(
+                "CITY_STREAM_URL: listeners and feeds are not shared by workers; unset CITY_SL651_PORT,"
+                " CITY_GB26875_PORT, CITY_HJ212_PORT and feeds.toml here (docs/scale.md)"
+            )
+
+    def _log_source(self, mqtt_url: str) -> Source:
+        settings = self._settings
+        self.name = f"{settings.mqtt_client_id}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._log = StreamLog(
+            settings.stream_url,
+            name=self.name,
+            take=self._inbox.put,
+            may_read=self._inbox.has_room,
+            wake=self._inbox.wake,
+            tls=_tls(settings),
+        )
+        return self._log
+
+    def _pipeline_on(self, connection: Connection[Any]) -> Shards:
+        shards = Shards(
+            connection,
+            owner=self.name,
+            lost=self._log.give_up,
+            max_unclaimed=self._settings.max_unclaimed_devices,
+            retention_days=self._settings.retention_days,
+            router=self._router,
+            zone=self._settings.zone,
+        )
+        for partition, generation in self._log.active.items():
+            shards.acquire(partition, generation)
+        return shards
+
+    @property
+    def _asked(self) -> bool:
+        return self._log.waiting
+
+    def _attend(self) -> None:
+        shards = self._pipeline
+        assert isinstance(shards, Shards)  # noqa: S101  # made above
+        self._log.attend(shards)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not urlsplit(settings.stream_url).scheme.endswith("+tls"):
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.mqtt_ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"CITY_MQTT_CA_FILE: {settings.mqtt_ca_file} cannot be used ({error})") from error

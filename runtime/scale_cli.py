@@ -1,0 +1,69 @@
+"""``city scale``: the log of several machines at RabbitMQ, and which partition each device speaks by."""
+
+from typing import Annotated
+
+import typer
+from psycopg import Connection
+from rich.console import Console
+
+from city import settings
+from city.errors import CityError
+from city.partitions import UNROUTED
+from city.settings import Settings
+from city.storage import database, partitions
+from runtime.scale_topology import Topology
+
+app = typer.Typer(
+    name="scale", help="多机部署 · The partitioned log of several machines.", no_args_is_help=True
+)
+
+
+@app.command()
+def init(
+    partitions_: Annotated[
+        int, typer.Option("--partitions", min=1, max=200, help="Settled for good at the first time.")
+    ] = 32,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=7, help="Nodes that hold each partition; no more than there are.")
+    ] = 3,
+) -> None:
+    """建立分区 · Declare exchanges, streams and a binding for each cell; again after cells were added."""
+    chosen = settings.load()
+    with _connected(chosen) as connection, database.translated():
+        topology = Topology(chosen.stream_admin_url)
+        try:
+            made = topology.declare(
+                partitions.cells(connection),
+                partitions=partitions_,
+                replicas=replicas,
+                days=chosen.stream_days,
+            )
+            bound = topology.cells()
+        finally:
+            topology.close()
+        with connection.transaction():
+            given = partitions.assign(
+                connection, {cell: numbers[0] for cell, numbers in bound.items()}, otherwise=UNROUTED
+            )
+    Console().print(
+        f"{made.partitions} partitions, {made.streams_added} streams made, {made.cells_bound} cells bound,"
+        f" {given} devices given a partition",
+        highlight=False,
+    )
+
+
+def faults(chosen: Settings) -> list[str]:
+    """What ``city doctor`` has to say of the log; raises CityError when it cannot look."""
+    with _connected(chosen) as connection, database.translated():
+        cells = [cell for cell, _ in partitions.cells(connection)]
+    topology = Topology(chosen.stream_admin_url)
+    try:
+        return topology.faults(cells)
+    finally:
+        topology.close()
+
+
+def _connected(chosen: Settings) -> "Connection[tuple[object, ...]]":
+    if not chosen.database_url:
+        raise CityError("CITY_DATABASE_URL: several machines need a database that all of them reach; set it")
+    return database.connect(chosen.database_url, application="city scale", autocommit=True)
