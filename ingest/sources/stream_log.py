@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -129,7 +130,7 @@ class StreamLog:
                 offset = 0
                 self.active.pop(asked.partition, None)
             self._asked.popleft()
-            if not asked.answer.cancelled():
+            with suppress(InvalidStateError):  # the session that asked is over
                 asked.answer.set_result(offset)
 
     # ── the connections' thread ───────────────────────────────────────────────────────────────────────

@@ -130,12 +130,16 @@ class Session:
             connection_name=self._name,
             connection_closed_handler=lambda _: self.end(f"{host}:{port} closed the connection"),
         )
-        self._clients[host, port] = client
-        await client.start()
-        self._heard[host, port] = time.monotonic()
-        client.add_handler(schema.Heartbeat, lambda _: self._hear((host, port)), name="0")
         user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
-        await client.authenticate(unquote(parts.path[1:]) or "/", user, password)
+        try:
+            await client.start()
+            client.add_handler(schema.Heartbeat, lambda _: self._hear((host, port)), name="0")
+            await client.authenticate(unquote(parts.path[1:]) or "/", user, password)
+        except BaseException:
+            await _ended(client)
+            raise
+        self._clients[host, port] = client
+        self._hear((host, port))
         client.add_stream(SUPER_STREAM)  # rstream tells of a lost connection only where it knows of a stream
         deliver = partial(self._deliver, (host, port))
         client.add_handler(
@@ -174,10 +178,7 @@ class Session:
         for task in self._work:
             task.cancel()
         for client in self._clients.values():
-            try:
-                await client.close()
-            except Exception as error:  # whatever rstream meets on a broken line
-                log.debug("closing a connection", why=str(error))
+            await _ended(client)
 
     # ── what comes in ─────────────────────────────────────────────────────────────────────────────────
 
@@ -236,3 +237,11 @@ class Session:
                 self.end(f"{host}:{port} has been silent for {now - heard:.0f} s")
         if self._owed and self._may_read():
             self._pay()
+
+
+async def _ended(client: Client) -> None:
+    """Close it, whatever rstream meets on a broken line."""
+    try:
+        await client.close()
+    except Exception as error:
+        log.debug("closing a connection", why=str(error))
