@@ -19,7 +19,6 @@ from simulators.district import generate
 from tests.servers.city_process import city_environment, start_city
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.processes import ServerProcess, free_port
-from tests.servers.rabbitmq import RabbitCluster
 
 TOKEN = "token-of-the-acceptance-tests"
 PATIENCE_S = 180  # a machine that others use too starts a process in a minute
@@ -87,7 +86,7 @@ class Stand:
 
 
 @contextmanager
-def running(database_url: str, broker: MosquittoServer | RabbitCluster, folder: Path) -> Iterator[Stand]:
+def running(database_url: str, broker: MosquittoServer, folder: Path) -> Iterator[Stand]:
     """Generate and import the district, start ingest and centre, and stop all of it at the end."""
     generate(folder, cells=60, communities=6, streets=2, smoke=300, cameras=20, stations=12)
     port = free_port()
@@ -99,20 +98,15 @@ def running(database_url: str, broker: MosquittoServer | RabbitCluster, folder: 
         "api_token": TOKEN,
         "data_dir": str(folder.parent / "var"),
     }
-    commands = [["import", str(folder)]]
-    if isinstance(broker, RabbitCluster):
-        settings |= broker.settings
-        commands.append(["scale", "init", "--partitions", "2", "--replicas", "1"])
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "runtime.cli", *command],
-            env=city_environment(**settings),
-            cwd=folder.parent,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    imported = subprocess.run(
+        [sys.executable, "-m", "runtime.cli", "import", str(folder)],
+        env=city_environment(**settings),
+        cwd=folder.parent,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert imported.returncode == 0, imported.stderr
     api = httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20
     )
