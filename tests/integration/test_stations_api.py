@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -11,7 +12,6 @@ from city.stations import ForecastPoint, StationForecast
 from city.storage import forecasts
 from tests.integration.running_centre import Centre, lay_ground, running
 
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 GROUND = """
 INSERT INTO devices (code, kind, cell_id, name) SELECT 'W2', 'water', id, '青溪二号' FROM areas WHERE code = 'C2';
 INSERT INTO devices (code, kind, cell_id) SELECT 'W3', 'water', id FROM areas WHERE code = 'C2';
@@ -30,6 +30,12 @@ READ = """
     INSERT INTO observations (device_id, metric_id, quality, observed_at, received_at, value)
     SELECT d.id, m.id, %s, %s, %s, %s FROM devices d, metrics m WHERE d.code = %s AND m.code = %s
 """
+
+
+@cache
+def now() -> datetime:
+    """The minute in which the first test here began; the suite may have run for half an hour before it."""
+    return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +57,17 @@ def readings() -> list[tuple[object, ...]]:
     """W1 rises from 2.0 to 2.5 in the last hour, after a flood of 12 hours ten days ago; W2 stands 3 m lower."""
     rows: list[tuple[object, ...]] = []
     for n in range(0, 30 * 60, 10):
-        at = NOW - timedelta(minutes=n)
+        at = now() - timedelta(minutes=n)
         level = 2.0 + max(0, 60 - n) / 120 + (n % 30) / 1000
         rows += [(0, at, at, level, "W1", "level"), (0, at, at, level + 1, "W2", "level")]
         rows.append((0, at, at, 0.5, "R1", "rain"))
     for n in range(0, 24 * 60, 10):
-        at = NOW - timedelta(days=10) + timedelta(minutes=n)
+        at = now() - timedelta(days=10) + timedelta(minutes=n)
         rows.append((0, at, at, 2.5 + min(n, 1440 - n) / 720, "W1", "level"))
     for n in (305, 315):
-        at = NOW - timedelta(minutes=n)
+        at = now() - timedelta(minutes=n)
         rows += [(0, at, at, -990.0, "W1", "level"), (0, at, at, 0.0, "W2", "level")]
-    rows.append((32, NOW - timedelta(minutes=1), NOW, 9.0, "W1", "level"))  # a spike that ingest marked
+    rows.append((32, now() - timedelta(minutes=1), now(), 9.0, "W1", "level"))  # a spike that ingest marked
     return rows
 
 
@@ -72,9 +78,9 @@ def store_forecast(connection: psycopg.Connection) -> None:
         connection,
         row[0],
         kind="regression",
-        trained_at=NOW - timedelta(hours=5),
-        first_at=NOW - timedelta(days=100),
-        trained_until=NOW - timedelta(hours=5),
+        trained_at=now() - timedelta(hours=5),
+        first_at=now() - timedelta(days=100),
+        trained_until=now() - timedelta(hours=5),
         rows=14_400,
         took_s=2.0,
         scores=[{"horizon_s": 3600, "skill": 0.8}],
@@ -87,8 +93,8 @@ def store_forecast(connection: psycopg.Connection) -> None:
     made = StationForecast(
         station="W1",
         station_id=row[0],
-        issued_at=NOW,
-        observed_at=NOW,
+        issued_at=now(),
+        observed_at=now(),
         level_m=2.5,
         points=points,
         basis="回归",
@@ -101,7 +107,7 @@ def store_forecast(connection: psycopg.Connection) -> None:
         model_version=None,
     )
     forecasts.store(connection, [made])
-    day = NOW.date()
+    day = now().date()
     connection.execute("INSERT INTO forecast_scores VALUES (%s, 3600, %s, 10, 0.1, 0.4, 8)", (row[0], day))
 
 
@@ -141,10 +147,10 @@ def test_the_list_says_how_far_how_fast_and_how_soon(centre: Centre) -> None:
     assert found["rise_m_h"] == 0.5
     assert (found["forecast_m_3h"], found["time_to_warning_s"]) == (3.25, 7200)
     assert found["time_to_level"]["warning"]["seconds"] == 7200
-    assert at(found["time_to_level"]["warning"]["at"]) == NOW + timedelta(hours=2)
-    assert at(found["time_to_level"]["warning"]["earliest_at"]) == NOW + timedelta(hours=1)
+    assert at(found["time_to_level"]["warning"]["at"]) == now() + timedelta(hours=2)
+    assert at(found["time_to_level"]["warning"]["earliest_at"]) == now() + timedelta(hours=1)
     assert found["time_to_level"]["guaranteed"]["seconds"] is None, "only the band reaches it"
-    assert (found["forecast_peak_m"], at(found["forecast_peak_at"])) == (3.25, NOW + timedelta(hours=3))
+    assert (found["forecast_peak_m"], at(found["forecast_peak_at"])) == (3.25, now() + timedelta(hours=3))
     assert found["skill"]["1h"] == {
         "judged": 10,
         "rmse_m": 0.1,
@@ -172,13 +178,13 @@ def test_a_hydrograph_with_everything_around_it(centre: Centre) -> None:
     assert (above["code"], above["name"], above["travel_min"]) == ("W2", "青溪二号", 40)
     assert above["observed"][-1][1] == 3.5
     assert [point[1:] for point in drawn["forecast"]] == [[2.5, 2.75, 3.0], [2.75, 3.25, 4.5]]
-    assert at(drawn["forecast"][0][0]) == NOW + timedelta(hours=1)
+    assert at(drawn["forecast"][0][0]) == now() + timedelta(hours=1)
     info = drawn["forecast_info"]
     assert (info["refused"], info["basis_en"], info["degraded"]) == (None, "regression", ["R1/rain"])
     assert info["model"] == {"kind": "regression", "version": 1}
     assert info["alarm_m"] == [2.9, 4.0]
     assert info["skill_30d"]["1h"]["coverage"] == 0.8
-    assert at(drawn["time_to_level"]["warning"]["at"]) == NOW + timedelta(hours=2)
+    assert at(drawn["time_to_level"]["warning"]["at"]) == now() + timedelta(hours=2)
 
 
 def test_what_is_odd_is_marked_and_not_drawn(centre: Centre) -> None:
@@ -186,13 +192,13 @@ def test_what_is_odd_is_marked_and_not_drawn(centre: Centre) -> None:
     marked = {mark["kind"]: mark for mark in drawn["marks"]}
     assert set(marked) - {"gap"} == {"sentinel", "spike"}  # a gap to now, when this file's turn came late
     assert "-990" in marked["sentinel"]["text"]
-    assert at(marked["spike"]["from"]) == NOW - timedelta(minutes=1)
+    assert at(marked["spike"]["from"]) == now() - timedelta(minutes=1)
     below_zero = [mark for mark in hydrograph(centre, "W2")["marks"] if mark["kind"] == "sentinel"]
     assert len(below_zero) == 2, "0 is no level where the gauge begins at 1 m"
 
 
 def test_a_window_of_the_past_has_no_forecast(centre: Centre) -> None:
-    start, end = NOW - timedelta(days=10), NOW - timedelta(days=9)
+    start, end = now() - timedelta(days=10), now() - timedelta(days=9)
     drawn = hydrograph(centre, **{"from": start.isoformat(), "to": end.isoformat()})
     assert max(level for _, level in drawn["observed"]) == pytest.approx(3.5)
     assert (drawn["forecast"], drawn["time_to_level"]) == ([], {})
@@ -201,7 +207,7 @@ def test_a_window_of_the_past_has_no_forecast(centre: Centre) -> None:
 
 
 def test_a_past_event_is_laid_over_the_present(centre: Centre) -> None:
-    crest = NOW - timedelta(days=9, hours=12)
+    crest = now() - timedelta(days=9, hours=12)
     drawn = hydrograph(centre, hours=6, compare=crest.isoformat())
     compared = drawn["compare"]
     shift = timedelta(seconds=compared["shift_s"])
@@ -215,8 +221,8 @@ def test_a_past_event_is_laid_over_the_present(centre: Centre) -> None:
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
-        ({"from": (NOW + timedelta(days=1)).isoformat()}, "from"),
-        ({"from": (NOW - timedelta(days=60)).isoformat()}, "from"),
+        ({"from": (now() + timedelta(days=1)).isoformat()}, "from"),
+        ({"from": (now() - timedelta(days=60)).isoformat()}, "from"),
         ({"from": "2026-11-20T08:00:00"}, "from"),
         ({"compare": "yesterday"}, "compare"),
         ({"hours": 745}, "hours"),
@@ -233,13 +239,13 @@ def test_past_events(centre: Centre) -> None:
     found = centre.client.get("/api/stations/W1/events").json()
     (event,) = found["items"]
     assert found["level_m"] == 3
-    assert at(event["onset"]) == NOW - timedelta(days=10) + timedelta(hours=6)
+    assert at(event["onset"]) == now() - timedelta(days=10) + timedelta(hours=6)
     assert event["peak_m"] == pytest.approx(3.5)
     assert event["rise_m"] == pytest.approx(0.25)
     assert centre.client.get("/api/stations/W1/events", params={"level": 4}).json()["items"] == []
     assert centre.client.get("/api/stations/W3/events").status_code == 422
     assert centre.client.get("/api/stations/D1/events").status_code == 404
-    asked = {"from": NOW.isoformat(), "to": (NOW - timedelta(days=1)).isoformat()}
+    asked = {"from": now().isoformat(), "to": (now() - timedelta(days=1)).isoformat()}
     assert centre.client.get("/api/stations/W1/events", params=asked).status_code == 422
     assert centre.stranger.get("/api/stations/W1/events").status_code == 401
 
