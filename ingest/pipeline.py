@@ -35,6 +35,7 @@ from ingest.routing import Router
 from ingest.senders import Resolved, Senders, family_of
 from rules.definitions import RuleError, from_row
 from rules.engine import Decision, Engine
+from rules.fleet import Fleet
 from rules.listening import Listening
 from rules.register import Places, facts_of, facts_of_row
 from rules.rule import Rule
@@ -70,8 +71,9 @@ SAID = 1_000  # alarms of one batch that its line in the log names
 class Known:
     """What one process knows of senders, and has counted; once, however many pipelines share the work."""
 
-    def __init__(self, connection: Connection[Any], *, max_unclaimed: int) -> None:
-        self.register = DeviceRegister(connection, max_unclaimed=max_unclaimed)
+    def __init__(self, connection: Connection[Any], *, max_unclaimed: int, partial: bool = False) -> None:
+        """``partial``: of the register, only what is asked for."""
+        self.register = DeviceRegister(connection, max_unclaimed=max_unclaimed, partial=partial)
         self.foreign = Senders(max_unclaimed=max_unclaimed)
         self.counters: Counter[str] = Counter()
 
@@ -102,7 +104,7 @@ class Pipeline:
         self._register = known.register
         self._register_seen = -1  # the version of the register that the rules were told
         self._max_unclaimed = max_unclaimed
-        self._newest: dict[int, NDArray[np.int64]] = {}  # metric id -> newest stored observed_us by device id
+        self._newest: dict[int, NDArray[np.int64]] = {}  # metric id -> newest stored observed_us by place
         self._kept_minute = (0, 0, 0)  # minute, messages, bytes
         self._engine = Engine([], {})
         self._places: Places = {}
@@ -119,12 +121,14 @@ class Pipeline:
         with self._connection.transaction():
             self._load_kinds()
             active, rules = self._read_rules()
-            engine = Engine(
-                rules, self._register.metrics, district_zone(self._connection, self._settings_zone)
-            )
+            engine = self._engine_of(rules)
             self._load_devices(engine)
             self._take_over(engine, active)
             self._register_seen = self._register.version
+
+    def _engine_of(self, rules: Sequence[Rule], fleet: Fleet | None = None) -> Engine:
+        zone = district_zone(self._connection, self._settings_zone)
+        return Engine(rules, self._register.metrics, zone, fleet)
 
     def _load_kinds(self) -> None:
         self._register.load_kinds(self._connection)
@@ -145,8 +149,7 @@ class Pipeline:
             active, rules = self._read_rules()
             fleet = self._engine.known_devices(rules)
             if fleet is not None:
-                zone = district_zone(self._connection, self._settings_zone)
-                self._take_over(Engine(rules, self._register.metrics, zone, fleet), active)
+                self._take_over(self._engine_of(rules, fleet), active)
         if fleet is None:
             self.load()
 
@@ -340,10 +343,11 @@ class Pipeline:
 
     def _looks_new(self, readings: Readings) -> bool:
         """Whether no row can be stored already, as far as memory tells; the primary key has the last word."""
+        place = self._column_places(readings.device)
         for metric in np.unique(readings.metric).tolist():
             rows = readings.metric == metric
-            newest = self._newest_of(metric, int(readings.device.max()) + 1)
-            device, observed = readings.device[rows], readings.observed_us[rows]
+            newest = self._newest_of(metric, int(place.max()) + 1)
+            device, observed = place[rows], readings.observed_us[rows]
             if (observed <= newest[device]).any():
                 return False
             order = np.lexsort((observed, device))
@@ -462,10 +466,11 @@ class Pipeline:
     def _remember(self, batch: Batch, new: Readings, messages: Messages) -> None:
         """After the commit: what is stored, and who was heard."""
         trusted = new.take((new.quality & int(Quality.CLOCK_AHEAD)) == 0)
+        place = self._column_places(trusted.device)
         for metric in np.unique(trusted.metric).tolist():
             rows = trusted.metric == metric
-            newest = self._newest_of(metric, int(trusted.device.max()) + 1)
-            np.maximum.at(newest, trusted.device[rows], trusted.observed_us[rows])
+            newest = self._newest_of(metric, int(place.max()) + 1)
+            np.maximum.at(newest, place[rows], trusted.observed_us[rows])
         heard = {d.device_id: d.received_us for d in batch.detections if not d.quality & Quality.RETAINED}
         retained_arrivals = {messages.received[position] for position in messages.retained}
         heard |= {
@@ -479,6 +484,10 @@ class Pipeline:
             self._engine.heard(batch.readings.device[alive], batch.readings.received_us[alive])
         if heard:
             self._engine.heard(np.array(list(heard), np.int32), np.array(list(heard.values()), np.int64))
+
+    def _column_places(self, device: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Where these stand in columns: at their id, which is dense over the district."""
+        return device
 
     def _newest_of(self, metric: int, size: int) -> NDArray[np.int64]:
         newest = self._newest.get(metric)

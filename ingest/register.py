@@ -1,7 +1,8 @@
 """Who sends: the district's register in memory, by topic; strangers are taken in as unclaimed.
 
 A cache of the database, never more: it is loaded at start, loaded again when the register's version moved, and what
-it adds is committed before anything refers to it.
+it adds is committed before anything refers to it. Of several workers each knows its own part of the district, and
+asks for others when they speak.
 """
 
 import sys
@@ -36,8 +37,10 @@ class Sender(NamedTuple):
 class DeviceRegister:
     """Topics, codes, kinds and metrics by their database ids."""
 
-    def __init__(self, connection: Connection[Any], *, max_unclaimed: int) -> None:
+    def __init__(self, connection: Connection[Any], *, max_unclaimed: int, partial: bool = False) -> None:
+        """``partial``: ``load_devices`` reads none, others say ``know`` for theirs."""
         self._max_unclaimed = max_unclaimed
+        self._partial = partial
         self._codes: dict[str, tuple[int, str]] = {}
         self._senders: dict[bytes, Sender] = {}
         self.unclaimed = 0
@@ -61,15 +64,23 @@ class DeviceRegister:
         self._codes = {}
         self._senders = {}
         self.unclaimed = 0
+        if self._partial:
+            self.version = self.current_version(connection)
+            self.unclaimed = storage.count_unclaimed(connection)
+            return
         for part in storage.register_slices(connection):
-            self._codes.update(
-                (code, (device_id, sys.intern(kind)))
-                for code, device_id, kind in zip(part.code, part.id.tolist(), part.kind, strict=True)
-            )
+            self.know(part)
             self.unclaimed += part.registration.count("unclaimed")
             self.version = part.version
             if take is not None:
                 take(part)
+
+    def know(self, part: Register) -> None:
+        """Remember the codes of these devices."""
+        self._codes.update(
+            (code, (device_id, sys.intern(kind)))
+            for code, device_id, kind in zip(part.code, part.id.tolist(), part.kind, strict=True)
+        )
 
     def current_version(self, connection: Connection[Any]) -> int:
         """The register's version in the database; another than ``version`` means that it should be loaded again."""
@@ -87,8 +98,10 @@ class DeviceRegister:
         answers: dict[bytes, Sender | Rejected] = {}
         read: dict[bytes, Topic] = {}
         wanted: dict[str, UnclaimedDevice] = {}
-        for topic in topics:
-            parsed = read_topic(topic)
+        parsed_topics = [read_topic(topic) for topic in topics]
+        if self._partial:
+            self._ask_for(connection, parsed_topics)
+        for topic, parsed in zip(topics, parsed_topics, strict=True):
             refusal = parsed if isinstance(parsed, Rejected) else self._refusal(parsed, wanted)
             if refusal is not None or isinstance(parsed, Rejected):
                 answers[topic] = refusal or Rejected(Rejection.BAD_TOPIC, "unreadable topic")
@@ -105,6 +118,12 @@ class DeviceRegister:
         for topic, parsed in read.items():
             answers[topic] = self._sender(topic, parsed)
         return answers, rows
+
+    def _ask_for(self, connection: Connection[Any], parsed: Sequence[Topic | Rejected]) -> None:
+        """Devices of the register that are not remembered here: of another worker until now, or never heard."""
+        codes = {one.device for one in parsed if isinstance(one, Topic)} - self._codes.keys()
+        for row in storage.load_devices(connection, sorted(codes)) if codes else ():
+            self._codes[row.code] = (row.id, sys.intern(row.kind))
 
     def adopt(self, rows: Sequence[DeviceRow]) -> None:
         """Devices that somebody else took in, within the caller's transaction."""

@@ -26,8 +26,12 @@ from ingest.delivery import Delivery
 from ingest.pipeline import RECALLED_DAYS, Known, Pipeline, Stored
 from ingest.routing import Router
 from rules.engine import Engine
+from rules.fleet import Fleet, grown
 from rules.listening import Listening
+from rules.numbered import NumberedEngine
+from rules.numbers import Numbers
 from rules.register import facts_of, facts_of_row
+from rules.rule import Rule
 
 log = structlog.get_logger()
 
@@ -41,7 +45,8 @@ class Shard(Pipeline):
         """``settings`` as of Pipeline."""
         self.claim = claim
         self._next = (claim.next_offset, claim.received_us)
-        self._own: set[int] = set()
+        self._numbers = Numbers()  # of every device that ever spoke by it, so that columns have no gaps
+        self._own: NDArray[np.bool_] = np.zeros(1, dtype=np.bool_)  # by number: whether it speaks by it now
         super().__init__(connection, known=known, **settings)
 
     def process(self, deliveries: Sequence[Delivery]) -> Stored:
@@ -86,6 +91,18 @@ class Shard(Pipeline):
         self._next = (claim.next_offset, claim.received_us)
         self.load()
 
+    @property
+    def highest_id(self) -> int:
+        """Of the devices that it has numbers for."""
+        return int(self._numbers.ids.max())
+
+    @property
+    def heard_by_id(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Ids, and each one's last arrival in microseconds since 1970 UTC; 0 = never."""
+        heard = self._engine.heard_us
+        length = min(len(heard), len(self._numbers))
+        return self._numbers.ids[:length], heard[:length]
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         next_offset, received_us = self._next
@@ -96,9 +113,10 @@ class Shard(Pipeline):
 
     def _make_own(self, batch: Batch) -> None:
         """Devices that speak by this partition for the first time are its own from now on."""
-        said = {*np.unique(batch.readings.device).tolist(), *batch.links}
-        said.update(detection.device_id for detection in batch.detections)
-        new = sorted(said - self._own)
+        seldom = [*batch.links, *(detection.device_id for detection in batch.detections)]
+        said = np.unique(np.concatenate([batch.readings.device, np.array(seldom, dtype=np.int32)]))
+        self._own = grown(self._own, len(self._numbers))
+        new = said[~self._own[self._numbers.of(said)]].tolist()
         if not new:
             return
         with self._connection.transaction():
@@ -114,8 +132,20 @@ class Shard(Pipeline):
         if moved or any(row.last_heard_us for row in rows):
             self.load()  # rules remember something of them
         else:
-            self._own.update(new)
             self._engine.know([facts_of_row(row, self._places) for row in rows])
+            self._owns(np.array(new, dtype=np.int32))
+
+    def _owns(self, ids: NDArray[np.int32]) -> None:
+        self._numbers.give(ids)
+        self._own = grown(self._own, len(self._numbers))
+        self._own[self._numbers.of(ids)] = True
+
+    def _engine_of(self, rules: Sequence[Rule], fleet: Fleet | None = None) -> Engine:
+        zone = district_zone(self._connection, self._settings_zone)
+        return NumberedEngine(rules, self._register.metrics, zone, fleet, numbers=self._numbers)
+
+    def _column_places(self, device: NDArray[np.int32]) -> NDArray[np.int32]:
+        return self._numbers.of(device)
 
     def _load_kinds(self) -> None:
         """What all shards share is read again by the first that finds it old."""
@@ -126,10 +156,11 @@ class Shard(Pipeline):
 
     def _load_devices(self, engine: Engine) -> None:
         self._places = areas.load_places(self._connection)
-        self._own = set()
+        self._own[:] = False
         for part in register_storage.register_slices(self._connection, self.claim.partition):
-            self._own.update(part.id.tolist())
+            self._register.know(part)
             engine.know(list(facts_of(part, self._places)))
+            self._owns(part.id)
 
     def _stored_states(self) -> list[tuple[str, int, dict[str, object]]]:
         return partitions.load_states(self._connection, self.claim.partition)
@@ -166,7 +197,7 @@ class Shards:
         self._connection = connection
         self._owner = owner
         self._lost = lost
-        self._known = Known(connection, max_unclaimed=max_unclaimed)
+        self._known = Known(connection, max_unclaimed=max_unclaimed, partial=True)
         self._known.foreign.load(connection, kinds=self._known.register.kinds)
         self._settings = {
             "max_unclaimed": max_unclaimed,
@@ -225,10 +256,11 @@ class Shards:
     @property
     def heard_us(self) -> NDArray[np.int64]:
         """As Pipeline's, of the devices of our partitions; 0 for others."""
-        columns = [shard.heard_us for _, shard in self._held.values()]
-        heard = np.zeros(max(map(len, columns), default=0), dtype=np.int64)
-        for column in columns:
-            np.maximum(heard[: len(column)], column, out=heard[: len(column)])
+        shards = [shard for _, shard in self._held.values()]
+        heard = np.zeros(max((shard.highest_id for shard in shards), default=-1) + 1, dtype=np.int64)
+        for shard in shards:
+            ids, column = shard.heard_by_id
+            heard[ids] = np.maximum(heard[ids], column)
         return heard
 
     @property

@@ -20,6 +20,7 @@ from rules.keys import RuleError
 from rules.kinds import book_of
 from rules.listening import Listening
 from rules.maintenance import let_go
+from rules.numbers import Numbers
 from rules.rows import NO_ROWS, UNDECIDABLE, MetricRows, of_metric
 from rules.rule import Rule
 from rules.states import StateRow, whole
@@ -72,14 +73,16 @@ class Engine:
         metrics: Mapping[str, int],
         zone: ZoneInfo | None = None,
         fleet: Fleet | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
         """``metrics``: code to database id; ``zone``: the district's own, for schedules, UTC when not given.
 
-        ``fleet``: what is known of the devices already (``known_devices``); without one, ``know`` tells.
+        ``fleet``: what is known of the devices already (``known_devices``); without one, ``know`` tells, and columns
+        are by ``numbers`` where there are any.
 
         Raises RuleError for a rule on a metric that is not in ``metrics``.
         """
-        self._fleet = fleet or Fleet()
+        self._fleet = fleet or Fleet(numbers)
         if fleet is None:
             self._fleet.follow(rules)
         self._books: dict[str, Book] = {}

@@ -1,6 +1,7 @@
 """What the rules know of each device: columns indexed by the dense database id, looked up a batch at once.
 
-A million devices cost about 60 bytes each here, one more for each rule, and nothing per batch.
+A million devices cost about 60 bytes each here, one more for each rule, and nothing per batch. Where only a part of
+the district is known, ``rules.numbers`` stand for the ids.
 """
 
 import copy
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.keys import SECOND_US, StationLevel
+from rules.numbers import Numbers
 from rules.scope import Scope, Scoped, in_force
 
 UNKNOWN_KIND = 0  # kind code of an id nobody made known
@@ -48,7 +50,9 @@ class DeviceFacts:
 class Fleet:
     """The columns. ``heard_us`` is the last arrival, 0 = never heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Numbers | None = None) -> None:
+        """``numbers`` stand for the ids of facts in the columns, where only a part of the district is known."""
+        self._numbers = numbers
         self.size = 0  # ids 0 .. size-1 can be looked up
         self.kind: NDArray[np.int16] = np.zeros(0, dtype=np.int16)
         self.interval_us: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # 0 = not expected to report
@@ -118,13 +122,20 @@ class Fleet:
         self.size = size
 
     def know(self, facts: Sequence[DeviceFacts]) -> NDArray[np.int64]:
-        """Take in new and changed devices; their ids. An older sign of life never replaces a newer one."""
+        """Take in new and changed devices; their places in the columns. An older sign of life replaces no newer one."""
         ids = np.array([fact.device_id for fact in facts], dtype=np.int64)
         if not len(ids):
             return ids
         if int(ids.min()) < 0:
             raise ValueError(f"device id {int(ids.min())} is negative; ids are the database's own")
-        self.grow(max(int(ids.max()), *(fact.gateway_id for fact in facts)) + 1)
+        gateways = np.array([fact.gateway_id for fact in facts], dtype=np.int64)
+        if self._numbers is not None:
+            self._numbers.give(np.concatenate([ids, gateways]))
+            ids, gateways = (
+                self._numbers.of(ids).astype(np.int64),
+                self._numbers.of(gateways).astype(np.int64),
+            )
+        self.grow(max(int(ids.max()), int(gateways.max())) + 1)
         codes = {kind: self.kind_code(kind) for kind in {fact.kind for fact in facts}}
         self.kind[ids] = [codes[fact.kind] for fact in facts]
         self.interval_us[ids] = [(fact.expected_interval_s or 0) * SECOND_US for fact in facts]
@@ -133,8 +144,9 @@ class Fleet:
         np.maximum.at(
             self.heard_us, ids, np.array([fact.last_heard_us or 0 for fact in facts], dtype=np.int64)
         )
-        self.gateway[ids] = [fact.gateway_id for fact in facts]
-        self.codes.update((fact.device_id, fact.code) for fact in facts if fact.gateway_id)
+        self.gateway[ids] = gateways
+        behind = zip(ids.tolist(), facts, strict=True)
+        self.codes.update((place, fact.code) for place, fact in behind if fact.gateway_id)
         self._apply(ids, facts)
         self.station_levels["warning"][ids] = [_or_nan(fact.warning_m) for fact in facts]
         self.station_levels["guaranteed"][ids] = [_or_nan(fact.guaranteed_m) for fact in facts]

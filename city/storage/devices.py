@@ -217,6 +217,12 @@ def _joined(slices: Sequence[Register]) -> Register:
     return Register(**together)
 
 
+def count_unclaimed(connection: Connection[TupleRow]) -> int:
+    """How many devices were heard and are in nobody's list."""
+    row = connection.execute("SELECT count(*) FROM devices WHERE registration = 'unclaimed'").fetchone()
+    return int(row[0]) if row else 0
+
+
 def load_devices(connection: Connection[TupleRow], codes: Sequence[str]) -> list[DeviceRow]:
     """The rows of these codes, ordered by id; unknown codes are left out."""
     with _device_rows(connection) as cursor:

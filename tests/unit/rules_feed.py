@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
 
 from city.alarms import Cleared, LevelChanged, Raised, Repeated, Transition
 from city.observations import NO_SEQ, Detection, Quality, Readings
@@ -224,8 +225,17 @@ class Desk:
         self.states: dict[tuple[str, int], StateRow] = {}
         self.newest: dict[tuple[int, int], int] = {}
         self.stored: dict[tuple[int, int, int], tuple[int, float, int]] = {}  # arrival, value, quality
-        self.engine = Engine(rules, METRICS)
+        self.engine = self.new_engine()
         self.engine.know(devices)
+
+    def new_engine(self) -> Engine:
+        return Engine(self.rules, METRICS)
+
+    def heard(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Who was ever heard, and when last."""
+        heard = self.engine.heard_us
+        known = np.flatnonzero(heard)
+        return known.astype(np.int32), heard[known]
 
     def commit(self, decision: Decision) -> list[Transition]:
         self.alarms.apply(decision.transitions)
@@ -250,8 +260,8 @@ class Desk:
 
     def restart(self) -> None:
         """A new process: everything again from the tables."""
-        heard = self.engine.heard_us
-        self.engine = Engine(self.rules, METRICS)
+        heard = self.heard()
+        self.engine = self.new_engine()
         self.engine.know(self.devices)
         self.engine.load(self.states.values())
         keys = list(self.newest)
@@ -262,8 +272,7 @@ class Desk:
         )
         for lookback in self.engine.lookbacks():
             self.engine.remember(lookback, self._window(lookback))
-        known = np.flatnonzero(heard)
-        self.engine.heard(known.astype(np.int32), heard[known])
+        self.engine.heard(*heard)
 
     def _window(self, lookback: Lookback) -> Readings:
         """As the database answers it: by device and time, from each one's newest so far back."""
