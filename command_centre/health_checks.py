@@ -18,6 +18,7 @@ FORECAST_LATE = timedelta(minutes=30)  # a run every five minutes
 MANY_REFUSED = 100  # messages an hour
 MANY_CONNECTIONS = 0.8  # of what the server allows
 LAG_WARN_S, LAG_FAIL_S = 2.0, 30.0
+LOG_WARN_S = 10.0  # an owner looks every five
 
 # The page of docs/runbooks that says step by step what to do, by check; those without one say all in their remedy.
 RUNBOOKS: Mapping[str, str] = {
@@ -35,6 +36,7 @@ RUNBOOKS: Mapping[str, str] = {
     "disk": "DiskFilling",
     "backup": "BackupOld",
     "certificates": "CertificateEnds",
+    "log": "LogLagging",
 }
 
 
@@ -93,6 +95,11 @@ class Figures:
     disk: str = "ok"  # the database's: ok, little or none, as ingest judges it
     certificates_end: Mapping[str, str] | None = None  # those that end soon, by name; None = none does
     database_free_bytes: int | None = None  # None = nobody here can look at its disk
+    log_partitions: int = 0  # of the log that several ingest processes share; 0 = there is none
+    log_unread: int = 0  # of them, those that no worker looked at for 30 s
+    log_lag_records: int = 0
+    log_lag_s: float = 0.0  # the longest wait of a record in it
+    log_lost: int = 0  # by partitions that lost something within a day
 
 
 def findings(figures: Figures) -> list[Finding]:
@@ -199,6 +206,44 @@ def _broker(figures: Figures) -> Finding:
             remedy_zh="请调高消息服务的队列上限（max_queued_messages）",
         )
     return Finding(check="broker", state="ok", text="connected, nothing dropped", text_zh="已连接，无丢弃")
+
+
+def _log(figures: Figures) -> Finding:
+    if not figures.log_partitions:
+        return Finding(check="log", state="ok", text="not divided: one machine", text_zh="未分区：单机运行")
+    if figures.log_lost:
+        return Finding(
+            check="log",
+            state="fail",
+            text=f"{figures.log_lost} messages were dropped unread within a day",
+            text_zh=f"近一天有 {figures.log_lost} 条消息未读即被删除",
+            remedy="more workers or a longer CITY_STREAM_DAYS; look at what those devices say now (LogLost)",
+            remedy_zh="请增加采集进程或延长 CITY_STREAM_DAYS，并核对相关设备的当前状态（LogLost）",
+        )
+    if figures.log_unread:
+        return Finding(
+            check="log",
+            state="fail",
+            text=f"{figures.log_unread} of {figures.log_partitions} partitions are read by nobody",
+            text_zh=f"{figures.log_partitions} 个分区中有 {figures.log_unread} 个无人读取",
+            remedy="start `city ingest`, or look whether RabbitMQ has two of its three nodes (LogUnread)",
+            remedy_zh="请启动 city ingest，或检查 RabbitMQ 三个节点是否至少有两个在运行（LogUnread）",
+        )
+    lag = figures.log_lag_s
+    text = (
+        f"{figures.log_partitions} partitions, {figures.log_lag_records} messages unread, {lag:.1f} s behind"
+    )
+    text_zh = f"{figures.log_partitions} 个分区，未读消息 {figures.log_lag_records} 条，滞后 {lag:.1f} 秒"
+    if lag <= LOG_WARN_S:
+        return Finding(check="log", state="ok", text=text, text_zh=text_zh)
+    return Finding(
+        check="log",
+        state="fail" if lag > LAG_FAIL_S else "warn",
+        text=text,
+        text_zh=text_zh,
+        remedy="one more `city ingest` takes its share at once, as far as the database can follow",
+        remedy_zh="可再启动一个 city ingest，分担立即生效；上限取决于数据库",
+    )
 
 
 def _quarantine(figures: Figures) -> Finding:
@@ -446,6 +491,7 @@ CHECKS: tuple[Callable[[Figures], Finding], ...] = (
     _database,
     _migrations,
     _broker,
+    _log,
     _ingest,
     _quarantine,
     _unclaimed,

@@ -27,6 +27,8 @@ _COUNTED = {
     "transitions": ("transitions", "alarms raised, changed and cleared"),
     "broker_reconnects": ("broker_reconnects", "connections to the broker made again"),
     "broker_dropped": ("broker_dropped", "messages the broker says it dropped"),
+    "log_lost": ("log_lost", "records the log dropped before they were read, since this worker began"),
+    "devices_moved": ("log_devices_moved", "devices that spoke by another partition before"),
     "batches": ("batches", "transactions"),
     "slow_batches": ("batches_checked", "of those, with rows that might be stored already"),
 }
@@ -34,6 +36,8 @@ _GAUGES = {
     "pending": ("pending", "messages held and not committed"),
     "unclaimed": ("unclaimed_devices", "devices nobody has claimed"),
     "broker_connected": ("broker_connected", "the broker answers"),
+    "partitions": ("log_partitions", "partitions of the log that this worker owns"),
+    "log_unread": ("log_lag_records", "records of those that the log has and the database does not"),
 }
 
 log = structlog.get_logger()

@@ -47,19 +47,21 @@ class Shard(Pipeline):
         self._next = (claim.next_offset, claim.received_us)
         self._numbers = Numbers()  # of every device that ever spoke by it, so that columns have no gaps
         self._own: NDArray[np.bool_] = np.zeros(1, dtype=np.bool_)  # by number: whether it speaks by it now
+        self._missing = 0  # records between the claim and the next, which the log no longer has
         super().__init__(connection, known=known, **settings)
 
     def process(self, deliveries: Sequence[Delivery]) -> Stored:
         """As Pipeline's, without what is stored already; arrival is the log's own, the same at every reading."""
         fresh: list[Delivery] = []
         after = self.claim
+        missing = 0
         for delivery in deliveries:
             begin = max(0, after.next_offset - delivery.offset)
             if begin >= len(delivery):
                 continue
             part = delivery.part(begin, len(delivery)) if begin else delivery
             if part.offset > after.next_offset > 0:
-                self._miss(part.offset - after.next_offset)
+                missing += part.offset - after.next_offset
             part = replace(part, received_us=max(part.received_us, after.received_us + 1))
             after = replace(
                 after,
@@ -70,10 +72,12 @@ class Shard(Pipeline):
         if not fresh:
             return Stored(0, 0, 0, 0)
         self._next = (after.next_offset, after.received_us)
+        self._missing = missing
         try:
             return super().process(fresh)
         finally:
             self._next = (self.claim.next_offset, self.claim.received_us)
+            self._missing = 0
 
     def refuse(self, delivery: Delivery, position: int, detail: str) -> None:
         """As Pipeline's; the record counts as read."""
@@ -107,9 +111,17 @@ class Shard(Pipeline):
     def _transaction(self) -> Iterator[None]:
         next_offset, received_us = self._next
         with self._connection.transaction():
-            partitions.advance(self._connection, self.claim, next_offset=next_offset, received_us=received_us)
+            partitions.advance(
+                self._connection,
+                self.claim,
+                next_offset=next_offset,
+                received_us=received_us,
+                lost=self._missing,
+            )
             yield
         self.claim = replace(self.claim, next_offset=next_offset, received_us=received_us)
+        if self._missing:
+            self._miss(self._missing)
 
     def _make_own(self, batch: Batch) -> None:
         """Devices that speak by this partition for the first time are its own from now on."""
@@ -272,6 +284,11 @@ class Shards:
     def held(self) -> list[int]:
         """The partitions that are ours."""
         return sorted(self._held)
+
+    @property
+    def claims(self) -> dict[int, Claim]:
+        """What the last commits left, by partition."""
+        return {partition: shard.claim for partition, (_, shard) in list(self._held.items())}
 
     def _guarded(self, partition: int, work: Callable[[Shard], Any]) -> Any:
         """Do it as the owner. Under an epoch that is over: again, where it is still ours, else never."""

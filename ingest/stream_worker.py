@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from psycopg import Connection
 
 from city.settings import Settings, SettingsError
+from city.storage import partitions
+from city.storage.partitions import Claim
 from ingest.delivery import Source
 from ingest.shards import Shards
 from ingest.sources.stream_log import StreamLog
@@ -55,6 +57,22 @@ class StreamWorker(Worker):
         for partition, generation in self._log.active.items():
             shards.acquire(partition, generation)
         return shards
+
+    def figures(self) -> dict[str, object]:
+        """As Worker's; ``log_unread`` counts records of our partitions that the log has and the database does not."""
+        claims, ends = self._claims(), self._log.ends
+        unread = sum(max(0, end - claims[at].next_offset) for at, end in ends.items() if at in claims)
+        return {**super().figures(), "log_unread": unread}
+
+    def _say_alive(self) -> None:
+        super()._say_alive()
+        claims, ends = self._claims(), self._log.ends
+        seen = {at: (claims[at].epoch, end) for at, end in ends.items() if at in claims}
+        with self._connection.transaction():
+            partitions.look(self._connection, seen)
+
+    def _claims(self) -> dict[int, Claim]:
+        return self._opened[1].claims if self._opened and isinstance(self._opened[1], Shards) else {}
 
     @property
     def _asked(self) -> bool:

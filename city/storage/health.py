@@ -92,7 +92,17 @@ _DETAILS = """
            (SELECT evidence->'ends' FROM alarms WHERE rule_id = 'system.certificate_ends'
             AND device_id IS NULL AND cleared_at IS NULL ORDER BY id DESC LIMIT 1) AS certificates_end,
            (SELECT max(snapshot_at) FROM backups) AS backup_at,
-           (SELECT min(applied_at_utc) AT TIME ZONE 'UTC' FROM _yoyo_migration) AS born_at
+           (SELECT min(applied_at_utc) AT TIME ZONE 'UTC' FROM _yoyo_migration) AS born_at,
+           log.*
+    FROM (
+        SELECT count(*) AS log_partitions,
+               count(*) FILTER (WHERE looked_at IS NULL OR looked_at < now() - interval '30 seconds') AS log_unread,
+               coalesce(sum(greatest(0, end_offset - next_offset)), 0)::bigint AS log_lag_records,
+               coalesce(max(extract(epoch FROM now() - greatest(to_timestamp(received_us / 1e6), level_at)))
+                        FILTER (WHERE end_offset > next_offset), 0)::double precision AS log_lag_s,
+               coalesce(sum(lost) FILTER (WHERE lost_at > now() - interval '1 day'), 0)::bigint AS log_lost
+        FROM partition_state
+    ) log
 """
 
 
@@ -122,3 +132,23 @@ async def workings(connection: Connection) -> Row:
 async def workers(connection: Connection) -> list[Row]:
     """The newest session of each ingest process that was heard of within a day."""
     return await _rows(connection, _WORKERS)
+
+
+# Records not stored came after the last one that is, and after the last look that found none: the later of both is
+# where their waiting began. Without an owner nobody looks, and both figures stand while ``look_age_s`` grows.
+_LOG = """
+    SELECT partition, owner, takeovers, moved, lost,
+           greatest(0, end_offset - next_offset) AS lag_records,
+           CASE WHEN end_offset > next_offset THEN greatest(0, extract(epoch FROM clock_timestamp()
+               - greatest(to_timestamp(received_us / 1e6), level_at)))::double precision ELSE 0 END AS lag_s,
+           extract(epoch FROM clock_timestamp() - looked_at)::double precision AS look_age_s
+    FROM partition_state ORDER BY partition
+"""
+
+
+async def log_partitions(connection: Connection) -> list[Row]:
+    """How far each partition of the scaled-out log is behind, whose it is and what befell it; empty without one.
+
+    ``lag_s`` is the longest wait of a record in seconds, ``look_age_s`` how old that is; None = nobody ever looked.
+    """
+    return await _rows(connection, _LOG)

@@ -39,7 +39,8 @@ def acquire(connection: Db, partition: int, owner: str) -> Claim:
     row = connection.execute(
         """
         INSERT INTO partition_state AS p (partition, epoch, owner) VALUES (%s, 1, %s)
-        ON CONFLICT (partition) DO UPDATE SET epoch = p.epoch + 1, owner = excluded.owner, changed_at = now()
+        ON CONFLICT (partition) DO UPDATE SET epoch = p.epoch + 1, owner = excluded.owner, changed_at = now(),
+            takeovers = p.takeovers + (p.owner NOT IN ('', excluded.owner))::integer
         RETURNING epoch, next_offset, received_us
         """,
         [partition, owner],
@@ -48,18 +49,23 @@ def acquire(connection: Db, partition: int, owner: str) -> Claim:
     return Claim(partition=partition, epoch=row[0], next_offset=row[1], received_us=row[2])
 
 
-def advance(connection: Db, claim: Claim, *, next_offset: int, received_us: int) -> None:
+def advance(connection: Db, claim: Claim, *, next_offset: int, received_us: int, lost: int = 0) -> None:
     """Lock the partition and set up to where it is stored, first in a transaction; raises FencedError.
+
+    ``lost`` counts records in between that the log no longer had.
 
     One statement, and no pipeline: after the end of one PostgreSQL does not begin to count idle time.
     """
     cursor = connection.execute(
-        "UPDATE partition_state SET next_offset = %s, received_us = %s, changed_at = now()"
+        "UPDATE partition_state SET next_offset = %s, received_us = %s, changed_at = now(),"
+        " lost = lost + %s, lost_at = CASE WHEN %s > 0 THEN now() ELSE lost_at END"
         " WHERE partition = %s AND epoch = %s AND next_offset = %s"
         " RETURNING set_config('idle_in_transaction_session_timeout', %s, true)",
         [
             next_offset,
             received_us,
+            lost,
+            lost,
             claim.partition,
             claim.epoch,
             claim.next_offset,
@@ -84,23 +90,50 @@ def devices_of(connection: Db, partition: int) -> NDArray[np.int32]:
 
 def move_here(connection: Db, device_ids: Iterable[int], partition: int) -> int:
     """These speak by ``partition`` from now on; how many were another's, whose owner loses its epoch for that."""
-    ids = list(device_ids)
-    moved = connection.execute(
+    given = {"ids": list(device_ids), "to": partition}
+    row = connection.execute(
         """
-        UPDATE partition_state SET epoch = epoch + 1, changed_at = now()
-        WHERE partition IN (
-            SELECT partition FROM device_partitions WHERE device_id = ANY(%(ids)s) AND partition <> %(to)s)
+        WITH left_behind AS (
+            SELECT partition, count(*) AS devices FROM device_partitions
+            WHERE device_id = ANY(%(ids)s) AND partition <> %(to)s GROUP BY partition
+        ), ended AS (
+            UPDATE partition_state SET epoch = epoch + 1, changed_at = now()
+            WHERE partition IN (SELECT partition FROM left_behind)
+        )
+        SELECT coalesce(sum(devices), 0)::bigint FROM left_behind
         """,
-        {"ids": ids, "to": partition},
-    ).rowcount
+        given,
+    ).fetchone()
+    moved = int(row[0]) if row else 0
+    if moved:
+        connection.execute(
+            "UPDATE partition_state SET moved = moved + %s WHERE partition = %s", [moved, partition]
+        )
     connection.execute(
         """
-        INSERT INTO device_partitions (device_id, partition) SELECT d, %s FROM unnest(%s::int[]) AS u (d) ORDER BY d
+        INSERT INTO device_partitions (device_id, partition)
+        SELECT d, %(to)s FROM unnest(%(ids)s::int[]) AS u (d) ORDER BY d
         ON CONFLICT (device_id) DO UPDATE SET partition = excluded.partition
         """,
-        [partition, ids],
+        given,
     )
     return moved
+
+
+def look(connection: Db, ends: Mapping[int, tuple[int, int]]) -> None:
+    """Where partitions of ours end: partition -> (our epoch, offset behind the log's last record).
+
+    Says nothing of one that is another's by now.
+    """
+    connection.execute(
+        """
+        UPDATE partition_state p SET end_offset = u.behind, looked_at = clock_timestamp(),
+            level_at = CASE WHEN p.next_offset >= u.behind THEN clock_timestamp() ELSE p.level_at END
+        FROM unnest(%s::smallint[], %s::bigint[], %s::bigint[]) AS u (partition, epoch, behind)
+        WHERE p.partition = u.partition AND p.epoch = u.epoch
+        """,
+        [list(ends), [epoch for epoch, _ in ends.values()], [behind for _, behind in ends.values()]],
+    )
 
 
 def assign(connection: Db, partition_of_cell: Mapping[str, int], otherwise: int) -> int:

@@ -23,6 +23,7 @@ from starlette.responses import Response
 from city.storage import audit, health
 from city.storage.database import DatabaseError
 from command_centre.api.answers import files
+from command_centre.api.metrics_log import of_log
 from command_centre.api.services import Services, async_transaction, services
 
 router = APIRouter(tags=["health"])
@@ -54,6 +55,7 @@ async def metrics(request: Request) -> Response:
             stored += _of_proof(*await audit.last_proof(connection))
             for one in await health.workers(connection):
                 stored += _of_worker(one)
+            stored += of_log(await health.log_partitions(connection))
     except (DatabaseError, psycopg.OperationalError, PoolTimeout):
         stored, up = [], False
     seconds = time.perf_counter() - began

@@ -24,6 +24,7 @@ from ingest.sources.stream_session import Chunk, Session, TroubleError
 RETRY_S = (0.1, 2.0)  # first and longest wait before the next session
 BEHIND_S = 3.0  # records older than this when they come are a backlog
 SETTLE_S = 1.0  # so long after an activation more may be on its way
+LOOK_S = 2.0  # between two looks at where our partitions end
 STUCK_S = 30.0  # records wait and nothing is committed for so long: another worker shall try
 
 log = structlog.get_logger()
@@ -66,6 +67,9 @@ class StreamLog:
         self._generation = 0
         self._activations: dict[str, int] = {}  # stream -> generation, as the connections' thread sees it
         self.active: dict[int, int] = {}  # partition -> generation, as the pipeline's thread does
+        self.ends: dict[
+            int, int
+        ] = {}  # partition of ours -> offset behind the log's last record, when looked at
         self._behind_until = 0.0
         self._unread = 0  # messages given and not acknowledged
         self._progress_at = time.monotonic()
@@ -155,6 +159,7 @@ class StreamLog:
                 name=self._name,
             )
             watch = asyncio.ensure_future(self._watch(self._session))
+            look = asyncio.ensure_future(self._look(self._session))
             try:
                 await self._session.run()
             except (TimeoutError, TroubleError, OSError) as error:
@@ -162,6 +167,7 @@ class StreamLog:
             except Exception as error:  # rstream's own errors have no common root but this
                 self._say(f"{type(error).__name__}: {error}")
             watch.cancel()
+            look.cancel()
             self._forget_all()
             self.reconnects += 1
             wait_s = shortest if time.monotonic() - began > 10 else min(wait_s * 2, RETRY_S[1])
@@ -185,10 +191,26 @@ class StreamLog:
                 self._unread, self._progress_at = 0, time.monotonic()
                 session.end(f"nothing was committed for {STUCK_S:.0f} s")
 
+    async def _look(self, session: Session) -> None:
+        """Where each partition of ours ends. What cannot be asked is not known, and its age shows in the figures."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            found: dict[int, int] = {}
+            for stream in list(self._activations):
+                try:
+                    end = await session.end_of(stream)
+                except Exception as error:  # rstream's own errors have no common root but this
+                    log.debug("where the log ends", stream=stream, why=str(error) or type(error).__name__)
+                    continue
+                if end is not None:
+                    found[partition_of(stream)] = end
+            self.ends = found
+
     def _forget_all(self) -> None:
         for stream in list(self._activations):
             self._ask(_Asked(partition=partition_of(stream), generation=0))
         self._activations.clear()
+        self.ends = {}
 
     def _ask(self, asked: _Asked) -> "Future[int]":
         self._asked.append(asked)

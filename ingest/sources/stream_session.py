@@ -1,8 +1,9 @@
 """One life of a worker's connections to RabbitMQ's streams: from the first address that answers to the first trouble.
 
-rstream speaks the protocol; what to do when something breaks is decided here, in one way: everything is closed, the
-broker gives our partitions to whoever is there, and the next life begins. Leans on ``rstream.client.Client`` alone;
-its consumers reconnect by themselves, stream by stream, which leaves a worker half alive.
+rstream speaks the protocol, on a line of ours (``stream_line``); what to do when something breaks is decided here, in
+one way: everything is closed, the broker gives our partitions to whoever is there, and the next life begins. Leans on
+``rstream.client.Client`` alone; its consumers reconnect by themselves, stream by stream, which leaves a worker half
+alive.
 """
 
 import asyncio
@@ -17,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 from rstream import OffsetType, schema
-from rstream.client import Client
 from rstream.schema import OffsetSpecification
 
 from city.partitions import SUPER_STREAM
+from ingest.sources.stream_line import LogClient
 
 GROUP = "city-ingest"  # consumers of one name share the partitions
 CREDITS = 10  # chunks of a partition that may be under way beside what is held
@@ -73,9 +74,9 @@ class Session:
         self._deactivated = deactivated
         self._tls = tls
         self._name = name
-        self._clients: dict[tuple[str, int], Client] = {}
+        self._clients: dict[tuple[str, int], LogClient] = {}
         self._streams: list[str] = []
-        self._at: dict[str, Client] = {}
+        self._at: dict[str, LogClient] = {}
         self._owed: dict[int, int] = {}  # credits kept back while there is no room, by subscription
         self._heard: dict[tuple[str, int], float] = {}
         self._work: set[asyncio.Task[None]] = set()
@@ -107,9 +108,14 @@ class Session:
         if not self._trouble.done():
             self._trouble.set_result(why)
 
+    async def end_of(self, stream: str) -> int | None:
+        """The offset behind the stream's last record; None while we have no connection for it."""
+        client = self._at.get(stream)
+        return None if client is None else await client.end_of(stream)
+
     # ── connections ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _first(self) -> Client:
+    async def _first(self) -> LogClient:
         """A connection to any address that answers, in an order of our own so that workers spread."""
         why = "no address"
         for url in random.sample(self._urls, len(self._urls)):
@@ -120,8 +126,8 @@ class Session:
                 why = f"{parts.hostname}:{parts.port}: {error or type(error).__name__}"
         raise TroubleError(why)
 
-    async def _open(self, host: str, port: int, parts: Any) -> Client:
-        client = Client(
+    async def _open(self, host: str, port: int, parts: Any) -> LogClient:
+        client = LogClient(
             host,
             port,
             ssl_context=self._tls,
@@ -154,7 +160,7 @@ class Session:
         )
         return client
 
-    async def _beside(self, first: Client, stream: str) -> Client:
+    async def _beside(self, first: LogClient, stream: str) -> LogClient:
         """A connection to a node that has the stream: the one at hand where it does."""
         leader, replicas = await first.query_leader_and_replicas(stream)
         places = [(broker.host, broker.port) for broker in (*replicas, leader)]
@@ -239,7 +245,7 @@ class Session:
             self._pay()
 
 
-async def _ended(client: Client) -> None:
+async def _ended(client: LogClient) -> None:
     """Close it, whatever rstream meets on a broken line."""
     try:
         await client.close()

@@ -50,6 +50,10 @@ def centre(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
             " VALUES ('worker-1', true, now(), now(), %s)",
             json.dumps({"received": 10, "pending": 2, "lag_ms": 100, "broker_connected": True}),
         )
+        made.execute(
+            "INSERT INTO partition_state (partition, owner, next_offset, end_offset, looked_at, received_us)"
+            " VALUES (3, 'worker-1', 10, 12, now(), 1)"
+        )
         yield made
 
 
@@ -101,10 +105,11 @@ def test_a_page_of_figures_names_nobody_and_no_device(centre: Centre) -> None:
     assert "city_database_up 1.0" in text
     assert 'city_worker_pending{worker="worker-1"} 2.0' in text
     assert "city_ingest_lag_ms" not in text
+    assert 'city_log_lag_records{partition="events-3"} 2.0' in text
     labels = set(re.findall(r"[{,]([a-z]+)=", text))
     assert labels <= {
         "channel", "class", "kind", "le", "level", "loop", "method", "reason", "route", "state", "status", "version",
-        "what", "worker",
+        "what", "worker", "partition",
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Partitions without a broker: offset and effects together, one owner at a time, the same alarms whoever reads."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -7,11 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import Connection
+from psycopg import AsyncConnection, Connection
 
 from city.district import import_defaults
 from city.partitions import UNROUTED
-from city.storage import partitions
+from city.storage import health, partitions
 from city.storage.partitions import FencedError
 from ingest.delivery import Delivery
 from ingest.pipeline import Pipeline
@@ -214,6 +215,48 @@ def test_what_the_log_no_longer_has_is_counted(connection: Connection[Any], lots
     one.process([records([20])])
     one.process([records([30], offset=8)])
     assert one.counters["log_lost"] == 7
+    assert connection.execute(
+        "SELECT lost, lost_at > now() - interval '1 minute' FROM partition_state"
+    ).fetchall() == [(7, True)]
+
+
+def figures(url: str) -> dict[str, dict[str, Any]]:
+    async def asked() -> tuple[list[health.Row], health.Row]:
+        async with await AsyncConnection.connect(url) as connection:
+            return await health.log_partitions(connection), await health.details(connection)
+
+    partitions_, details = asyncio.run(asked())
+    return {**{row["partition"]: row for row in partitions_}, "all": details}
+
+
+def test_how_far_a_partition_is_behind_is_what_its_owner_saw(
+    prepared: str, connection: Connection[Any], lots: dict[str, Lot]
+) -> None:
+    one, two = lots["one"].shards, lots["two"].shards
+    one.acquire(3, 1)
+    one.acquire(4, 1)
+    first = figures(prepared)
+    assert (first[3]["look_age_s"], first["all"]["log_unread"]) == (None, 2)
+    epochs = {partition: claim.epoch for partition, claim in one.claims.items()}
+    partitions.look(connection, {3: (epochs[3], 0), 4: (epochs[4], 0)})
+    one.process([records([20, 30])])
+    partitions.look(
+        connection, {3: (epochs[3], 12), 4: (epochs[4] - 1, 900)}
+    )  # of 4 an owner that is none any more
+    seen = figures(prepared)
+    assert (seen[3]["lag_records"], seen[4]["lag_records"], seen["all"]["log_lag_records"]) == (10, 0, 10)
+    assert 0 < seen[3]["lag_s"] < 60  # since it was level, not since its last record's clock
+    assert (seen[3]["owner"], seen["all"]["log_unread"], seen["all"]["log_partitions"]) == ("one", 0, 2)
+    two.acquire(3, 1)
+    two.acquire(3, 1)  # its own: no takeover
+    one.acquire(4, 1)
+    two.process([records([75], partition=3, offset=2, device="s7")])
+    one.process([records([40], partition=4, cell="c9", device="s7", offset=5)])
+    later = figures(prepared)
+    assert [(later[at]["takeovers"], later[at]["moved"], later[at]["lost"]) for at in (3, 4)] == [
+        (1, 0, 0),
+        (0, 1, 0),
+    ]
 
 
 def town() -> list[list[float]]:

@@ -227,6 +227,7 @@ export const settingsPeopleWords = {
   "healthcheck.anchors": ["过程存证", "Anchors"],
   "healthcheck.backup": ["备份", "Backup"],
   "healthcheck.certificates": ["证书", "Certificates"],
+  "healthcheck.log": ["分区日志", "Partitioned log"],
   "healthcheck.screens": ["屏幕", "Screens"],
   "healthcheck.disk": ["磁盘", "Disk"],
   "healthcheck.database_disk": ["数据库磁盘", "Database disk"],
