@@ -1,6 +1,7 @@
 """Names of the scaled-out log, and which partition a cell's messages go to. Pure."""
 
 import zlib
+from collections.abc import Sequence
 
 SUPER_STREAM = "events"
 UNROUTED_STREAM = "events-unrouted"  # what no binding took
@@ -19,6 +20,9 @@ def partition_of(stream: str) -> int:
     return UNROUTED if stream == UNROUTED_STREAM else int(stream.rsplit("-", 1)[1])
 
 
-def partition_for(area: str, partitions: int) -> int:
-    """Where the cells of a community or street go: together, so that rules over neighbours see all of them."""
-    return zlib.crc32(area.encode()) % partitions
+def partition_for(area: str, own: Sequence[int]) -> int:
+    """Where the cells of a community or street go: together, so that rules over neighbours see all of them.
+
+    ``own`` are the partitions of the district that they lie in, in rising order.
+    """
+    return own[zlib.crc32(area.encode()) % len(own)]

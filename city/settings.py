@@ -171,6 +171,7 @@ class Settings(BaseSettings):
         "", repr=False
     )  # http(s)://user:pass@host:15672, for city scale and city doctor
     stream_days: int = Field(7, ge=1, le=365)  # so long the log keeps what was read; set by city scale init
+    districts: Path | None = None  # the city's districts and their databases; None = there is one, this one
 
     @model_validator(mode="before")
     @classmethod
@@ -278,6 +279,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "config",
+        "districts",
         "api_token_file",
         "mqtt_ca_file",
         "mqtt_cert_file",

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from starlette.types import ASGIApp
 
+from city import districts
 from city.errors import CityError
 from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings
@@ -41,6 +42,7 @@ from command_centre.api.screen.sender import ScreenProtocol
 from command_centre.api.services import Services
 from command_centre.api.tracing import Traced
 from command_centre.backtest_jobs import Jobs
+from command_centre.city_watch import CityWatch
 from command_centre.flood import desk_loop, forecasting
 from command_centre.flood.desk import known_defaults
 from command_centre.leaving import Leaving
@@ -68,6 +70,8 @@ def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
     if not settings.database_url:
         raise CentreError("CITY_DATABASE_URL: is empty; `city up` brings a database, this needs one")
     token = settings.token()
+    if settings.districts:
+        districts.read(settings.districts)  # so is a wrong file of districts
     known_defaults(settings.config)  # a wrong flood.toml is said now, not in the flood
     listener = listen(settings.http_host, settings.http_port, shared=settings.centres > 1)
     with listener:
@@ -183,7 +187,10 @@ async def serve(
             missing_migrations=lambda: migrate.missing(url),
             backtests=Jobs(async_pool.connection),
             leaving=leaving.asked,
+            city=CityWatch(districts.read(settings.districts)) if settings.districts else None,
         )
+        if services.city is not None:
+            supervision.start("districts", services.city.run)
         for name, work in (
             ("screens tick", hub.tick),
             ("screens listen", hub.feed.listen),

@@ -54,8 +54,11 @@ class StreamWorker(Worker):
             router=self._router,
             zone=self._settings.zone,
         )
+        served = partitions.served(connection)
+        self._log.serve(served)
         for partition, generation in self._log.active.items():
-            shards.acquire(partition, generation)
+            if served is None or partition in served:
+                shards.acquire(partition, generation)
         return shards
 
     def figures(self) -> dict[str, object]:
@@ -73,6 +76,10 @@ class StreamWorker(Worker):
 
     def _claims(self) -> dict[int, Claim]:
         return self._opened[1].claims if self._opened and isinstance(self._opened[1], Shards) else {}
+
+    def _chores(self) -> None:
+        self._log.serve(partitions.served(self._connection))
+        super()._chores()
 
     @property
     def _asked(self) -> bool:

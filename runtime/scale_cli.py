@@ -6,7 +6,8 @@ import typer
 from psycopg import Connection
 from rich.console import Console
 
-from city import settings
+from city import districts, settings
+from city.districts import DistrictsError
 from city.errors import CityError
 from city.partitions import UNROUTED
 from city.settings import Settings
@@ -30,6 +31,7 @@ def init(
     """建立分区 · Declare exchanges, streams and a binding for each cell; again after cells were added."""
     chosen = settings.load()
     with _connected(chosen) as connection, database.translated():
+        own = _own(chosen, connection)
         topology = Topology(chosen.stream_admin_url)
         try:
             made = topology.declare(
@@ -37,13 +39,17 @@ def init(
                 partitions=partitions_,
                 replicas=replicas,
                 days=chosen.stream_days,
+                own=own,
             )
             bound = topology.cells()
         finally:
             topology.close()
         with connection.transaction():
+            partitions.serve(connection, own or ())
             given = partitions.assign(
-                connection, {cell: numbers[0] for cell, numbers in bound.items()}, otherwise=UNROUTED
+                connection,
+                {cell: numbers[0] for cell, numbers in bound.items() if own is None or numbers[0] in own},
+                otherwise=UNROUTED if own is None or UNROUTED in own else min(own),
             )
     Console().print(
         f"{made.partitions} partitions, {made.streams_added} streams made, {made.cells_bound} cells bound,"
@@ -56,11 +62,27 @@ def faults(chosen: Settings) -> list[str]:
     """What ``city doctor`` has to say of the log; raises CityError when it cannot look."""
     with _connected(chosen) as connection, database.translated():
         cells = [cell for cell, _ in partitions.cells(connection)]
+        own, read = _own(chosen, connection), partitions.served(connection)
     topology = Topology(chosen.stream_admin_url)
     try:
-        return topology.faults(cells)
+        found = topology.faults(cells, own=own)
     finally:
         topology.close()
+    if own != read:
+        found.append(
+            "the partitions read into this database are not those of CITY_DISTRICTS: run city scale init"
+        )
+    return found
+
+
+def _own(chosen: Settings, connection: "Connection[tuple[object, ...]]") -> frozenset[int] | None:
+    """Partitions of this database's district where several districts share the log; None = all."""
+    if chosen.districts is None:
+        return None
+    district = districts.read(chosen.districts).called(partitions.district_code(connection))
+    if not district.partitions - {UNROUTED}:
+        raise DistrictsError(f"{district.code}: partitions: it has none of the log; give it some, as 0-15")
+    return district.partitions
 
 
 def _connected(chosen: Settings) -> "Connection[tuple[object, ...]]":

@@ -4,7 +4,7 @@ What is there stays: a cell keeps the partition it was bound to, since its devic
 owner's. So declaring again only adds what is missing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -55,12 +55,25 @@ class Topology:
         self._client.close()
 
     def declare(
-        self, cells: Iterable[tuple[str, str]], *, partitions: int, replicas: int, days: int
+        self,
+        cells: Iterable[tuple[str, str]],
+        *,
+        partitions: int,
+        replicas: int,
+        days: int,
+        own: Collection[int] | None = None,
     ) -> Declared:
         """Make everything that is missing. ``cells``: (code, community's or street's code).
 
-        Raises TopologyError when the log has another number of partitions: that is settled at the beginning.
+        ``own``: partitions of the district whose cells these are, where several share the log; None = all. Raises
+        TopologyError when the log has another number of partitions: that is settled at the beginning; and when a cell
+        is bound to a partition of another district.
         """
+        wanted_own = sorted(set(range(partitions)) if own is None else set(own) - {UNROUTED})
+        if not wanted_own or wanted_own[-1] >= partitions:
+            raise TopologyError(
+                f"the district's own partitions must lie within 0-{partitions - 1}: CITY_DISTRICTS"
+            )
         streams = self.streams()
         present = [stream for stream in streams if stream != UNROUTED_STREAM]
         if present and len(present) != partitions:
@@ -83,10 +96,13 @@ class Topology:
             )
         self._bind(UNROUTED_EXCHANGE, UNROUTED_STREAM, "", {})
         bound = self.cells()
+        cells = list(cells)
+        if own is not None and (strayed := strays(bound, [cell for cell, _ in cells], own)):
+            raise TopologyError(strayed)
         added = 0
         for cell, area in cells:
             if cell not in bound:
-                self._bind(IN_EXCHANGE, stream_of(partition_for(area, partitions)), f"city.{cell}.#", {})
+                self._bind(IN_EXCHANGE, stream_of(partition_for(area, wanted_own)), f"city.{cell}.#", {})
                 added += 1
         return Declared(partitions=partitions, streams_added=len(missing), cells_bound=added)
 
@@ -106,8 +122,9 @@ class Topology:
                 found.setdefault(key[5:-2], []).append(partition_of(binding["destination"]))
         return found
 
-    def faults(self, cells: Iterable[str]) -> list[str]:
+    def faults(self, cells: Iterable[str], *, own: Collection[int] | None = None) -> list[str]:
         """What is not as ``declare`` leaves it, a line each; messages are lost or wrong only where it says so."""
+        cells = list(cells)
         found: list[str] = []
         exchanges = {one["name"]: one for one in self._get(f"/exchanges{_ROOT}")}
         taken = exchanges.get(IN_EXCHANGE, {}).get("arguments", {}).get("alternate-exchange")
@@ -121,7 +138,10 @@ class Topology:
         if not any(_numbered(stream) for stream in streams):
             found.append("there are no partitions")
         if IN_EXCHANGE in exchanges:
-            found += _cell_faults(self.cells(), list(cells))
+            bound = self.cells()
+            found += _cell_faults(bound, cells)
+            if own is not None and (strayed := strays(bound, cells, own)):
+                found.append(strayed)
         return found
 
     def _exchange(self, name: str, kind: str, arguments: dict[str, Any]) -> None:
@@ -160,6 +180,17 @@ class Topology:
 def _numbered(name: str) -> bool:
     head, _, number = name.rpartition("-")
     return head == SUPER_STREAM and number.isdigit()
+
+
+def strays(bound: Mapping[str, Sequence[int]], cells: Iterable[str], own: Collection[int]) -> str:
+    """Cells of a district that are bound to partitions of another: read, they would be in the other's database."""
+    found = sorted(cell for cell in cells if set(bound.get(cell, ())) - set(own))
+    if not found:
+        return ""
+    return (
+        f"{len(found)} cells are bound to partitions of another district ({_some(found)}): a cell's code is one"
+        " district's in the whole city, and its binding one of that district's partitions"
+    )
 
 
 def _cell_faults(bound: dict[str, list[int]], cells: list[str]) -> list[str]:

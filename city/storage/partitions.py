@@ -177,3 +177,25 @@ def load_states(connection: Db, partition: int) -> list[tuple[str, int, dict[str
         " WHERE p.partition = %s",
         [partition],
     ).fetchall()
+
+
+def served(connection: Db) -> frozenset[int] | None:
+    """Partitions of the log that are read into this database; None = all there are."""
+    rows = connection.execute("SELECT partition FROM served_partitions").fetchall()
+    return frozenset(row[0] for row in rows) or None
+
+
+def serve(connection: Db, own: Iterable[int]) -> None:
+    """Have exactly these read into this database; none given = all there are."""
+    wanted = sorted(own)
+    connection.execute("DELETE FROM served_partitions WHERE partition <> ALL(%s::smallint[])", [wanted])
+    connection.execute(
+        "INSERT INTO served_partitions (partition) SELECT unnest(%s::smallint[]) ON CONFLICT DO NOTHING",
+        [wanted],
+    )
+
+
+def district_code(connection: Db) -> str:
+    """Of the district that this database holds; empty before anything was imported."""
+    row = connection.execute("SELECT code FROM district").fetchone()
+    return str(row[0]) if row else ""

@@ -43,6 +43,8 @@ REACH: Mapping[str, Kind] = {
     "/api/session": "own",
     "/api/me": "own",
     "/api/wall": "area",
+    "/api/wall/city": "whole",
+    "/api/city": "whole",
     "/api/cells": "area",
     "/api/areas": "area",
     "/api/devices": "area",

@@ -15,6 +15,7 @@ from city.storage.database import translated
 from command_centre.api.screen.hub import Hub
 from command_centre.backtest_jobs import Jobs
 from command_centre.calls import Calls
+from command_centre.city_watch import CityWatch
 from command_centre.known_directory import KnownDirectory
 
 Pool = ConnectionPool[Connection[Any]]
@@ -38,6 +39,7 @@ class Services:
     missing_migrations: Callable[[], list[str]]
     backtests: Jobs
     calls: Calls = field(default_factory=Calls)
+    city: CityWatch | None = None  # where several districts are looked at from here
     leaving: Callable[[], bool] = lambda: False  # a stop was asked for: no new callers, please
 
 

@@ -70,6 +70,7 @@ class StreamLog:
         self.ends: dict[
             int, int
         ] = {}  # partition of ours -> offset behind the log's last record, when looked at
+        self._served: frozenset[int] | None = None
         self._behind_until = 0.0
         self._unread = 0  # messages given and not acknowledged
         self._progress_at = time.monotonic()
@@ -91,6 +92,12 @@ class StreamLog:
         session, loop = self._session, self._loop
         if session is not None and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(session.end, why)
+
+    def serve(self, partitions: frozenset[int] | None) -> None:
+        """Share these alone, None = all; another choice than before begins another session."""
+        if partitions != self._served:
+            self._served = partitions
+            self.give_up("this database is served other partitions now")
 
     @property
     def connected(self) -> bool:
@@ -157,6 +164,7 @@ class StreamLog:
                 deactivated=self._deactivated,
                 tls=self._tls,
                 name=self._name,
+                wanted=lambda stream: self._served is None or partition_of(stream) in self._served,
             )
             watch = asyncio.ensure_future(self._watch(self._session))
             look = asyncio.ensure_future(self._look(self._session))

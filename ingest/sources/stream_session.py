@@ -64,8 +64,13 @@ class Session:
         deactivated: Deactivated,
         tls: ssl.SSLContext | None,
         name: str,
+        wanted: Callable[[str], bool] = lambda _stream: True,
     ) -> None:
-        """``extra`` is a stream beside the super stream's, consumed alike; ``name`` is shown by the broker."""
+        """``extra`` is a stream beside the super stream's, consumed alike; ``name`` is shown by the broker.
+
+        ``wanted``: whether a stream is ours to share at all, where several districts have one log.
+        """
+        self._wanted = wanted
         self._urls = list(urls)
         self._extra = extra
         self._take = take
@@ -90,7 +95,7 @@ class Session:
             self._streams = [*await first.partitions(SUPER_STREAM)]
             if not self._streams:
                 raise TroubleError(f"there is no super stream {SUPER_STREAM}; run city scale init")
-            self._streams.append(self._extra)
+            self._streams = [stream for stream in (*self._streams, self._extra) if self._wanted(stream)]
             for number, stream in enumerate(self._streams):
                 self._at[stream] = await self._beside(first, stream)
                 await self._subscribe(number, stream)

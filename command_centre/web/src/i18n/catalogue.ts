@@ -6,6 +6,7 @@
  */
 import type { accountWords } from "./account.catalogue";
 import type { boardWords } from "./board.catalogue";
+import type { cityWords } from "./city.catalogue";
 import type { deskWords } from "./desk.catalogue";
 import type { fieldWords } from "./field.catalogue";
 import type { floodWords } from "./flood.catalogue";
@@ -131,6 +132,7 @@ export type Key =
   | keyof typeof coreWords
   | keyof typeof accountWords
   | keyof typeof boardWords
+  | keyof typeof cityWords
   | keyof typeof deskWords
   | keyof typeof fieldWords
   | keyof typeof floodWords

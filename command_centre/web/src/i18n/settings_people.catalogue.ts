@@ -63,6 +63,7 @@ export const settingsPeopleWords = {
   "extent.none": ["无", "none"],
   "extent.everybody": ["无需角色", "no role needed"],
   "noun.orders from below": ["基层任务", "Orders from below"],
+  "noun.city": ["全市", "The city over its districts"],
   "noun.audit": ["审计", "Audit"],
   "noun.dispatch": ["派遣", "Dispatch"],
   "noun.shift": ["交接班", "Shift"],

@@ -8,6 +8,7 @@ export const wallWords = {
   "wall.view.incident": ["事件聚焦", "Incident focus"],
   "wall.view.night": ["夜间", "Night"],
   "wall.view.calibrate": ["校准", "Calibration"],
+  "wall.view.city": ["全市", "City"],
   "wall.kiosk": ["大屏模式（隐藏指针和按钮）", "Kiosk (no pointer, no buttons)"],
   "wall.scope": ["范围：{name}", "Only {name}"],
   "wall.scope.unknown": ["没有编码为 {code} 的街道、社区或网格", "No street, community or cell has the code {code}"],

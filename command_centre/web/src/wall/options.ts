@@ -1,6 +1,6 @@
 /** What the address of a wall asks for: /wall/<view>?scope=&kiosk&rotate=overview,flood&every=60&night=22-6&id=17. */
 
-export const VIEWS = ["overview", "flood", "incident", "night", "calibrate"] as const;
+export const VIEWS = ["overview", "flood", "incident", "night", "calibrate", "city"] as const;
 export type View = (typeof VIEWS)[number];
 
 /** Whole hours of the district's day; from 22 to 6 runs over midnight. */
