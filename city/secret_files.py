@@ -16,6 +16,8 @@ IN_FILES = (
     "sms_url",
     "webhook_secret",
     "sl651_password",
+    "uplink_url",
+    "uplink_password",
 )
 _MOST_BYTES = 64 * 1024
 
@@ -30,7 +32,11 @@ def filled(given: Mapping[str, object]) -> dict[str, object]:
         path = found.get(f"{name}_file")
         if path and not found.get(name):
             found[name] = _content(name, Path(str(path)))
-    for address, password in (("database_url", "database_password"), ("mqtt_url", "mqtt_password")):
+    for address, password in (
+        ("database_url", "database_password"),
+        ("mqtt_url", "mqtt_password"),
+        ("uplink_url", "uplink_password"),
+    ):
         if found.get(password):
             found[address] = _with_password(address, str(found.get(address) or ""), str(found[password]))
     return found

@@ -173,6 +173,19 @@ class Settings(BaseSettings):
     stream_days: int = Field(7, ge=1, le=365)  # so long the log keeps what was read; set by city scale init
     districts: Path | None = None  # the city's districts and their databases; None = there is one, this one
 
+    uplink_url: str = Field(
+        "", repr=False
+    )  # mqtts://NODE@broker.of.the.city:8883 ; empty = this district reports to nobody
+    uplink_password: SecretStr | None = None  # put into uplink_url
+    uplink_url_file: Path | None = None
+    uplink_password_file: Path | None = None
+    uplink_cell: str = ""  # cell of the city in which this district's node stands
+    uplink_rate: int = Field(2000, ge=10, le=100_000)  # readings a second towards the city, at most
+    uplink_days: int = Field(30, ge=1)  # so long readings wait for a line that is cut
+    uplink_ca_file: Path | None = None  # who signed the city's broker's certificate; None = the system's own
+    uplink_cert_file: Path | None = None  # our client certificate and its key, where that broker asks for one
+    uplink_key_file: Path | None = None
+
     @model_validator(mode="before")
     @classmethod
     def _from_files(cls, given: Any) -> Any:
@@ -191,6 +204,16 @@ class Settings(BaseSettings):
         if value and (urlsplit(value).scheme not in ("mqtt", "mqtts") or not urlsplit(value).hostname):
             raise ValueError(
                 "must look like mqtt://user:pass@host:1883 ; leave it empty for the embedded broker"
+            )
+        return value
+
+    @field_validator("uplink_url")
+    @classmethod
+    def _city(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not parts.username):
+            raise ValueError(
+                "must look like mqtts://NODE@host:8883, where NODE is this district's code at the city"
             )
         return value
 
@@ -289,6 +312,10 @@ class Settings(BaseSettings):
         *(f"{name}_file" for name in IN_FILES),
         "database_password",
         "mqtt_password",
+        "uplink_password",
+        "uplink_ca_file",
+        "uplink_cert_file",
+        "uplink_key_file",
         "breached_passwords",
         "oidc_client_secret_file",
         "oidc_rules",
@@ -362,18 +389,13 @@ class Settings(BaseSettings):
         """
         if not self.mqtt_url.startswith("mqtts:"):
             return None
-        name, path = "CITY_MQTT_CA_FILE", self.mqtt_ca_file
-        try:
-            context = ssl.create_default_context(cafile=self.mqtt_ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self.mqtt_cert_file is not None:
-                name, path = "CITY_MQTT_CERT_FILE or CITY_MQTT_KEY_FILE", self.mqtt_cert_file
-                context.load_cert_chain(self.mqtt_cert_file, self.mqtt_key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"{name}: {path} cannot be used ({error.strerror or error}); give PEM files that belong together"
-            ) from error
-        return context
+        return _tls("CITY_MQTT", self.mqtt_ca_file, self.mqtt_cert_file, self.mqtt_key_file)
+
+    def tls_of_uplink(self) -> ssl.SSLContext | None:
+        """The same towards the city's broker."""
+        if not self.uplink_url.startswith("mqtts:"):
+            return None
+        return _tls("CITY_UPLINK", self.uplink_ca_file, self.uplink_cert_file, self.uplink_key_file)
 
     def token(self) -> str | None:
         """The administrator's bearer token, from the variable or the file, or None.
@@ -391,6 +413,21 @@ class Settings(BaseSettings):
                 f"CITY_API_TOKEN_FILE: {self.api_token_file} cannot be read ({error.strerror}); "
                 "make it readable or unset the variable"
             ) from error
+
+
+def _tls(prefix: str, authority: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    name, path = f"{prefix}_CA_FILE", authority
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            name, path = f"{prefix}_CERT_FILE or {prefix}_KEY_FILE", certificate
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"{name}: {path} cannot be used ({error.strerror or error}); give PEM files that belong together"
+        ) from error
+    return context
 
 
 def load() -> Settings:

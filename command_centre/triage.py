@@ -48,6 +48,7 @@ class NewAlarm:
     unclaimed: bool = False
     service_state: str = "in_service"
     shelved: bool = False  # its rule on its device, by a person
+    decided_below: bool = False  # its device belongs to a district that dispatches by itself
     incident_id: int | None = None  # looked at again: its level rose, or it came back from being silent
     level: str = ""
     cell_id: int | None = None
@@ -103,9 +104,9 @@ class Join:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """History only: it was over before anybody could act. Nobody is paged."""
+    """History only: it was over before anybody could act, or the district below acts. Nobody is paged."""
 
-    why: Literal["late_and_over", "silence_ended", "cleared_while_held", "over_again"]
+    why: Literal["late_and_over", "silence_ended", "cleared_while_held", "over_again", "decided_below"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +161,8 @@ def decide(
 
 
 def _over_or_held(alarm: NewAlarm) -> Record | Hold | None:
+    if alarm.decided_below:
+        return Record(why="decided_below")
     why = alarm.service_state if alarm.service_state != "in_service" else "shelf" if alarm.shelved else ""
     if why:
         return Hold(why=why) if alarm.cleared_at is None else Record(why="cleared_while_held")

@@ -95,6 +95,7 @@ def _alarm(row: Row, directory: Directory) -> NewAlarm:
         unclaimed=row["unclaimed"],
         service_state=row["service_state"],
         shelved=row["shelved"],
+        decided_below=row["decided_below"],
         incident_id=row["incident_id"],
         level=row["level"],
         cell_id=row["cell_id"],

@@ -27,6 +27,7 @@ from ingest.decoders.native import (
     check,
     decode_batch,
     decode_one,
+    marked,
     names_another,
     observed_us,
 )
@@ -80,6 +81,7 @@ class _Rows:
         self.seq: list[int] = []
         self.message: list[int] = []
         self.estimated: list[int] = []  # row numbers without a time of their own
+        self.marked: dict[int, int] = {}  # row number -> what its sender knows against it, bits of Quality
 
     def add(
         self,
@@ -163,6 +165,7 @@ def build(
                 and item.metrics is None
                 and item.event is None
                 and item.device is None
+                and item.marks is None
                 and sender.metric_id
             ):
                 seq = item.seq
@@ -212,6 +215,7 @@ def _take(
             _detection(message, sender, observed, received, position in messages.retained)
         )
         return
+    bits, begin = marked(message), len(rows.device)
     if message.value is not None:
         if sender.metric_id:
             rows.add(sender.device_id, sender.metric_id, observed, message.value, seq, position, received)
@@ -235,6 +239,8 @@ def _take(
             )
         elif value is not None:
             rows.add(sender.device_id, metric, observed, value, seq, position, received)
+    if bits:
+        rows.marked.update(dict.fromkeys(range(begin, len(rows.device)), bits))
 
 
 def _take_foreign(
@@ -285,6 +291,7 @@ def _detection(
     quality = (Quality.RETAINED if retained else Quality.GOOD) | (
         Quality.TIME_ESTIMATED if observed is None else Quality.GOOD
     )
+    quality |= Quality(marked(message))
     at = received if observed is None else observed
     if at < received - LATE_AFTER_US:
         quality |= Quality.LATE
@@ -324,6 +331,8 @@ def _finish(batch: Batch, rows: _Rows, messages: Messages, retention_us: int) ->
     quality[observed < received - LATE_AFTER_US] |= int(Quality.LATE)
     quality[observed > received + AHEAD_AFTER_US] |= int(Quality.CLOCK_AHEAD)
     quality[rows.estimated] |= int(Quality.TIME_ESTIMATED)
+    for row, bits in rows.marked.items():
+        quality[row] |= bits
     if messages.retained:
         quality[np.isin(source, list(messages.retained))] |= int(Quality.RETAINED)
     readings = Readings(

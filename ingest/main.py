@@ -28,7 +28,7 @@ def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
         raise SettingsError(f"{missing}: city ingest needs it; set it, or start everything with city up")
     stop = threading.Event()
     on_signals(stop.set)
-    if not _schema_is_there(settings.database_url, stop):
+    if not schema_is_there(settings.database_url, stop):
         return 0
     worker = _worker(settings, manager)
     log.info("ingest starts", topics=settings.mqtt_topics, client=worker.name)
@@ -55,7 +55,7 @@ def _worker(settings: Settings, manager: ServiceManager) -> Worker:
     return StreamWorker(settings, watched=manager.watched)
 
 
-def _schema_is_there(url: str, stop: threading.Event) -> bool:
+def schema_is_there(url: str, stop: threading.Event) -> bool:
     """Wait for somebody to migrate; False = asked to stop meanwhile. Raises CityError after two minutes."""
     deadline = time.monotonic() + SCHEMA_WAIT_S
     told = False

@@ -21,7 +21,7 @@ from psycopg import Connection, errors
 from city import tracing
 from city.devices import DeviceRow
 from city.observations import NO_SEQ, Detection, Quality, Readings, Rejection, instant
-from city.storage import areas, ingest_sessions, observations, rejected, transitions
+from city.storage import areas, ingest_sessions, observations, rejected, transitions, uplink
 from city.storage.database import nudge
 from city.storage.district import district_zone
 from city.storage.rejected import Quarantined
@@ -90,14 +90,17 @@ class Pipeline:
         router: Router | None = None,
         zone: ZoneInfo | None = None,
         known: Known | None = None,
+        reports: bool = False,
     ) -> None:
         """``zone`` is for local times until a district was imported, which has its own.
 
-        ``known`` is shared with the pipelines beside this one, where there are any.
+        ``known`` is shared with the pipelines beside this one, where there are any. ``reports``: what is stored is
+        owed to the city (docs/edge.md).
         """
         self._connection = connection
         self._router = router or Router(())
         self._settings_zone = zone
+        self._reports = reports
         known = known or Known(connection, max_unclaimed=max_unclaimed)
         self._foreign = known.foreign
         self._retention_us = retention_days * 86_400_000_000
@@ -363,6 +366,7 @@ class Pipeline:
         plain = (
             fast
             and self._alone
+            and not self._reports
             and not (batch.detections or batch.links or quarantined or _needs_more(batch.readings))
         )
         decision = self._engine.decide(batch.readings, [], now_us=now_us) if plain else None
@@ -410,6 +414,8 @@ class Pipeline:
         self._write(decision, now_us)
         if batch.links:
             ingest_sessions.write_links(self._connection, batch.links)
+        if self._reports:
+            uplink.put(self._connection, new, detections, batch.links)
         if quarantined:
             self._write_quarantine(quarantined)
         ahead = new.device[(new.quality & int(Quality.CLOCK_AHEAD)) != 0]

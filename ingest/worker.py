@@ -91,6 +91,7 @@ class Worker:
             retention_days=self._settings.retention_days,
             router=self._router,
             zone=self._settings.zone,
+            reports=bool(self._settings.uplink_url),
         )
 
     @property

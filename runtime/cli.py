@@ -36,6 +36,7 @@ from runtime import (
     scale_cli,
     simulate_cli,
     tokens_cli,
+    uplink_cli,
 )
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)
 app.command()(simulate_cli.simulate)
+app.command("uplink-again")(uplink_cli.again)
 app.command()(backup_cli.backup)
 app.command()(backup_cli.restore)
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for scripts.")]
@@ -116,6 +118,16 @@ def centre() -> None:
     chosen = _worker("centre")
     from city.stopping import leave
     from command_centre import main as room
+
+    leave(room.run(chosen, _manager()))
+
+
+@app.command()
+def uplink() -> None:
+    """上联 · A district's line to its city: what is stored here is told there, until SIGTERM."""
+    chosen = _worker("uplink")
+    from city.stopping import leave
+    from ingest import uplink as room
 
     leave(room.run(chosen, _manager()))
 

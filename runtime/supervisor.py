@@ -104,6 +104,8 @@ class House:
             self._start_ours(["ingest"])
             for number in range(1, self._settings.centres + 1):
                 self._start_ours(["centre"], name="centre" if number == 1 else f"centre-{number}")
+            if self._settings.uplink_url:
+                self._start_ours(["uplink"])
         with show("就绪", "ready"):
             self._wait_until_ready()
         if self._settings.simulate:

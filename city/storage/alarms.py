@@ -37,6 +37,8 @@ async def claim(connection: Connection, now: datetime, limit: int) -> list[Row]:
                            AND s.ended_at IS NULL AND s.until > %(now)s
                            AND level_rank(a.level) <= level_rank(s.level)) AS shelved,
                    a.cell_id, coalesce(c.code, '') AS cell_code, d.longitude, d.latitude, a.incident_id,
+                   EXISTS (SELECT FROM devices n WHERE n.code = d.gateway AND n.kind = 'district_node'
+                           AND n.registration = 'registered') AS decided_below,
                    ARRAY(SELECT neighbour_id FROM area_neighbours n WHERE n.area_id = a.cell_id) AS neighbours
             FROM alarms a
             LEFT JOIN devices d ON d.id = a.device_id

@@ -7,18 +7,25 @@ each. Whatever that call cannot take goes through ``decode_one``, which says wha
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from city.observations import Rejection
+from city.observations import Quality, Rejection
 from ingest.decoders.said import MAX_PAYLOAD, Rejected
 
 MAX_TOPIC = 512  # bytes
 MAX_CODE = 128  # characters of a cell, kind or device code
 MAX_TEXT = 2048  # characters of a url
 
+MARKS = {  # what somebody on the way knows against a reading, by the word in ``marks``
+    "time_estimated": Quality.TIME_ESTIMATED,
+    "clock_ahead": Quality.CLOCK_AHEAD,
+    "retained": Quality.RETAINED,
+}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CODE = re.compile(r"[^\x00-\x1f\x7f/+#\u2028\u2029\ufeff]{1,128}\Z")
 _NOT_FINITE = re.compile(rb"[:,\[\s]-?(?:NaN|Infinity|inf|nan)\b")
 
@@ -37,6 +44,7 @@ class Message(msgspec.Struct, gc=False):
     zone: str | None = None
     url: str | None = None
     device: Any = None  # optional; where it is given it is the device of the topic
+    marks: Any = None  # optional: words of MARKS, from a district's own centre that passes the reading on
 
 
 Decoded = Message | list[Message]
@@ -159,6 +167,14 @@ def names_another(message: Message, device: str) -> Rejected | None:
     )
 
 
+def marked(message: Message) -> int:
+    """Bits of Quality that the message itself says; words that are none say nothing."""
+    bits = Quality.GOOD
+    for word in message.marks if isinstance(message.marks, list) else ():
+        bits |= MARKS.get(word, Quality.GOOD) if isinstance(word, str) else Quality.GOOD
+    return int(bits)
+
+
 def observed_us(ts: int | float | str | None) -> int | Rejected | None:
     """Microseconds since 1970 UTC of a ``ts`` (epoch milliseconds or RFC 3339 with offset); None = not given."""
     if ts is None:
@@ -174,8 +190,8 @@ def observed_us(ts: int | float | str | None) -> int | Rejected | None:
         if moment.tzinfo is None:
             return Rejected(Rejection.BAD_TIME, f"ts {ts[:40]!r} has no offset; add one such as +08:00 or Z")
         try:
-            return int(moment.timestamp() * 1_000_000)
-        except (OverflowError, ValueError):
+            return (moment - _EPOCH) // timedelta(microseconds=1)
+        except OverflowError:
             return Rejected(Rejection.TIME_OUT_OF_RANGE, f"ts {ts[:40]!r} is beyond the calendar")
     if not -(2**50) < ts < 2**50:
         return Rejected(Rejection.TIME_OUT_OF_RANGE, f"ts {ts!r} is no time in epoch milliseconds")

@@ -200,7 +200,7 @@ class BrokerSource:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
-        self._client.on_socket_open = _watched
+        self._client.on_socket_open = watched
         self._client.connect_timeout = CONNECT_S
         # Tried every second, as people wait in front of a grey wall; workers spread by the jitter in _on_disconnect.
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
@@ -333,7 +333,7 @@ class BrokerSource:
             )
 
 
-def _watched(_client: Client, _userdata: object, line: Any) -> None:
+def watched(_client: Client, _userdata: object, line: Any) -> None:
     """Have the kernel notice a broker whose host is gone: after 11 s of silence, or of unconfirmed words."""
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (

@@ -17,6 +17,8 @@ VALUES = {
     "sms_url": "twilio://marked/{phone}",
     "webhook_secret": "marked",
     "sl651_password": "00Ff",
+    "uplink_url": "mqtts://D1:marked@h",
+    "uplink_password": "marked",
 }
 
 
