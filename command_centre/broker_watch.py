@@ -14,7 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from psycopg import AsyncConnection
 
 from city.settings import Settings
-from city.storage import credentials
+from city.storage import alone, credentials
+from city.storage.alone import Right
 from city.storage.changes import open_connection
 from command_centre import broker_log
 from command_centre.broker_log import LoggedIn, Refused
@@ -64,7 +65,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
         return
     connection = await open_connection(url, "city centre broker watch", autocommit=True)
     async with connection:
-        while not await credentials.alone(connection):
+        while not await alone.try_alone(connection, Right.HEAR_BROKER):
             await rest(stop, FLUSH_S)
             if stop.is_set():
                 return
@@ -73,6 +74,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
         try:
             while not stop.is_set():
                 await rest(stop, FLUSH_S)
+                await alone.touch(connection)
                 await write(connection, book, datetime.now(UTC))
         finally:
             client.disconnect()

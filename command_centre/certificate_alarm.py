@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cryptography import x509
 from psycopg import AsyncConnection
 
 from city.settings import Settings, SettingsError
-from city.storage import maintenance
+from city.storage import centres, maintenance
 
 RULE, CATEGORY = "system.certificate_ends", "system.certificate"
 SOON = timedelta(days=30)
@@ -26,10 +27,16 @@ Connection = AsyncConnection[Any]
 
 
 class CertificateWatch:
-    """Looks once an hour; what stands is read back, so a restart forgets nothing."""
+    """Looks once an hour; what stands is read back, so a restart forgets nothing.
 
-    def __init__(self, settings: Settings) -> None:
+    ``seen`` is told what this centre sees; what other centres see, with files of their own, counts as well.
+    """
+
+    def __init__(
+        self, settings: Settings, seen: Callable[[Mapping[str, datetime]], None] = lambda _: None
+    ) -> None:
         self._settings = settings
+        self._seen = seen
         self._looked: datetime | None = None
 
     async def look(self, connection: Connection, now: datetime) -> None:
@@ -38,6 +45,9 @@ class CertificateWatch:
             return
         self._looked = now
         found = await asyncio.to_thread(ends, self._settings, now)
+        self._seen(found)
+        for name, until in (await centres.certificates(connection)).items():
+            found[name] = min(until, found.get(name, until))
         soon = {name: until.isoformat() for name, until in found.items() if until - now < SOON}
         standing = RULE in await maintenance.last_raised_at(connection, [RULE])
         if soon and not standing:

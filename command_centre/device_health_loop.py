@@ -14,7 +14,8 @@ import structlog
 from psycopg import AsyncConnection
 
 from city.settings import Settings
-from city.storage import device_alarms, device_looks
+from city.storage import alone, device_alarms, device_looks
+from city.storage.alone import Right
 from city.storage.changes import open_connection
 from city.storage.device_looks import Learned
 from command_centre import device_health, device_trends
@@ -45,7 +46,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     async with connection:
         while not stop.is_set():
             now = datetime.now(UTC)
-            if now - looked >= EVERY and await device_looks.try_alone(connection):
+            if now - looked >= EVERY and await alone.try_alone(connection, Right.LOOK_AT_DEVICES):
                 try:
                     if now - marked >= MARKED_EVERY:
                         await mark(connection, now, since=marked)
@@ -53,7 +54,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
                     await look(connection, now)
                     await day_by_day(connection, now, stop)
                 finally:
-                    await device_looks.done_alone(connection)
+                    await alone.give_up(connection, Right.LOOK_AT_DEVICES)
                 looked = now
             await rest(stop)
 

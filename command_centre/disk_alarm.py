@@ -1,11 +1,13 @@
 """Disks that fill: an incident while there is time, another when ingest has stopped taking.
 
-Both are raised by whoever writes on the disk: ingest tells of the database's in its figures, this centre looks at its
-own folder of photos, documents and logs.
+Both are raised by whoever writes on the disk: ingest tells of the database's in its figures, each centre looks at its
+own folder of photos, documents and logs and tells the others (``command_centre.presence``): one whose disk is well must
+not clear what one with a full disk has raised.
 """
 
 import asyncio
 import shutil
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -15,11 +17,12 @@ from psycopg import AsyncConnection
 
 from city.disk_room import GB, Room, judge, worse
 from city.settings import Settings
-from city.storage import maintenance
+from city.storage import centres, maintenance
 
 LITTLE_RULE = "system.disk_little"
 FULL_RULE = "system.disk_full"
 CATEGORY = "system.disk"
+ROOMS: tuple[Room, ...] = ("none", "little", "ok")  # the worst first
 HEARD_WITHIN = timedelta(seconds=30)  # an ingest that is silent for longer is an alarm of its own
 
 log = structlog.get_logger(__name__)
@@ -29,12 +32,14 @@ Connection = AsyncConnection[Any]
 async def watch_disk(connection: Connection, now: datetime, settings: Settings) -> None:
     """Raise and clear both alarms by what is free now. What stands is read back, so a restart forgets nothing."""
     standing = set(await maintenance.last_raised_at(connection, [LITTLE_RULE, FULL_RULE]))
-    before: Room = "none" if FULL_RULE in standing else "little" if LITTLE_RULE in standing else "ok"
+    own = await of_files(settings, _before(standing))
+    files = await _of_centres(connection) + ([] if own is None else [own])
+    looked = await _of_database(connection, now)
+    if files:
+        looked["files"] = min(files, key=lambda one: (ROOMS.index(one[0]), one[1]))
     room: Room = "ok"
     evidence: dict[str, object] = {}
-    for where, (found, free) in (
-        await _of_database(connection, now) | await _of_files(settings, before)
-    ).items():
+    for where, (found, free) in looked.items():
         room = worse(room, found)
         if found != "ok":
             evidence[f"{where}_free_gb"] = round(free / GB, 2)
@@ -53,12 +58,26 @@ async def _of_database(connection: Connection, now: datetime) -> dict[str, tuple
     return {} if worst is None else {"database": (cast(Room, worst[0]), worst[1])}
 
 
-async def _of_files(settings: Settings, before: Room) -> dict[str, tuple[Room, int]]:
+async def _of_centres(connection: Connection) -> list[tuple[Room, int]]:
+    return [(cast(Room, room), free) for _, room, free in await centres.disks(connection)]
+
+
+async def of_files(settings: Settings, before: Room) -> tuple[Room, int] | None:
+    """How this centre's own folder is, and what is free there in bytes; None when there is no such folder."""
     free = await asyncio.to_thread(free_bytes, settings.data_dir)
     if free is None:
-        return {}
+        return None
     little, none = int(settings.disk_warn_gb * GB), int(settings.disk_stop_gb * GB)
-    return {"files": (judge(free, before, little_bytes=little, none_bytes=none), free)}
+    return judge(free, before, little_bytes=little, none_bytes=none), free
+
+
+async def standing_room(connection: Connection) -> Room:
+    """What the alarms that stand say; the way back from there is a little longer than the way in."""
+    return _before(set(await maintenance.last_raised_at(connection, [LITTLE_RULE, FULL_RULE])))
+
+
+def _before(standing: Collection[str]) -> Room:
+    return "none" if FULL_RULE in standing else "little" if LITTLE_RULE in standing else "ok"
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -38,6 +38,7 @@ from command_centre import (
 )
 from command_centre.api.app import create
 from command_centre.api.screen.hub import Hub
+from command_centre.api.screen.parting import see_off
 from command_centre.api.screen.sender import ScreenProtocol
 from command_centre.api.services import Services
 from command_centre.api.tracing import Traced
@@ -46,6 +47,8 @@ from command_centre.city_watch import CityWatch
 from command_centre.flood import desk_loop, forecasting
 from command_centre.flood.desk import known_defaults
 from command_centre.leaving import Leaving
+from command_centre.presence import Presence
+from command_centre.readiness import Migrations
 from command_centre.supervision import Supervision
 from command_centre.waking import rest
 
@@ -174,6 +177,7 @@ async def serve(
     leaving = leaving or Leaving(stop, drain_s=0)
     url = settings.database_url
     supervision = Supervision(stop)
+    presence = Presence(leaving=leaving.asked)
     async with _pools(url) as (pool, screen_pool, async_pool):
         hub = Hub(url, screen_pool)
         services = Services(
@@ -184,7 +188,7 @@ async def serve(
             hub=hub,
             restarts=lambda: supervision.restarts,
             failing=lambda: supervision.failing,
-            missing_migrations=lambda: migrate.missing(url),
+            missing_migrations=Migrations(pool),
             backtests=Jobs(async_pool.connection),
             leaving=leaving.asked,
             city=CityWatch(districts.read(settings.districts)) if settings.districts else None,
@@ -196,6 +200,8 @@ async def serve(
             ("screens listen", hub.feed.listen),
             ("screens follow", hub.feed.follow),
             ("screens look", hub.feed.look),
+            ("screens leave", lambda stop: see_off(hub, leaving, screen_pool, presence.id, stop)),
+            ("presence", _of(presence.run, settings)),
             ("triage", _of(triage_loop.run, settings)),
             ("outbox", _of(outbox.run, settings)),
             ("signs", _of(signs_loop.run, settings)),
@@ -206,7 +212,7 @@ async def serve(
             ("deadlines", _of(deadlines_loop.run, settings)),
             ("orders", _of(orders_loop.run, settings)),
             ("alarm life", _of(alarm_life_loop.run, settings)),
-            ("upkeep", _of(upkeep.run, settings)),
+            ("upkeep", lambda stop: upkeep.run(url, settings, stop, presence)),
             ("device health", _of(device_health_loop.run, settings)),
             ("flood desk", _of(desk_loop.run, settings)),
             ("forecasts", _of(forecasting.run, settings)),

@@ -1,8 +1,9 @@
 """Messages out of the door: claimed, sent, and what became of them written on the incident's timeline.
 
-At least once: a message whose sender was killed is sent again under the same key. One slow receiver holds up nobody
-else: each message has its own task and a bounded wait, and one receiver no more than a few of the places. What would
-be a storm for one receiver becomes one digest; what cannot be delivered is told by another way of the same unit.
+At least once: a message whose sender was killed is sent again under the same key. A sender that stood still for longer
+than its lease begins nothing that another has taken meanwhile. One slow receiver holds up nobody else: each message has
+its own task and a bounded wait, and one receiver no more than a few of the places. What would be a storm for one
+receiver becomes one digest; what cannot be delivered is told by another way of the same unit.
 """
 
 import asyncio
@@ -28,7 +29,8 @@ from command_centre.notify.sending import Channels
 from command_centre.waking import Waking
 
 AT_ONCE = 16
-LEASE = timedelta(seconds=90)  # longer than the longest attempt (a mail's steps of ten seconds each)
+LEASE = timedelta(seconds=15)  # after the death of who had it a message is somebody else's
+RENEWED = timedelta(seconds=5)  # while an attempt takes its time (a mail's steps of ten seconds each)
 
 log = structlog.get_logger(__name__)
 Connection = AsyncConnection[Any]
@@ -43,6 +45,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
             outbox = Outbox(connection, client, settings)
             try:
                 while not stop.is_set():
+                    await outbox.renew(datetime.now(UTC))
                     claimed = await outbox.claim(AT_ONCE - len(sending))
                     for message in claimed:
                         sending.add(asyncio.create_task(outbox.deliver(message)))
@@ -70,6 +73,8 @@ class Outbox:
         self._settings = settings
         self._writing = asyncio.Lock()  # one connection, one transaction at a time
         self._under_way: Counter[str] = Counter()  # attempts by receiver
+        self._leased: dict[tuple[int, int], datetime] = {}  # message and attempt, until when they are ours
+        self._renewed = datetime.min.replace(tzinfo=UTC)
 
     def close(self) -> None:
         """Take no more."""
@@ -87,7 +92,17 @@ class Outbox:
             await self._fold(now)
             claimed = await notifications.claim(self._connection, now, limit, LEASE, crowded)
         self._under_way.update(message.receiver for message in claimed)
+        self._leased.update({(message.id, message.attempts): now + LEASE for message in claimed})
         return claimed
+
+    async def renew(self, now: datetime) -> None:
+        """Keep what is under way ours. What somebody else has taken meanwhile is no longer begun here."""
+        if not self._leased or now - self._renewed < RENEWED:
+            return
+        async with self._writing:
+            held = await notifications.renew(self._connection, list(self._leased), now + LEASE)
+        self._renewed = now
+        self._leased |= {claim: now + LEASE if claim in held else now for claim in self._leased}
 
     async def _fold(self, now: datetime) -> None:
         await digests.hold_storms(self._connection, now)
@@ -102,6 +117,9 @@ class Outbox:
         """One attempt, and its outcome into the database."""
         try:
             message = await self._opened(message)
+            if self._leased[message.id, message.attempts] <= datetime.now(UTC):
+                log.warning("message left to another: we stood still", notification=message.id)
+                return
             receipt = await self._channels.send(message, datetime.now(UTC))
         except DeliveryError as error:
             await self._failed(message, error)
@@ -122,6 +140,7 @@ class Outbox:
                 attempts=message.attempts,
             )
         finally:
+            del self._leased[message.id, message.attempts]
             self._under_way[message.receiver] -= 1
             if self._under_way[message.receiver] <= 0:
                 del self._under_way[message.receiver]

@@ -17,13 +17,14 @@ from psycopg import AsyncConnection
 
 from city.audit_chain import Fault
 from city.settings import Settings
-from city.storage import audit, notifications
+from city.storage import audit, centres, notifications
 from city.storage.changes import open_connection
 from city.storage.notifications import NewNotification
 from command_centre.anchoring import read
 from command_centre.waking import rest
 
 LOOK_S = 2.0
+LOOK = timedelta(seconds=10)  # by which one round may come before the last one's hour is over
 EVERY = timedelta(hours=1)
 FILE = "audit.log"
 
@@ -76,8 +77,9 @@ async def publish(connection: Connection, path: Path, url: str, now: datetime) -
         return True
     await asyncio.to_thread(_append, path, line)
     if url:
-        async with connection.transaction():
-            await notifications.enqueue(connection, [_elsewhere(line, url)], now)
+        async with connection.transaction():  # each centre has a file, the address elsewhere is one
+            if await centres.take_turn(connection, "audit published", EVERY - LOOK):
+                await notifications.enqueue(connection, [_elsewhere(line, url)], now)
     log.info("audit published", seq=end.seq)
     return True
 

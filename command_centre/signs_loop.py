@@ -16,7 +16,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from city.errors import CityError
 from city.settings import Settings
+from city.storage import alone
 from city.storage import signs as stored
+from city.storage.alone import Right
 from city.storage.changes import open_connection
 from command_centre import signs
 from command_centre.waking import Waking, rest
@@ -42,7 +44,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     async with Waking(url, "city centre signs wake", stop) as waking:
         connection = await open_connection(url, "city centre signs", autocommit=True)
         async with connection:
-            while not await stored.alone(connection):
+            while not await alone.try_alone(connection, Right.SPEAK_TO_SIGNS):
                 await rest(stop)
                 if stop.is_set():
                     return
@@ -185,10 +187,19 @@ class Board:
         self._say()
 
     def _heard(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        if message.retain:  # else it is our own word coming back
-            self._hand(self._kept, message.topic, bytes(message.payload))
+        self._hand(self._kept if message.retain else self._overheard, message.topic, bytes(message.payload))
 
     def _kept(self, topic: str, message: bytes) -> None:
         if signs.ours(self._base, topic):
             self._said.setdefault(topic, message)
+            self._say()
+
+    def _overheard(self, topic: str, message: bytes) -> None:
+        """Our own word coming back, or the last one of a centre that stood still and went on: that one is put right."""
+        if (
+            signs.ours(self._base, topic)
+            and topic not in self._under_way
+            and self._said.get(topic) != message
+        ):
+            self._said[topic] = message
             self._say()

@@ -13,13 +13,15 @@ from psycopg import AsyncConnection
 
 from city.backups import overdue
 from city.settings import Settings
-from city.storage import alarms, maintenance, reports
+from city.storage import alarms, alone, maintenance, reports
 from city.storage import backups as stored_backups
+from city.storage.alone import Right
 from city.storage.changes import open_connection
 from city.storage.series import SUSPECT
 from command_centre import data_keys, persons, photos
 from command_centre.certificate_alarm import CertificateWatch
 from command_centre.disk_alarm import watch_disk
+from command_centre.presence import Presence
 from command_centre.waking import rest
 
 SILENT_AFTER = timedelta(seconds=30)  # an ingest says every second or two that it listens
@@ -49,6 +51,7 @@ KEPT: Mapping[str, timedelta] = {
     "report_rates": timedelta(0),  # by their own end
     "report_refusals": timedelta(days=400),
     "roster": timedelta(days=400),  # names and telephones of who was on duty
+    "centres": timedelta(hours=1),
 }
 AS_OBSERVATIONS = ("detections", "observation_revisions", "rollups")
 
@@ -56,11 +59,19 @@ log = structlog.get_logger(__name__)
 Connection = AsyncConnection[Any]
 
 
-async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
-    """Look after things until ``stop``; raises DatabaseError when the database is lost."""
+async def run(url: str, settings: Settings, stop: asyncio.Event, presence: Presence | None = None) -> None:
+    """Look after things until ``stop``; raises DatabaseError when the database is lost.
+
+    ``presence`` tells the other centres what is seen here.
+    """
     started = datetime.now(UTC)
     cleaned = started - CLEAN_EVERY + timedelta(minutes=1)  # not in the first minute: a start has other work
-    certificates = CertificateWatch(settings)
+
+    def see(found: Mapping[str, datetime]) -> None:
+        if presence is not None:
+            presence.certificates = found
+
+    certificates = CertificateWatch(settings, see)
     connection = await open_connection(url, "city centre upkeep", autocommit=True)
     async with connection:
         while not stop.is_set():
@@ -160,7 +171,7 @@ async def watch_backups(connection: Connection, now: datetime, most: timedelta) 
 
 async def clean(connection: Connection, now: datetime, retention_days: int, stop: asyncio.Event) -> None:
     """Remove what is older than its time, bite by bite, unless another centre is at it."""
-    if not await maintenance.try_alone(connection):
+    if not await alone.try_alone(connection, Right.CLEAN):
         return
     try:
         oldest = now - timedelta(days=retention_days)
@@ -178,7 +189,7 @@ async def clean(connection: Connection, now: datetime, retention_days: int, stop
             pass
         log.info("cleaned", **{table: gone for table, gone in removed.items() if gone})
     finally:
-        await maintenance.done_alone(connection)
+        await alone.give_up(connection, Right.CLEAN)
 
 
 async def roll_up(connection: Connection, now: datetime, stop: asyncio.Event) -> int:
@@ -186,7 +197,7 @@ async def roll_up(connection: Connection, now: datetime, stop: asyncio.Event) ->
 
     Each day is a transaction with its progress, so a stop in between costs nothing. Another centre at it is left to it.
     """
-    if not await maintenance.try_alone(connection):
+    if not await alone.try_alone(connection, Right.CLEAN):
         return 0
     days = 0
     try:
@@ -205,7 +216,7 @@ async def roll_up(connection: Connection, now: datetime, stop: asyncio.Event) ->
                 await maintenance.set_rollup_progress(connection, done_to, now)
             days += 1
     finally:
-        await maintenance.done_alone(connection)
+        await alone.give_up(connection, Right.CLEAN)
     if days:
         log.info("rolled up", days=days, done_to=done_to.isoformat())
     return days

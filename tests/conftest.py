@@ -91,7 +91,6 @@ def products_hasher() -> Iterator[PasswordHasher]:
     own = accounts._hasher
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "_hasher", cheap)
-        patch.setattr(accounts, "_NOBODY", cheap.hash("nobody's"))
         yield own
 
 

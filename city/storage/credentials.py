@@ -10,7 +10,6 @@ from psycopg.rows import class_row
 
 Connection = AsyncConnection[Any]
 
-_ALONE = 7235_0029  # advisory lock: one of several centres listens to the broker's log
 _SHARED_KEPT = 10_000  # clients of shared accounts that are remembered, the newest first
 
 
@@ -128,13 +127,6 @@ async def end(connection: Connection, account: str, *, by: str) -> bool:
 
 
 # ── who logs in ──────────────────────────────────────────────────────────────────────────────────────
-
-
-async def alone(connection: Connection) -> bool:
-    """Whether this connection, until it ends, is the one that listens."""
-    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_ALONE,))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
 
 
 async def logged_in(connection: Connection, seen: Mapping[str, tuple[datetime, str]]) -> set[str]:

@@ -18,6 +18,8 @@ _OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
     # the server looks whether we are still there, also in the middle of a statement, and gives its locks back
     " -c client_connection_check_interval=5s"
+    # and also while nothing is said: of a machine that vanished the locks of sessions would stay for two hours
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     " -c search_path=public"
 )
 

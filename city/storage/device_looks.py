@@ -21,19 +21,6 @@ LEARNED_DAYS = 14
 BATTERY, VOLTAGE = "battery", "battery_voltage"
 SIGNALS = ("rssi", "snr", "linkquality")  # the first of them that a device sends is its signal
 _TRENDED = (BATTERY, VOLTAGE, *SIGNALS)
-_LOCK = 7235_0026  # advisory: of several centres one looks
-
-
-async def try_alone(connection: Connection) -> bool:
-    """Whether this session may look; the right ends with ``done_alone`` or the connection."""
-    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
-
-
-async def done_alone(connection: Connection) -> None:
-    """Let another centre look."""
-    await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
 async def _rows(connection: Connection, query: str, parameters: Mapping[str, object]) -> list[Row]:

@@ -21,7 +21,6 @@ STALE_AFTER = timedelta(minutes=30)  # six forecasts missed: what stands there s
 VERIFY_PATIENCE = timedelta(minutes=10)  # late readings are in by then
 VERIFY_WITHIN = timedelta(minutes=10)  # a reading further from the due time judges nothing
 ROLLING = timedelta(days=30)
-_ALONE = 7235_0040  # advisory: of several centres one forecasts
 
 # ── the newest ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -327,15 +326,3 @@ def _by_station(rows: Sequence[Row]) -> dict[str, list[Verification]]:
     for row in rows:
         found.setdefault(row.pop("code"), []).append(Verification(**row))
     return found
-
-
-async def try_alone(connection: AsyncConnection[Any]) -> bool:
-    """Whether this session is the one that forecasts; the right ends with its connection."""
-    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_ALONE,))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
-
-
-async def still_alone(connection: AsyncConnection[Any]) -> None:
-    """Raises when the session that holds the right is gone, and the right with it."""
-    await connection.execute("SELECT 1")

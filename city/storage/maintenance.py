@@ -12,8 +12,6 @@ from city.storage import changes
 
 Connection = AsyncConnection[Any]
 
-_UPKEEP_LOCK = 7235_0010  # advisory: of several centres one cleans at a time
-
 # Table, its column of age. Rows are found through an index on that column, deleted in bounded bites.
 _AGED: dict[str, LiteralString] = {
     "detections": "observed_at",
@@ -30,19 +28,8 @@ _AGED: dict[str, LiteralString] = {
     "report_rates": "full_at",
     "report_refusals": "hour",
     "roster": "ends",
+    "centres": "seen_at",
 }
-
-
-async def try_alone(connection: Connection) -> bool:
-    """Whether this session may clean now; the right ends with ``done_alone`` or the connection."""
-    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_UPKEEP_LOCK,))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
-
-
-async def done_alone(connection: Connection) -> None:
-    """Let another centre clean."""
-    await connection.execute("SELECT pg_advisory_unlock(%s)", (_UPKEEP_LOCK,))
 
 
 async def drop_observations(connection: Connection, before: datetime, bite: int) -> int:

@@ -70,10 +70,15 @@ def missing(url: str) -> list[str]:
     Raises DatabaseError, not to be retried, when the schema says that it is no longer for a program as old as this.
     """
     with connect(url, application="city migrate") as connection, translated():
-        known = _known()
-        done = _applied(connection)
-        _refuse_outgrown(connection, known, done)
-        return [name for name in known if name not in done]
+        return missing_here(connection)
+
+
+def missing_here(connection: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
+    """The same over a connection that is there."""
+    known = _known()
+    done = _applied(connection)
+    _refuse_outgrown(connection, known, done)
+    return [name for name in known if name not in done]
 
 
 def _known() -> list[str]:

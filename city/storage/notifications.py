@@ -199,6 +199,21 @@ async def claim(
         return await cursor.fetchall()
 
 
+async def renew(
+    connection: Connection, claims: Sequence[tuple[int, int]], until: datetime
+) -> set[tuple[int, int]]:
+    """Lease these (message, attempt) until then; returns those that are still the caller's."""
+    cursor = await connection.execute(
+        """
+        UPDATE notifications n SET next_attempt_at = %s
+        FROM unnest(%s::bigint[], %s::integer[]) AS c (id, attempts)
+        WHERE n.id = c.id AND n.attempts = c.attempts AND n.state = 'waiting' RETURNING n.id, n.attempts
+        """,
+        (until, [claim[0] for claim in claims], [claim[1] for claim in claims]),
+    )
+    return {(row[0], row[1]) for row in await cursor.fetchall()}
+
+
 async def settle(
     connection: Connection,
     claimed: Claimed,

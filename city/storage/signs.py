@@ -12,8 +12,6 @@ from psycopg.rows import dict_row
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
 
-_ALONE = 7235_0027  # advisory lock: one of several centres speaks
-
 _COUNTED = """
     a.cleared_at IS NULL AND a.suppressed IS NULL AND a.triage = 'done' AND i.closed_at IS NULL
     AND a.category NOT LIKE 'device%%' AND a.category NOT LIKE 'system%%' AND (NOT a.exercise OR %(exercises)s)
@@ -39,13 +37,6 @@ _LEVELS = f"""
     WHERE {_COUNTED} AND (a.category = 'flood.level' OR a.category LIKE 'flood.level.%%')
     ORDER BY d.code, a.exercise, level_rank(a.level) DESC, a.raised_at, a.id
 """  # noqa: S608
-
-
-async def alone(connection: Connection) -> bool:
-    """Whether this connection, until it ends, is the one that speaks."""
-    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_ALONE,))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
 
 
 async def standing(connection: Connection, *, exercises: bool) -> list[Row]:

@@ -7,11 +7,12 @@ its own (seconds each). One centre of several does it, by an advisory lock.
 import asyncio
 import sys
 import threading
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import structlog
+from psycopg import AsyncConnection
 
 from city.errors import CityError
 from city.observations import Quality, instant
@@ -25,7 +26,8 @@ from city.stations import (
     StationForecast,
     StoredModel,
 )
-from city.storage import forecasts, stations
+from city.storage import alone, forecasts, stations
+from city.storage.alone import Right
 from city.storage.changes import open_connection
 from city.storage.database import connect, translated
 from city.storage.series import SUSPECT
@@ -57,25 +59,40 @@ async def run(url: str, settings: Settings, stop: asyncio.Event) -> None:
     """Forecast until ``stop``; raises DatabaseError when the database is lost, to be started again."""
     connection = await open_connection(url, "city centre forecasts", autocommit=True)
     async with connection:
-        while not await forecasts.try_alone(connection):
+        while not await alone.try_alone(connection, Right.FORECAST):
             await rest(stop, ALONE_S)
             if stop.is_set():
                 return
         forecaster = await asyncio.to_thread(Forecaster, url, settings)
-        training = asyncio.create_task(_keep_training(url, forecaster, stop))
+        beside = [
+            asyncio.create_task(_stay_alone(connection, forecaster, stop)),
+            asyncio.create_task(_keep_training(url, forecaster, stop)),
+        ]
         try:
             while not stop.is_set():
-                await forecasts.still_alone(connection)
-                if training.done():
-                    training.result()
+                for task in beside:
+                    if task.done():
+                        task.result()
                 await asyncio.to_thread(forecaster.round, datetime.now(UTC))
                 await rest(stop, ROUND_S)
         finally:
             forecaster.halt.set()
-            training.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await training
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await asyncio.to_thread(forecaster.close)
+
+
+async def _stay_alone(
+    connection: AsyncConnection[Any], forecaster: "Forecaster", stop: asyncio.Event
+) -> None:
+    """Keep the right while a round takes its time; without it the round ends at the next station."""
+    try:
+        while not stop.is_set():
+            await alone.touch(connection)
+            await rest(stop, alone.TOUCH_S)
+    finally:
+        forecaster.halt.set()
 
 
 class Forecaster:

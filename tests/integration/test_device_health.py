@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from city.storage import changes, device_looks, screen
+from city.storage import alone, changes, screen
+from city.storage.alone import Right
 from command_centre import device_health_loop
 from tests.integration.running_centre import Centre, on_fresh_ground
 from tests.servers.postgres import PostgresServer
@@ -395,9 +396,9 @@ def test_heard_hours_are_marked_as_they_pass(centre: Centre) -> None:
 def test_only_one_centre_looks(centre: Centre) -> None:
     async def two(one: Any) -> tuple[bool, bool]:
         async with await changes.open_connection(centre.url, "test", autocommit=True) as other:
-            first = await device_looks.try_alone(one)
-            second = await device_looks.try_alone(other)
-            await device_looks.done_alone(one)
+            first = await alone.try_alone(one, Right.LOOK_AT_DEVICES)
+            second = await alone.try_alone(other, Right.LOOK_AT_DEVICES)
+            await alone.give_up(one, Right.LOOK_AT_DEVICES)
             return first, second
 
     for _ in range(50):  # the centre's own loop has it now and then

@@ -1,4 +1,4 @@
-"""Models and forecasts in real tables: the newest, versions, judging once, one centre at a time."""
+"""Models and forecasts in real tables: the newest, versions, judging once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -194,19 +194,3 @@ def test_old_forecasts_go_and_what_they_were_worth_stays_longer(
     assert asyncio.run(clean()) == [1, 1]
     left = connection.execute("SELECT count(*), min(issued_at) FROM forecasts").fetchone()
     assert left == (2, NOW), "points go with their run"
-
-
-def test_one_centre_forecasts(migrated_url: str) -> None:
-    async def contend() -> list[bool]:
-        first, second = [await open_connection(migrated_url, "test", autocommit=True) for _ in range(2)]
-        answers = [await forecasts.try_alone(first), await forecasts.try_alone(second)]
-        await first.close()
-        for _ in range(100):  # the server notices the end a moment later
-            if await forecasts.try_alone(second):
-                answers.append(True)
-                break
-            await asyncio.sleep(0.05)
-        await second.close()
-        return answers
-
-    assert asyncio.run(contend()) == [True, False, True]

@@ -315,6 +315,41 @@ def test_what_a_killed_worker_had_claimed_is_sent_after_its_lease(town: str) -> 
     assert [each.attempts for each in (*first, *again)] == [1, 2]
 
 
+def test_who_stood_still_longer_than_its_lease_sends_nothing(
+    town: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "RENEWED", timedelta(0))
+
+    async def work() -> tuple[Receiver, int]:
+        receiver = Receiver()
+        async with receiver.serving() as address:
+            reachable(town, webhook_url=address)
+            await order(town)
+            async with (
+                await open_connection(town, "still", autocommit=True) as still,
+                await open_connection(town, "other", autocommit=True) as other,
+                webhook.new_client() as client,
+            ):
+                stood = outbox.Outbox(still, client, Settings())
+                (held,) = await stood.claim(10)
+                await stood.renew(datetime.now(UTC))
+                early = await notifications.claim(
+                    other, datetime.now(UTC) + outbox.LEASE / 2, 10, outbox.LEASE
+                )
+                taken = await notifications.claim(
+                    other, datetime.now(UTC) + 2 * outbox.LEASE, 10, outbox.LEASE
+                )
+                await stood.renew(datetime.now(UTC))  # it goes on, and finds that it is not its own any more
+                await stood.deliver(held)
+                stood.close()
+            assert (len(early), len(taken)) == (0, 1)
+        return receiver, held.attempts
+
+    receiver, attempts = run(work())
+    assert receiver.received == []
+    assert rows(town, "SELECT state, attempts FROM notifications") == [("waiting", attempts + 1)]
+
+
 def test_several_workers_send_each_order_once(town: str) -> None:
     async def work() -> Receiver:
         receiver = Receiver()

@@ -20,6 +20,7 @@ REVOKED = 4411
 FAULTY = 4422
 FULL = 4503
 LATER = 1013
+LEAVING = 1012  # RFC 6455 as registered: service restart; come back, and be let in by another centre
 
 Kind = Literal["stranger", "screen", "person", "automation"]
 

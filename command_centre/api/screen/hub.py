@@ -42,13 +42,14 @@ class Hub:
     """One for each centre process; ``pool`` gives connections in autocommit mode.
 
     ``screens`` are the wake-up events of those connected, ``guests`` who looks at each; ``beat`` is the number of the
-    last tick that said something.
+    last tick that said something; ``closing``: new screens are for the other centres.
     """
 
     def __init__(self, url: str, pool: Pool, *, most_screens: int = MOST_SCREENS) -> None:
         self.feed = Feed(url, pool)
         self.most_screens = most_screens
         self.beat = 0
+        self.closing = False
         self.screens: set[asyncio.Event] = set()
         self.guests: dict[Dismissable, Guest] = {}
         self.owed: dict[

@@ -25,6 +25,10 @@ async def screen(websocket: WebSocket) -> None:
         )
         await websocket.send_denial_response(loading.response("/ws/screen"))
         return
+    if hub.closing:
+        elsewhere = Problem(503, "this centre leaves", "本中心正在停止服务", headers={"Retry-After": "1"})
+        await websocket.send_denial_response(elsewhere.response("/ws/screen"))
+        return
     asked = websocket.query_params
     try:
         if len(hub.screens) >= hub.most_screens:
