@@ -68,6 +68,11 @@ class Running:
         answer: dict[str, float] = json.loads(output.splitlines()[-1])
         return answer
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._child.pid
+
     def running(self) -> bool:
         """Whether it still works."""
         return self._child.poll() is None

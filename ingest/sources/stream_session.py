@@ -21,10 +21,11 @@ from rstream import OffsetType, schema
 from rstream.schema import OffsetSpecification
 
 from city.partitions import SUPER_STREAM
-from ingest.sources.stream_line import LogClient
+from ingest.sources.stream_line import ChunkFrame, LogClient
 
 GROUP = "city-ingest"  # consumers of one name share the partitions
-CREDITS = 10  # chunks of a partition that may be under way beside what is held
+CREDITS = 40  # chunks of a partition that may be under way beside what is held
+PAID_AT = 10  # so many are owed to the broker when it gets them in one go; less at the next tick
 HEARTBEAT_S = 3  # a frozen node is noticed after three of them
 FRAME_MAX = 4 * 1024 * 1024
 TICK_S = 0.05
@@ -152,11 +153,7 @@ class Session:
         self._clients[host, port] = client
         self._hear((host, port))
         client.add_stream(SUPER_STREAM)  # rstream tells of a lost connection only where it knows of a stream
-        deliver = partial(self._deliver, (host, port))
-        client.add_handler(
-            schema.Deliver, deliver, name="0"
-        )  # what has a handler is put into the queue of that name
-        await client.run_queue_listener_task(0, deliver)
+        client.add_handler(ChunkFrame, partial(self._deliver, (host, port)), name="0")
         client.add_handler(schema.ConsumerUpdateResponse, self._updated, name="0")
         client.add_handler(
             schema.MetadataUpdate,
@@ -196,27 +193,31 @@ class Session:
     def _hear(self, place: tuple[str, int]) -> None:
         self._heard[place] = time.monotonic()
 
-    def _deliver(self, place: tuple[str, int], frame: schema.Deliver) -> None:
+    def _deliver(self, place: tuple[str, int], frame: ChunkFrame) -> None:
         self._hear(place)
+        if self._trouble.done():
+            return  # a chunk taken behind one that was not would look as if the log had lost that one
         try:
-            chunk = Chunk(
-                stream=self._streams[frame.subscription_id],
-                first_offset=frame.chunk_first_offset,
-                at_ms=frame.timestamp,
-                records=[bytes(record) for record in frame.get_messages()],
+            number = frame.subscription_id
+            self._owed[number] = self._owed.get(number, 0) + 1
+            self._take(
+                Chunk(
+                    stream=self._streams[number],
+                    first_offset=frame.first_offset,
+                    at_ms=frame.timestamp,
+                    records=frame.records,
+                )
             )
         except Exception as error:  # rstream would log it and go on behind the chunk
-            self.end(f"a chunk that cannot be read: {error}")
+            self.end(f"a chunk that cannot be taken: {error}")
             return
-        self._owed[frame.subscription_id] = self._owed.get(frame.subscription_id, 0) + 1
-        self._take(chunk)
-        if self._may_read():
-            self._pay()
+        if self._owed[number] >= PAID_AT and self._may_read():
+            self._do(self._pay())
 
-    def _pay(self) -> None:
+    async def _pay(self) -> None:
         owed, self._owed = self._owed, {}
         for number, due in owed.items():
-            self._do(self._at[self._streams[number]].credit(number, due))
+            await self._at[self._streams[number]].credit(number, due)
 
     def _updated(self, frame: schema.ConsumerUpdateResponse) -> None:
         self._do(self._answer(frame))
@@ -247,7 +248,7 @@ class Session:
             if now - heard > 3 * HEARTBEAT_S:
                 self.end(f"{host}:{port} has been silent for {now - heard:.0f} s")
         if self._owed and self._may_read():
-            self._pay()
+            self._do(self._pay())
 
 
 async def _ended(client: LogClient) -> None:
