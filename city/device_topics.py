@@ -40,6 +40,13 @@ def native(code: str) -> tuple[str, ...]:
     return f"city/+/+/{code}", f"city/+/+/{code}/status"
 
 
+def within(cell: str) -> tuple[str, ...]:
+    """Where everything in a cell speaks natively, for a district's node; none where its code is no topic level."""
+    if not cell or "/" in cell or not _sayable(cell):
+        return ()
+    return f"city/{cell}/+/+", f"city/{cell}/+/+/status"
+
+
 def foreign(family: str, name: str) -> tuple[str, ...]:
     """Where a family publishes what is of the device of this name; none for one that uses no broker."""
     if (family, name) in _WHOLE:

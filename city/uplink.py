@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from city.observations import NO_SEQ
 
@@ -50,3 +50,25 @@ class State:
     refused: int = 0
     refused_topic: str = ""
     expired: int = 0
+
+
+Line = Literal["none", "up", "behind", "cut", "stopped"]
+
+SILENT_S = 15.0  # the process says every two seconds how it is
+BEHIND_S = 30.0  # what waits for longer is a backlog
+
+
+def line_of(row: Mapping[str, Any] | None) -> Line:
+    """How the line to the city is, from the row that ``storage.uplink.line`` gives; none = this district reports to
+
+    nobody, stopped = nobody carries, whatever the line does.
+    """
+    if row is None:
+        return "none"
+    if row["silent_s"] > SILENT_S:
+        return "stopped"
+    if not row["up"]:
+        return "cut"
+    oldest = row["oldest_at"]
+    waits_s = 0.0 if oldest is None else (row["alive_at"] - oldest).total_seconds()
+    return "behind" if row["waiting"] and waits_s > BEHIND_S else "up"

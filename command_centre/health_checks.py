@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from city.backups import overdue
+from city.uplink import line_of
 
 State = Literal["fail", "warn", "ok"]
 
@@ -37,6 +38,7 @@ RUNBOOKS: Mapping[str, str] = {
     "backup": "BackupOld",
     "certificates": "CertificateEnds",
     "log": "LogLagging",
+    "uplink": "UplinkCut",
 }
 
 
@@ -98,6 +100,7 @@ class Figures:
     log_partitions: int = 0  # of the log that several ingest processes share; 0 = there is none
     log_unread: int = 0  # of them, those that no worker looked at for 30 s
     log_lag_records: int = 0
+    uplink: Mapping[str, Any] | None = None  # the line to the city; None = there is none
     log_lag_s: float = 0.0  # the longest wait of a record in it
     log_lost: int = 0  # by partitions that lost something within a day
 
@@ -487,6 +490,52 @@ def _disk(figures: Figures) -> Finding:
     )
 
 
+def _uplink(figures: Figures) -> Finding:
+    line = figures.uplink
+    if line is None:
+        return Finding(
+            check="uplink", state="ok", text="this district reports to nobody", text_zh="本区未配置上联"
+        )
+    state, waiting = line_of(line), int(line["waiting"])
+    since = f"{line['since']:%Y-%m-%d %H:%MZ}"
+    more, more_zh = f"{waiting} readings wait", f"待上报读数 {waiting} 条"
+    if state == "stopped":
+        return Finding(
+            check="uplink",
+            state="fail",
+            text=f"city uplink does not run; {more}",
+            text_zh=f"上联程序未运行，{more_zh}",
+            remedy="start `city uplink`, and read its log; nothing is lost meanwhile",
+            remedy_zh="请启动 city uplink 并查看其日志；期间数据不会丢失",
+        )
+    if state == "cut":
+        return Finding(
+            check="uplink",
+            state="warn",
+            text=f"cut since {since}: {line['why']}; {more}",
+            text_zh=f"自 {since} 起中断：{line['why']}；{more_zh}",
+            remedy="look at the line and at the city's broker; the district works on, and catches up by itself",
+            remedy_zh="请检查线路和市级消息服务；本区照常运行，恢复后自动补报",
+        )
+    if line["refused"] or line["expired"]:
+        topic = line["refused_topic"]
+        return Finding(
+            check="uplink",
+            state="warn",
+            text=f"up; {line['refused']} messages refused, the last on {topic}; {line['expired']} readings given up",
+            text_zh=f"正常；被拒消息 {line['refused']} 条，最近为 {topic}；已放弃读数 {line['expired']} 条",
+            remedy="register the device at the city behind this node, then `city uplink-again`",
+            remedy_zh="请在市级将该设备登记到本节点之下，然后运行 city uplink-again",
+        )
+    behind, behind_zh = ("catching up, ", "补报中，") if state == "behind" else ("", "")
+    return Finding(
+        check="uplink",
+        state="ok",
+        text=f"up since {since}, {behind}{more}",
+        text_zh=f"自 {since} 起正常，{behind_zh}{more_zh}",
+    )
+
+
 CHECKS: tuple[Callable[[Figures], Finding], ...] = (
     _database,
     _migrations,
@@ -507,4 +556,5 @@ CHECKS: tuple[Callable[[Figures], Finding], ...] = (
     _screens,
     _database_disk,
     _disk,
+    _uplink,
 )

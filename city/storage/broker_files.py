@@ -7,7 +7,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from city.broker_accounts import Account, covered_by_pattern
-from city.device_topics import native, speaks_on
+from city.device_topics import native, speaks_on, within
 
 # A device speaks for itself and for the registered devices that name it as their gateway. An account that a person
 # revoked, or whose device is retired, is denied by name for as long as a certificate of that name may be good; the
@@ -31,9 +31,21 @@ _BELOW: LiteralString = """
            coalesce((SELECT array_agg(n.family || ':' || n.name ORDER BY n.family, n.name)
                      FROM device_names n WHERE n.device_id = d.id), '{}')
     FROM devices g JOIN devices d ON d.gateway = g.code
-    WHERE d.registration = 'registered' AND d.id <> g.id AND (%(code)s::text IS NULL OR g.code = %(code)s)
+    WHERE d.registration = 'registered' AND d.id <> g.id AND g.kind <> 'district_node'
+      AND (%(code)s::text IS NULL OR g.code = %(code)s)
       AND EXISTS (SELECT FROM device_credentials c WHERE c.device_id = g.id AND c.ended_at IS NULL)
     ORDER BY g.id, d.code
+"""
+
+# A district's node speaks in whole cells: line by line its devices would be a list that the broker walks through for
+# each of its messages. They are those where it stands and where devices behind it are registered.
+_CELLS: LiteralString = """
+    SELECT DISTINCT n.id, a.code
+    FROM devices n
+    JOIN devices d ON d.id = n.id OR d.gateway = n.code AND d.registration = 'registered'
+    JOIN areas a ON a.id = d.cell_id
+    WHERE n.kind = 'district_node' AND n.registration = 'registered' AND (%(code)s::text IS NULL OR n.code = %(code)s)
+    ORDER BY 1, 2
 """
 
 Spoken = tuple[str, list[tuple[str, str]]]
@@ -78,6 +90,9 @@ def _accounts(connection: Connection[TupleRow], code: str | None) -> list[Accoun
     below: dict[int, list[Spoken]] = {}
     for gateway_id, child, names in connection.execute(_BELOW, asked).fetchall():
         below.setdefault(gateway_id, []).append((child, _pairs(names)))
+    cells: dict[int, list[str]] = {}
+    for node_id, cell in connection.execute(_CELLS, asked).fetchall():
+        cells.setdefault(node_id, []).extend(within(cell))
     found: list[Account] = []
     rows = connection.execute(_ACCOUNTS, asked).fetchall()
     for name, secret_hash, families, topics, of, denied, names, device_id in rows:
@@ -86,7 +101,8 @@ def _accounts(connection: Connection[TupleRow], code: str | None) -> list[Accoun
             continue
         own = "" if covered_by_pattern(name, of) else of
         spoken: list[Spoken] = [(own, _pairs(names)), *below.get(device_id, [])]
-        found.append(Account(name=name, secret_hash=secret_hash, writes=speaks_on(spoken, families, topics)))
+        writes = [*cells.get(device_id, []), *speaks_on(spoken, families, topics)]
+        found.append(Account(name=name, secret_hash=secret_hash, writes=writes))
     return found
 
 

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from city.storage import health
+from city.storage import health, uplink
 from city.storage.database import DatabaseError
 from command_centre.api.answers import answer, gives
 from command_centre.api.services import Services, async_transaction, services
@@ -74,12 +74,14 @@ async def health_details(request: Request) -> Response:
             stored = await health.details(connection)
             messages = (await health.figures(connection))["messages"]
             ingest = await health.ingest(connection)
+            line = await uplink.line(connection)
         missing = await run_in_threadpool(here.missing_migrations)
     except (DatabaseError, OperationalError, PoolTimeout):
-        ingest = None
+        ingest = line = None
     figures = Figures(
         **{"now": datetime.now(UTC), **stored},
         **_of_hub(here, ingest, up=bool(stored)),
+        uplink=line,
         missing_migrations=missing,
         failing=here.failing(),
         restarts=here.restarts(),

@@ -20,10 +20,11 @@ from psycopg_pool import PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from city.storage import audit, health
+from city.storage import audit, health, uplink
 from city.storage.database import DatabaseError
 from command_centre.api.answers import files
 from command_centre.api.metrics_log import of_log
+from command_centre.api.metrics_uplink import of_uplink
 from command_centre.api.services import Services, async_transaction, services
 
 router = APIRouter(tags=["health"])
@@ -56,6 +57,7 @@ async def metrics(request: Request) -> Response:
             for one in await health.workers(connection):
                 stored += _of_worker(one)
             stored += of_log(await health.log_partitions(connection))
+            stored += of_uplink(await uplink.line(connection))
     except (DatabaseError, psycopg.OperationalError, PoolTimeout):
         stored, up = [], False
     seconds = time.perf_counter() - began

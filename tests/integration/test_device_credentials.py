@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 
 from city.broker_accounts import fits
 from city.errors import CityError
+from city.settings import Settings
 from command_centre import broker_files, broker_watch
+from ingest.city_line import CityLine, LineCutError
+from ingest.upward import Upward
 from runtime import credentials_cli
 from tests.conftest import lacking
 from tests.integration.running_centre import Centre, on_fresh_ground
@@ -185,6 +188,37 @@ def test_a_gateway_speaks_for_its_devices_only(
     assert {"city/+/+/D2", "tele/plug/1/+", "frigate/#", "adapter/7/#"} < set(made["writes"])
     centre.execute("UPDATE devices SET gateway = NULL WHERE code = 'D2'")
     gateway.close()
+
+
+def test_a_districts_node_speaks_in_its_cells_and_hears_what_is_refused(
+    centre: Centre, broker: DeployedBroker, ingest: Talker, fresh: Callable[[str], None]
+) -> None:
+    fresh("D1")
+    centre.execute(
+        "INSERT INTO device_kinds (code, name) VALUES ('district_node', 'n') ON CONFLICT DO NOTHING"
+    )
+    centre.execute("UPDATE devices SET kind = 'district_node' WHERE code = 'D1'")
+    centre.execute("UPDATE devices SET gateway = 'D1' WHERE code = 'W1'")  # in C3; D1 stands in C2
+    made = issue(centre, "D1")
+    log_in(broker, "D1", made["secret"]).close()
+    chosen = Settings(
+        _env_file=None, uplink_url=f"mqtt://D1@127.0.0.1:{broker.port}", uplink_password=made["secret"]
+    )
+    line = CityLine(chosen, will="city/C2/district_node/D1/status", stopping=lambda: False)
+    allowed = ["city/C2/district_node/D1", "city/C2/smoke/D19", "city/C3/water/W1/status"]
+    said = [Upward(topic, b"online", 1) for topic in (*allowed, "city/C1/smoke/D2", "tele/x/STATE")]
+    refused = line.send(said)
+    line.close()
+    ingest.expect(allowed)
+    assert [one.topic for one in refused] == ["city/C1/smoke/D2", "tele/x/STATE"]
+    with pytest.raises(LineCutError, match="refused"):
+        CityLine(
+            chosen.model_copy(update={"uplink_url": f"mqtt://D1:wrong@127.0.0.1:{broker.port}"}),
+            will="city/C2/district_node/D1/status",
+            stopping=lambda: False,
+        )
+    centre.execute("UPDATE devices SET gateway = NULL WHERE code = 'W1'")
+    centre.execute("UPDATE devices SET kind = 'smoke' WHERE code = 'D1'")
 
 
 def test_the_secret_is_kept_nowhere(

@@ -54,6 +54,9 @@ def centre(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
             "INSERT INTO partition_state (partition, owner, next_offset, end_offset, looked_at, received_us)"
             " VALUES (3, 'worker-1', 10, 12, now(), 1)"
         )
+        made.execute(
+            "INSERT INTO uplink_state (node, alive_at, up, since) VALUES ('D07', now(), true, now())"
+        )
         yield made
 
 

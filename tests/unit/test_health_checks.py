@@ -18,6 +18,22 @@ WELL = Figures(
 )  # fmt: skip
 
 
+LINE = {
+    "silent_s": 1.0, "up": True, "since": NOW - timedelta(hours=2), "alive_at": NOW, "why": "", "waiting": 40,
+    "oldest_at": NOW - timedelta(seconds=1), "refused": 0, "refused_topic": "", "expired": 0,
+}  # fmt: skip
+
+
+def test_a_line_that_catches_up_is_well_and_says_how_much_is_left() -> None:
+    behind = replace(WELL, uplink=LINE | {"oldest_at": NOW - timedelta(hours=1), "waiting": 1234})
+    (said,) = [one for one in findings(behind) if one.check == "uplink"]
+    assert said.state == "ok"
+    assert "catching up, 1234" in said.text
+    assert "补报中" in said.text_zh
+    (well,) = [one for one in findings(replace(WELL, uplink=LINE)) if one.check == "uplink"]
+    assert "catching up" not in well.text
+
+
 def test_all_is_well_and_nobody_is_told_to_do_anything() -> None:
     found = findings(WELL)
     assert len(found) == len(CHECKS)
@@ -54,6 +70,10 @@ def test_all_is_well_and_nobody_is_told_to_do_anything() -> None:
         ({"log_partitions": 4, "log_lag_s": 31.0}, "log", "fail"),
         ({"log_partitions": 4, "log_unread": 1}, "log", "fail"),
         ({"log_partitions": 4, "log_lost": 7}, "log", "fail"),
+        ({"uplink": LINE | {"silent_s": 16.0}}, "uplink", "fail"),
+        ({"uplink": LINE | {"up": False, "why": "lost: timeout"}}, "uplink", "warn"),
+        ({"uplink": LINE | {"refused": 1}}, "uplink", "warn"),
+        ({"uplink": LINE | {"expired": 5}}, "uplink", "warn"),
         ({"screens": 490}, "screens", "warn"),
         ({"free_bytes": GB}, "disk", "warn"),
         ({"free_bytes": GB // 4}, "disk", "fail"),

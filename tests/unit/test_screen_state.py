@@ -166,6 +166,24 @@ def test_health(row: dict[str, Any] | None, ingest: str, broker: str) -> None:
     assert (health["ingest"], health["broker"], health["quarantined_1h"]) == (ingest, broker, 3)
 
 
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        (None, "none"),
+        ({}, "up"),
+        ({"oldest_at": NOW - timedelta(minutes=1)}, "behind"),
+        ({"oldest_at": NOW - timedelta(minutes=1), "waiting": 0}, "up"),
+        ({"up": False}, "cut"),
+        ({"up": False, "silent_s": 20.0}, "stopped"),
+    ],
+)
+def test_the_line_to_the_city(changes: dict[str, Any] | None, word: str) -> None:
+    line = {"silent_s": 1.0, "up": True, "since": NOW, "alive_at": NOW, "oldest_at": NOW, "waiting": 7}
+    health = chain.of_chain(session(), 0, None if changes is None else {**line, **changes})
+    assert (health["uplink"], health["ingest"]) == (word, "ok"), "a cut line is nothing that is wrong here"
+    assert health["uplink_waiting"] == (0 if changes is None else {**line, **changes}["waiting"])
+
+
 def test_without_the_database_nothing_is_called_well() -> None:
     health = chain.blind(chain.of_chain(session(), 0))
     assert (health["ingest"], health["broker"], health["database"]) == ("down", "down", "down")

@@ -63,7 +63,9 @@ def test_commands_and_settings_are_there(unit: Path) -> None:
     assert named <= set(Settings.model_fields)
     waits = "Type=notify" in text
     assert waits == ("WatchdogSec=" in text)
-    assert waits == (unit.stem in {"city-centre", "city-ingest"})  # those that say when they are ready
+    assert waits == (
+        unit.stem in {"city-centre", "city-ingest", "city-uplink"}
+    )  # those that say when they are ready
 
 
 def test_no_secret_stands_in_an_environment() -> None:

@@ -208,6 +208,14 @@ def test_people_are_told_again_at_most_every_two_minutes() -> None:
     assert (soon.tell_again, later.tell_again) == (False, True)
 
 
+def test_what_the_district_below_decides_is_recorded_here_whatever_it_is() -> None:
+    below = {"decided_below": True, "incident_class": "A"}
+    assert decide(alarm(**below), [], NOON) == Record(why="decided_below")
+    assert decide(alarm(**below, service_state="under_test"), [], NOON) == Record(why="decided_below")
+    assert decide(alarm(**below, incident_id=5), [], NOON) == Record(why="decided_below")
+    assert isinstance(decide(alarm(), [], NOON), Open)
+
+
 def test_late_and_over_is_history_and_a_short_flap_is_an_incident() -> None:
     over = NOON + MINUTE
     assert decide(alarm(late=True, cleared_at=over), [], NOON) == Record(why="late_and_over")

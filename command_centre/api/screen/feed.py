@@ -19,7 +19,7 @@ from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
 from city.stations import StationForecast
-from city.storage import drills
+from city.storage import drills, uplink
 from city.storage import forecasts as stored_forecasts
 from city.storage import health as health_figures
 from city.storage import screen as tables
@@ -197,7 +197,8 @@ class Feed:
     async def _look_once(self, connection: Connection) -> None:
         if self._due("health", HEALTH_S):
             ingest = await health_figures.ingest(connection)
-            told = health.of_chain(ingest, await health_figures.refused_last_hour(connection))
+            refused = await health_figures.refused_last_hour(connection)
+            told = health.of_chain(ingest, refused, await uplink.line(connection))
             deaf = self.loaded and time.monotonic() - self._followed_at > UNHEARD_S
             self.health = health.blind(told) if deaf else told
             self.state.set_health(self.health)

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from city.uplink import line_of
+
 Row = Mapping[str, Any]
 
 INGEST_SILENT_S = 10.0  # ingest says it is alive every second or two
 INGEST_LAGGING_S = 5.0  # readings wait longer than this before they are stored
 
 
-def of_chain(ingest: Row | None, refused: int) -> dict[str, object]:
-    """Health of the chain as the last ingest session tells it; ``refused`` = quarantined in an hour."""
+def of_chain(ingest: Row | None, refused: int, line: Row | None = None) -> dict[str, object]:
+    """Health of the chain as the last ingest session tells it; ``refused`` = quarantined in an hour.
+
+    ``line`` is how the line to the city is; None = this district reports to nobody.
+    """
     figures: Mapping[str, Any] = ingest["figures"] if ingest else {}
     seen: datetime | None = ingest["alive_at"] if ingest else None
     silent = ingest is None or (ingest["now"] - ingest["alive_at"]).total_seconds() > INGEST_SILENT_S
@@ -33,6 +38,9 @@ def of_chain(ingest: Row | None, refused: int) -> dict[str, object]:
         "quarantined_1h": refused,
         "broker_dropped": int(figures.get("broker_dropped") or 0),
         "disk": disk,
+        "uplink": line_of(line),
+        "uplink_since": line["since"] if line else None,
+        "uplink_waiting": int(line["waiting"]) if line else 0,
     }
 
 

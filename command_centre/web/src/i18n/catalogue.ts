@@ -57,6 +57,9 @@ export const coreWords = {
   "health.unclaimed": ["待认领设备 {n}", "{n} unclaimed devices"],
   "health.disk.little": ["磁盘将满", "Disk nearly full"],
   "health.disk.none": ["磁盘已满，采集暂停", "Disk full, ingest holds back"],
+  "health.uplink.cut": ["上联线路自 {time} 起中断，{n} 条读数待上报", "Line to the city cut since {time}, {n} readings wait"],
+  "health.uplink.stopped": ["上联程序未运行，{n} 条读数待上报", "Uplink not running, {n} readings wait"],
+  "health.uplink.behind": ["正在向市级补报，余 {n} 条", "Catching up with the city, {n} left"],
   "health.runbook": ["查看处置步骤", "What to do, step by step"],
   "health.dropped": ["消息丢弃 {n}", "{n} messages dropped"],
 

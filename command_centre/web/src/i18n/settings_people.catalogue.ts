@@ -230,6 +230,7 @@ export const settingsPeopleWords = {
   "healthcheck.certificates": ["证书", "Certificates"],
   "healthcheck.log": ["分区日志", "Partitioned log"],
   "healthcheck.screens": ["屏幕", "Screens"],
+  "healthcheck.uplink": ["市级上联", "Line to the city"],
   "healthcheck.disk": ["磁盘", "Disk"],
   "healthcheck.database_disk": ["数据库磁盘", "Database disk"],
   "healthstate.fail": ["故障", "failing"],

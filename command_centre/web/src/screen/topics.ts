@@ -153,6 +153,10 @@ export interface Health {
   broker_dropped: number;
   /** Room for the database, as ingest judges it. */
   disk: "ok" | "little" | "none";
+  /** The line to the city; none where this district reports to nobody. */
+  uplink?: "none" | "up" | "behind" | "cut" | "stopped";
+  uplink_since?: string | null;
+  uplink_waiting?: number;
 }
 
 export interface Topics {
