@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,6 +67,13 @@ def lacking(missing: UnavailableError) -> NoReturn:
     if os.environ.get("CITY_TEST_STRICT") == "1":
         pytest.fail(f"this machine lacks {missing}")
     pytest.skip(f"this machine lacks {missing}")
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The whole minute in which this test begins (UTC). One read while the file is imported is twenty minutes old when
+    the test's turn comes."""
+    return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ class Stand:
         client = mqtt.Client(CallbackAPIVersion.VERSION2)
         client.connect("127.0.0.1", int(self.settings["mqtt_url"].rsplit(":", 1)[1]))
         client.loop_start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not client.is_connected() and time.monotonic() < deadline:
             time.sleep(0.01)
         at = time.time()

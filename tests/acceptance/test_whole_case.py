@@ -29,7 +29,7 @@ class People:
         made = self._centre.client.post("/api/users", json=body)
         assert made.status_code == 201, made.text
         first = {"name": name, "password": made.json()["one_time_secret"]}
-        person = httpx.Client(base_url=self._centre.base, timeout=20)
+        person = httpx.Client(base_url=self._centre.base, timeout=60)
         assert person.post("/api/session", json=first).status_code == 200
         new = f"a new password of {name}"
         changed = person.post("/api/session/password", json={"current": first["password"], "new": new})

@@ -12,7 +12,7 @@ Fault = TypeVar("Fault")
 def settled(look: Callable[[Page], list[Fault]], page: Page) -> list[Fault]:
     """What ``look`` still finds once the page has had time: rows are measured a frame after they are laid out."""
     found = look(page)
-    for _ in range(20):
+    for _ in range(240):
         if not found:
             break
         page.wait_for_timeout(250)

@@ -109,7 +109,7 @@ class MockCentre:
 
     def heard(self, requests: int) -> list[tuple[str, str, Any]]:
         """``asked``, once so many requests have come: a click returns before the browser has sent anything."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(self.asked) < requests and time.monotonic() < deadline:
             time.sleep(0.02)
         return self.asked
@@ -124,7 +124,7 @@ class MockCentre:
 
     def start(self) -> None:
         self._thread.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("the mock screen server did not start")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -15,7 +15,6 @@ from tests.integration.running_centre import Centre, on_fresh_ground
 from tests.servers.postgres import PostgresServer
 
 SHOTS = os.environ.get("CITY_SHOTS", "")
-TODAY = datetime.now(UTC).date()
 
 SCENE = """
 INSERT INTO metrics (code, unit, name, name_en) VALUES ('temperature', '°C', '温度', 'Temperature')
@@ -105,13 +104,15 @@ def test_a_count_is_a_filter_and_names_the_reason(desk: Page, centre: Centre) ->
     seen(desk, "en", anew=False)
 
 
-def test_gateways_batteries_and_availability_in_both_languages(desk: Page, centre: Centre) -> None:
+def test_gateways_batteries_and_availability_in_both_languages(
+    desk: Page, centre: Centre, now: datetime
+) -> None:
     at(desk, centre, "/gateways", "zh")
     expect(desk.get_by_role("row", name="南湖路网关")).to_contain_text("网关失联，下挂设备随之失联")
     seen(desk, "gateways-zh")
     at(desk, centre, "/batteries", "zh")
     expect(desk.locator("tbody tr")).to_have_count(6)
-    expect(desk.locator("tbody tr").first).to_contain_text((TODAY + timedelta(days=5)).isoformat())
+    expect(desk.locator("tbody tr").first).to_contain_text((now.date() + timedelta(days=5)).isoformat())
     seen(desk, "batteries-zh")
     desk.get_by_label("预计到期").select_option("90")
     expect(desk.locator("tbody tr")).to_have_count(8)

@@ -75,7 +75,7 @@ def phone(browser: Browser, town: Centre) -> Iterator[Callable[..., BrowserConte
             has_touch=True,
         )
         made.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         if name:
             context.add_cookies([{"name": COOKIE, "value": session_of(town, name), "url": town.base}])
         return context

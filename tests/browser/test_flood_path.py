@@ -68,7 +68,7 @@ def looked(centre: Centre) -> None:
     """A round of the desk's loop; beside the page, whose own loop is in this thread."""
     thread = threading.Thread(target=look, args=(centre,))
     thread.start()
-    thread.join(timeout=30)
+    thread.join(timeout=60)
     assert not thread.is_alive()
 
 

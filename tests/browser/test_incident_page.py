@@ -82,7 +82,7 @@ def centre(
 def account(centre: Centre, name: str, role: str, unit: str | None) -> None:
     made = centre.client.post("/api/users", json={"name": name, "role": role, "unit": unit})
     assert made.status_code == 201, made.text
-    with httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS) as client:
+    with httpx.Client(base_url=centre.base, timeout=60, verify=NO_TLS) as client:
         secret = made.json()["one_time_secret"]
         assert client.post("/api/session", json={"name": name, "password": secret}).status_code == 200
         client.post("/api/session/password", json={"current": secret, "new": PASSWORD})

@@ -249,7 +249,9 @@ def test_every_delta_is_acknowledged(centre: MockCentre, open_page: OpenPage) ->
     for total in (31, 32, 33):
         centre.publish({"counts": {"open": {**scenes.counts({}), "total": total}}})
         expect(page.locator(".incidents h2")).to_contain_text(str(total))
-    page.wait_for_timeout(50)
+    deadline = time.monotonic() + 60
+    while not {1, 2, 3} <= set(centre.hub.acknowledged) and time.monotonic() < deadline:
+        page.wait_for_timeout(10)
     assert {1, 2, 3} <= set(centre.hub.acknowledged)
 
 

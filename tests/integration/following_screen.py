@@ -43,7 +43,7 @@ class Screen:
         return connect(address, compression=None, max_size=None, additional_headers=headers)
 
     async def take(self, socket_: ClientConnection) -> dict[str, Any]:
-        frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket_.recv(), 30))
+        frame: dict[str, Any] = json.loads(await asyncio.wait_for(socket_.recv(), 60))
         self.frames += 1
         if frame["t"] == "snap":
             self.topics, self.epoch, self.snapshots = frame["set"], frame["epoch"], self.snapshots + 1

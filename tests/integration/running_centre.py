@@ -43,13 +43,13 @@ class Centre:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.client = httpx.Client(
-            base_url=self.base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20, verify=NO_TLS
+            base_url=self.base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60, verify=NO_TLS
         )
-        self.stranger = httpx.Client(base_url=self.base, timeout=20, verify=NO_TLS)
+        self.stranger = httpx.Client(base_url=self.base, timeout=60, verify=NO_TLS)
 
     def start(self) -> None:
         self._thread.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert self._failure is None, self._failure
             try:
@@ -66,7 +66,7 @@ class Centre:
         if not self._thread.is_alive():
             return
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=60)
         assert not self._thread.is_alive()
         self.folder.cleanup()
 

@@ -86,7 +86,7 @@ class Stand:
     def publish(self, topic: str, payload: object, *, retain: bool = False) -> None:
         """Publish at QoS 1 and wait until the broker has it."""
         body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
-        self._publisher.publish(topic, body, qos=1, retain=retain).wait_for_publish(10)
+        self._publisher.publish(topic, body, qos=1, retain=retain).wait_for_publish(60)
 
     def rows(self, sql: str) -> Rows:
         with psycopg.connect(self.database) as connection:

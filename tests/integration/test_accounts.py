@@ -54,7 +54,7 @@ def secret(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def browser(centre: Centre) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS) as client:
+    with httpx.Client(base_url=centre.base, timeout=60, verify=NO_TLS) as client:
         yield client
 
 
@@ -69,7 +69,7 @@ def person(centre: Centre, role: str) -> Iterator[httpx.Client]:
     made = centre.client.post("/api/users", json={"name": name, "role": role})
     assert made.status_code == 201
     once = made.json()["one_time_secret"]
-    with httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS) as client:
+    with httpx.Client(base_url=centre.base, timeout=60, verify=NO_TLS) as client:
         assert log_in(client, name, once).status_code == 200
         changed = client.post("/api/session/password", json={"current": once, "new": PASSWORD})
         assert changed.status_code == 204

@@ -52,7 +52,7 @@ def person(centre: Centre, role: str) -> httpx.Client:
     """Somebody who has logged in and set a password of their own."""
     made = centre.client.post("/api/users", json={"name": role, "role": role})
     assert made.status_code == 201, made.text
-    client = httpx.Client(base_url=centre.base, timeout=20, verify=NO_TLS)
+    client = httpx.Client(base_url=centre.base, timeout=60, verify=NO_TLS)
     secret = made.json()["one_time_secret"]
     assert client.post("/api/session", json={"name": role, "password": secret}).status_code == 200
     assert client.post("/api/session/password", json={"current": secret, "new": PASSWORD}).status_code == 204

@@ -20,13 +20,11 @@ from tests.conftest import lacking
 from tests.servers.deployed import SECRETS, DeployedBroker, Talker
 from tests.servers.processes import UnavailableError
 
-NOW = datetime.now(UTC)  # certificates are judged by the broker's own clock
-
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ca")
-    certificates.init(folder, "Test CA", None, NOW)
+    certificates.init(folder, "Test CA", None, datetime.now(UTC))
     return folder
 
 
@@ -48,7 +46,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterato
 
 def serve(broker: DeployedBroker, authority: Path) -> int:
     """A fresh certificate for the broker; its serial."""
-    made = certificates.issue(authority, "server", "localhost", ["127.0.0.1"], None, NOW)
+    made = certificates.issue(authority, "server", "localhost", ["127.0.0.1"], None, datetime.now(UTC))
     put(made.key, broker.tls / "server.key")
     put(made.certificate, broker.tls / "server.pem")
     return made.serial
@@ -123,9 +121,9 @@ def test_ingest_reads_over_tls_and_only_from_whom_it_trusts(broker: DeployedBrok
     watched = Settings(
         mqtt_url=f"mqtts://localhost:{broker.tls_port}", mqtt_ca_file=authority / "ca.pem", _env_file=None
     )
-    until = certificate_alarm.ends(watched, NOW)
+    until = certificate_alarm.ends(watched, datetime.now(UTC))
     assert set(until) == {"broker", "CITY_MQTT_CA_FILE"}
-    assert 395 < (until["broker"] - NOW).days < 398
+    assert 395 < (until["broker"] - datetime.now(UTC)).days < 398
     source.stop()
     with pytest.raises(ssl.SSLCertVerificationError):
         Talker(broker.tls_port, "D1", "one", tls=ssl.create_default_context())
@@ -138,17 +136,17 @@ def test_ingest_reads_over_tls_and_only_from_whom_it_trusts(broker: DeployedBrok
 def test_a_certificate_is_its_devices_account(broker: DeployedBroker, authority: Path) -> None:
     reader = Talker(broker.port, "ingest", SECRETS["MQTT_INGEST_PASSWORD"])
     reader.subscribe("city/#")
-    shown = certificates.issue(authority, "device", "D7", [], None, NOW)
+    shown = certificates.issue(authority, "device", "D7", [], None, datetime.now(UTC))
     device = Talker(broker.certificate_port, None, "", tls=trusting(authority, shown=shown))
     device.publish("city/c/smoke/D8")
     device.publish("city/c/smoke/D7")
     reader.expect(["city/c/smoke/D7"])
     assert not gets_in(broker, trusting(authority))  # none shown
     other = authority.parent / "other-ca"
-    certificates.init(other, "Test CA", None, NOW)  # the same name, another key
-    forged = certificates.issue(other, "device", "D7", [], None, NOW)
+    certificates.init(other, "Test CA", None, datetime.now(UTC))  # the same name, another key
+    forged = certificates.issue(other, "device", "D7", [], None, datetime.now(UTC))
     assert not gets_in(broker, trusting(authority, shown=forged))
-    server = certificates.issue(authority, "server", "ingest", [], None, NOW)
+    server = certificates.issue(authority, "server", "ingest", [], None, datetime.now(UTC))
     assert not gets_in(broker, trusting(authority, shown=server))  # a server's is not for logging in
 
     # Denied by the register: at once, on the open connection too.
@@ -168,8 +166,8 @@ def test_a_certificate_is_its_devices_account(broker: DeployedBroker, authority:
 
 
 def test_a_revoked_certificate_is_refused_without_a_restart(broker: DeployedBroker, authority: Path) -> None:
-    shown = certificates.issue(authority, "device", "D9", [], None, NOW)
-    other = certificates.issue(authority, "device", "D10", [], None, NOW)
+    shown = certificates.issue(authority, "device", "D9", [], None, datetime.now(UTC))
+    other = certificates.issue(authority, "device", "D10", [], None, datetime.now(UTC))
     open_one = Talker(broker.certificate_port, None, "", tls=trusting(authority, shown=other))
     assert gets_in(broker, trusting(authority, shown=shown))
     certificates.revoke(authority, "D9", None, datetime.now(UTC))

@@ -1,7 +1,7 @@
 """A certificate that is about to end is an incident of the centre's own, and is over when it was renewed."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from city.settings import Settings
@@ -10,15 +10,13 @@ from command_centre.certificate_alarm import LOOK_EVERY, CertificateWatch
 from runtime import certificates
 from tests.integration.small_town import rows
 
-NOW = datetime.now(UTC)
-
 
 def test_it_is_raised_while_there_is_time_and_cleared_when_it_was_renewed(
-    migrated_url: str, tmp_path: Path
+    migrated_url: str, tmp_path: Path, now: datetime
 ) -> None:
     folder = tmp_path / "ca"
-    certificates.init(folder, "Test CA", None, NOW)
-    old = certificates.issue(folder, "device", "centre", [], None, NOW - timedelta(days=1090))
+    certificates.init(folder, "Test CA", None, now)
+    old = certificates.issue(folder, "device", "centre", [], None, now - timedelta(days=1090))
     settings = Settings(
         mqtt_url="mqtts://127.0.0.1:1",  # nobody there: what cannot be seen is left out
         mqtt_ca_file=folder / "ca.pem",
@@ -32,9 +30,9 @@ def test_it_is_raised_while_there_is_time_and_cleared_when_it_was_renewed(
         connection = await open_connection(migrated_url, "test", autocommit=True)
         async with connection:
             watch = CertificateWatch(settings)
-            for at, renewed in ((NOW, False), (NOW + timedelta(minutes=1), True), (NOW + LOOK_EVERY, True)):
+            for at, renewed in ((now, False), (now + timedelta(minutes=1), True), (now + LOOK_EVERY, True)):
                 if renewed:
-                    fresh = certificates.issue(folder, "device", "centre", [], None, NOW)
+                    fresh = certificates.issue(folder, "device", "centre", [], None, now)
                     old.certificate.write_bytes(fresh.certificate.read_bytes())
                 await watch.look(connection, at)
                 seen.append(

@@ -45,7 +45,7 @@ PASSWORD_HASH = accounts.hash_password(PASSWORD)
 def people(centre: Centre) -> Iterator[dict[str, httpx.Client]]:
     clients = {}
     for person in ("li", "wang", "zhao"):
-        client = httpx.Client(base_url=centre.base, timeout=20)
+        client = httpx.Client(base_url=centre.base, timeout=60)
         assert client.post("/api/session", json={"name": person, "password": PASSWORD}).status_code == 200
         clients[person] = client
     yield clients

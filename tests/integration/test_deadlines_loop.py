@@ -265,7 +265,7 @@ def test_the_loops_stop_when_told(town: str) -> None:
         loops = [asyncio.create_task(run(town, Settings(), stop)) for run in (deadlines_loop.run, upkeep.run)]
         await asyncio.sleep(0.2)
         stop.set()
-        await asyncio.wait_for(asyncio.gather(*loops), 30)
+        await asyncio.wait_for(asyncio.gather(*loops), 60)
 
     asyncio.run(work())
 

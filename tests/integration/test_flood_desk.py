@@ -199,12 +199,12 @@ def test_screens_show_a_new_level_at_once(centre: Centre, api: httpx.Client) -> 
     with connect(centre.screens) as screen:
         seen: list[str | None] = []
         while not seen:
-            frame = json.loads(screen.recv(timeout=20))
+            frame = json.loads(screen.recv(timeout=60))
             if "district" in frame.get("set", {}):
                 seen.append(frame["set"]["district"]["info"]["response_level"])
         ok(api.post("/api/flood/response/set", json={"level": "III", "reason": "r"}))
         while seen[-1] != "III":
-            frame = json.loads(screen.recv(timeout=20))
+            frame = json.loads(screen.recv(timeout=60))
             screen.send(json.dumps({"t": "ack", "seq": frame["seq"]}))
             if "district" in frame.get("set", {}):
                 seen.append(frame["set"]["district"]["info"]["response_level"])
@@ -565,7 +565,7 @@ def test_two_dispatchers_order_one_cell_once(centre: Centre, api: httpx.Client) 
     sent = {"kind": "evacuate", "cells": [{"cell": "C1", "to_move": 5}], "reason": "r"}
 
     async def both() -> list[int]:
-        async with httpx.AsyncClient(base_url=centre.base, headers=api.headers, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=centre.base, headers=api.headers, timeout=60) as client:
             answers = await asyncio.gather(*(client.post("/api/flood/tasks", json=sent) for _ in range(4)))
             return sorted(answer.status_code for answer in answers)
 

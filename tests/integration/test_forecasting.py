@@ -18,7 +18,6 @@ from command_centre.flood.readings import Held, Readings
 from command_centre.flood.training import HORIZONS_S, train_station
 from tests.integration.running_centre import lay_ground
 
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 FILL = """
     INSERT INTO observations (device_id, metric_id, observed_at, received_at, value)
     SELECT d.id, m.id, %(end)s - n * make_interval(mins => 10), %(end)s,
@@ -40,16 +39,16 @@ def forecaster(url: str) -> Iterator[Forecaster]:
     made.close()
 
 
-def fill(url: str, *, end: datetime = NOW, rows: int = 1000, rise: float = 0.0) -> None:
+def fill(url: str, end: datetime, *, rows: int = 1000, rise: float = 0.0) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(FILL, {"end": end, "rows": rows, "rise": rise})
 
 
-def train(url: str) -> None:
+def train(url: str, now: datetime) -> None:
     """As the process apart does it, here: each would spend two seconds on its start."""
     with connect(url, application="test", autocommit=True) as connection:
         for station in stations.load(connection, "W1"):
-            assert train_station(connection, station, NOW).fault == ""
+            assert train_station(connection, station, now).fault == ""
 
 
 def query(url: str, sql: str) -> list[tuple[object, ...]]:
@@ -57,21 +56,21 @@ def query(url: str, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql.encode()).fetchall()
 
 
-def test_nothing_is_trained_without_history(url: str, forecaster: Forecaster) -> None:
-    assert forecaster.to_train(NOW) == []
-    fill(url, rows=3)
-    assert forecaster.to_train(NOW) == []
-    assert forecaster.round(NOW) == 0
+def test_nothing_is_trained_without_history(url: str, forecaster: Forecaster, now: datetime) -> None:
+    assert forecaster.to_train(now) == []
+    fill(url, now, rows=3)
+    assert forecaster.to_train(now) == []
+    assert forecaster.round(now) == 0
 
 
-def test_trained_apart_then_issued_each_five_minutes(url: str, forecaster: Forecaster) -> None:
-    fill(url)
-    assert forecaster.to_train(NOW) == ["W1"]
-    (trained,) = asyncio.run(train_apart(url, ["W1"], NOW))
+def test_trained_apart_then_issued_each_five_minutes(url: str, forecaster: Forecaster, now: datetime) -> None:
+    fill(url, now)
+    assert forecaster.to_train(now) == ["W1"]
+    (trained,) = asyncio.run(train_apart(url, ["W1"], now))
     assert (trained.station, trained.fault) == ("W1", "")
     assert 900 < trained.rows <= 1001
-    assert forecaster.to_train(NOW) == []
-    assert [forecaster.round(NOW + timedelta(minutes=m)) for m in (0, 1, 4, 5)] == [1, 0, 0, 1]
+    assert forecaster.to_train(now) == []
+    assert [forecaster.round(now + timedelta(minutes=m)) for m in (0, 1, 4, 5)] == [1, 0, 0, 1]
     with psycopg.connect(url) as connection:
         found = forecasts.newest_of(connection, "W1")
     assert found is not None
@@ -82,8 +81,8 @@ def test_trained_apart_then_issued_each_five_minutes(url: str, forecaster: Forec
     assert all(np.isfinite([point.q10, point.q50, point.q90]).all() for point in found.points)
 
 
-def test_people_read_the_names_they_know(url: str, forecaster: Forecaster) -> None:
-    fill(url, rows=4000)
+def test_people_read_the_names_they_know(url: str, forecaster: Forecaster, now: datetime) -> None:
+    fill(url, now, rows=4000)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO devices (code, kind, name) VALUES ('W2', 'water', '青溪二号');"
@@ -92,29 +91,29 @@ def test_people_read_the_names_they_know(url: str, forecaster: Forecaster) -> No
             " INSERT INTO station_series SELECT s.id, w.id, 'level', 'other' FROM devices s, devices w"
             " WHERE s.code = 'W1' AND w.code = 'W2'"
         )
-    train(url)
-    assert forecaster.round(NOW) == 1
+    train(url, now)
+    assert forecaster.round(now) == 1
     ((basis, degraded),) = query(url, "SELECT basis, degraded FROM forecast_runs")
     assert "青溪二号" in str(basis)
     assert "/" not in str(basis)
     assert degraded == []
 
 
-def test_a_rising_level_is_forecast_at_once(url: str, forecaster: Forecaster) -> None:
-    fill(url)
-    train(url)
-    assert forecaster.round(NOW) == 1
-    later = NOW + timedelta(seconds=20)
-    fill(url, end=later, rows=0, rise=0.05)  # 0.3 m higher
+def test_a_rising_level_is_forecast_at_once(url: str, forecaster: Forecaster, now: datetime) -> None:
+    fill(url, now)
+    train(url, now)
+    assert forecaster.round(now) == 1
+    later = now + timedelta(seconds=20)
+    fill(url, later, rows=0, rise=0.05)  # 0.3 m higher
     assert forecaster.round(later) == 0, "too soon after the last"
-    assert forecaster.round(NOW + timedelta(seconds=40)) == 1
-    assert forecaster.round(NOW + timedelta(seconds=80)) == 0, "nothing moved since"
+    assert forecaster.round(now + timedelta(seconds=40)) == 1
+    assert forecaster.round(now + timedelta(seconds=80)) == 0, "nothing moved since"
 
 
-def test_no_forecast_through_a_dead_gauge(url: str, forecaster: Forecaster) -> None:
-    fill(url)
-    train(url)
-    assert forecaster.round(NOW + timedelta(hours=6)) == 1
+def test_no_forecast_through_a_dead_gauge(url: str, forecaster: Forecaster, now: datetime) -> None:
+    fill(url, now)
+    train(url, now)
+    assert forecaster.round(now + timedelta(hours=6)) == 1
     ((code, words, points),) = query(
         url,
         "SELECT refused_code, refused_en, (SELECT count(*) FROM forecasts) FROM forecast_runs",
@@ -123,53 +122,55 @@ def test_no_forecast_through_a_dead_gauge(url: str, forecaster: Forecaster) -> N
     assert words
 
 
-def test_no_forecast_after_the_gauges_zero_has_moved(url: str, forecaster: Forecaster) -> None:
-    fill(url)
-    train(url)
+def test_no_forecast_after_the_gauges_zero_has_moved(url: str, forecaster: Forecaster, now: datetime) -> None:
+    fill(url, now)
+    train(url, now)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "UPDATE observations SET value = CASE WHEN observed_at > %s THEN 2.9 ELSE 2.1 END"
             " + 0.01 * extract(minute FROM observed_at)::int / 10 WHERE observed_at > %s",
-            (NOW - timedelta(hours=1), NOW - timedelta(hours=3)),
+            (now - timedelta(hours=1), now - timedelta(hours=3)),
         )
-    assert forecaster.round(NOW) == 1
+    assert forecaster.round(now) == 1
     ((code, words, level),) = query(url, "SELECT refused_code, refused, level_m FROM forecast_runs")
     assert code == "step"
     assert "零点" in str(words)
     assert level is not None
 
 
-def test_a_model_of_another_version_is_trained_again(url: str, forecaster: Forecaster) -> None:
-    fill(url)
-    train(url)
+def test_a_model_of_another_version_is_trained_again(url: str, forecaster: Forecaster, now: datetime) -> None:
+    fill(url, now)
+    train(url, now)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("""UPDATE forecast_models SET model = '{"format": 0}'""")
-    assert forecaster.round(NOW) == 0
-    assert forecaster.to_train(NOW) == ["W1"]
-    train(url)
-    assert forecaster.round(NOW) == 1
-    assert forecaster.to_train(NOW) == []
+    assert forecaster.round(now) == 0
+    assert forecaster.to_train(now) == ["W1"]
+    train(url, now)
+    assert forecaster.round(now) == 1
+    assert forecaster.to_train(now) == []
 
 
-def test_what_was_forecast_is_judged(url: str, forecaster: Forecaster) -> None:
-    fill(url)
-    train(url)
-    before = NOW - timedelta(hours=8)
+def test_what_was_forecast_is_judged(url: str, forecaster: Forecaster, now: datetime) -> None:
+    fill(url, now)
+    train(url, now)
+    before = now - timedelta(hours=8)
     assert forecaster.round(before) == 1
-    forecaster.round(NOW)
+    forecaster.round(now)
     scores = query(url, "SELECT horizon_s, judged FROM forecast_scores ORDER BY 1")
     assert scores == [(horizon_s, 1) for horizon_s in HORIZONS_S]
 
 
-def test_a_faulty_order_says_what_was_wrong(url: str) -> None:
+def test_a_faulty_order_says_what_was_wrong(url: str, now: datetime) -> None:
     with pytest.raises(forecasting.TrainingError, match="database"):
-        asyncio.run(train_apart("postgresql://nobody@127.0.0.1:1/none", ["W1"], NOW))
-    assert asyncio.run(train_apart(url, ["no such station"], NOW)) == []
+        asyncio.run(train_apart("postgresql://nobody@127.0.0.1:1/none", ["W1"], now))
+    assert asyncio.run(train_apart(url, ["no such station"], now)) == []
 
 
-def test_the_training_ends_with_whoever_asked_for_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_ends_with_whoever_asked_for_it(
+    url: str, monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> None:
     """Cancelled in the middle, nothing is left running."""
-    fill(url)
+    fill(url, now)
     started: list[asyncio.subprocess.Process] = []
     create = asyncio.create_subprocess_exec
 
@@ -181,7 +182,7 @@ def test_the_training_ends_with_whoever_asked_for_it(url: str, monkeypatch: pyte
     monkeypatch.setattr(asyncio, "create_subprocess_exec", remembered)
 
     async def begin_and_stop() -> None:
-        task = asyncio.create_task(train_apart(url, ["W1"], NOW))
+        task = asyncio.create_task(train_apart(url, ["W1"], now))
         while not started:
             await asyncio.sleep(0.01)
         task.cancel()
@@ -194,7 +195,7 @@ def test_the_training_ends_with_whoever_asked_for_it(url: str, monkeypatch: pyte
 
 
 def test_the_loop_trains_and_forecasts_by_itself(url: str) -> None:
-    fill(url, end=datetime.now(UTC))
+    fill(url, datetime.now(UTC))
 
     async def until_forecast() -> int:
         stop = asyncio.Event()
@@ -212,9 +213,9 @@ def test_the_loop_trains_and_forecasts_by_itself(url: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["rain", "other"])
-def test_what_is_held_between_rounds_is_what_would_be_read(url: str, role: str) -> None:
+def test_what_is_held_between_rounds_is_what_would_be_read(url: str, role: str, now: datetime) -> None:
     """Late readings and a slid window included; after an hour everything is read again."""
-    fill(url, rows=300)
+    fill(url, now, rows=300)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO devices (code, kind) VALUES ('W2', 'water');"
@@ -229,7 +230,7 @@ def test_what_is_held_between_rounds_is_what_would_be_read(url: str, role: str) 
         (station,) = stations.load(connection, "W1")
         held = Held()
         for minutes, late in ((0, None), (7, 30), (14, 115), (21, 125), (64, 600)):
-            end = NOW + timedelta(minutes=minutes)
+            end = now + timedelta(minutes=minutes)
             if late is not None:
                 at = end - timedelta(minutes=late, seconds=30)
                 connection.execute(

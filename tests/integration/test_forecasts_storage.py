@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -14,7 +14,6 @@ from city.storage.changes import open_connection
 from command_centre import upkeep
 from tests.integration.running_centre import lay_ground
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = 3600
 
 
@@ -82,14 +81,14 @@ def verify(connection: psycopg.Connection, now: datetime, bite: int = 1000) -> i
     )
 
 
-def store_model(connection: psycopg.Connection, kind: str) -> int:
+def store_model(connection: psycopg.Connection, kind: str, now: datetime) -> int:
     return forecasts.store_model(
         connection,
         station_id(connection),
         kind=kind,
-        trained_at=NOW,
-        first_at=NOW - timedelta(days=2),
-        trained_until=NOW,
+        trained_at=now,
+        first_at=now - timedelta(days=2),
+        trained_until=now,
         rows=100,
         took_s=0.5,
         scores=[{"horizon_s": HOUR}],
@@ -97,10 +96,12 @@ def store_model(connection: psycopg.Connection, kind: str) -> int:
     )
 
 
-def test_the_newest_comes_back_as_it_was(connection: psycopg.Connection, migrated_url: str) -> None:
-    model = store_model(connection, "regression")
-    old = forecast(connection, NOW - timedelta(minutes=5), model_id=model)
-    new = forecast(connection, NOW, model_id=model, level_m=2.1)
+def test_the_newest_comes_back_as_it_was(
+    connection: psycopg.Connection, migrated_url: str, now: datetime
+) -> None:
+    model = store_model(connection, "regression", now)
+    old = forecast(connection, now - timedelta(minutes=5), model_id=model)
+    new = forecast(connection, now, model_id=model, level_m=2.1)
     forecasts.store(connection, [old, new])
     forecasts.store(connection, [replace(new, level_m=9.0)])  # the same instant again
     expected = replace(new, model_kind="regression", model_version=1)
@@ -109,27 +110,27 @@ def test_the_newest_comes_back_as_it_was(connection: psycopg.Connection, migrate
     assert forecasts.newest_of(connection, "D1") is None
 
 
-def test_a_stale_forecast_is_none(connection: psycopg.Connection, migrated_url: str) -> None:
-    forecasts.store(connection, [forecast(connection, NOW - forecasts.STALE_AFTER - timedelta(minutes=1))])
+def test_a_stale_forecast_is_none(connection: psycopg.Connection, migrated_url: str, now: datetime) -> None:
+    forecasts.store(connection, [forecast(connection, now - forecasts.STALE_AFTER - timedelta(minutes=1))])
     assert newest(migrated_url) == []
 
 
-def test_a_refusal_is_an_answer(connection: psycopg.Connection) -> None:
+def test_a_refusal_is_an_answer(connection: psycopg.Connection, now: datetime) -> None:
     words = {"refused_code": "silent", "refused": "传感器无数据", "refused_en": "the sensor is silent"}
-    refusal = forecast(connection, NOW, points=(), **words)
+    refusal = forecast(connection, now, points=(), **words)
     forecasts.store(connection, [refusal])
     assert forecasts.newest_of(connection, "W1") == refusal
 
 
-def test_a_band_inside_out_is_refused(connection: psycopg.Connection) -> None:
+def test_a_band_inside_out_is_refused(connection: psycopg.Connection, now: datetime) -> None:
     point = ForecastPoint(horizon_s=HOUR, q10=3.0, q50=2.0, q90=4.0)
     with pytest.raises(psycopg.errors.CheckViolation, match="forecasts_band_in_order"):
-        forecasts.store(connection, [forecast(connection, NOW, points=(point,))])
+        forecasts.store(connection, [forecast(connection, now, points=(point,))])
 
 
-def test_versions_rise_and_the_oldest_go(connection: psycopg.Connection) -> None:
+def test_versions_rise_and_the_oldest_go(connection: psycopg.Connection, now: datetime) -> None:
     for _ in range(forecasts.KEPT_MODELS + 3):
-        last = store_model(connection, "damped_trend")
+        last = store_model(connection, "damped_trend", now)
     (model,) = forecasts.models(connection).values()
     assert (model.id, model.version) == (last, forecasts.KEPT_MODELS + 3)
     assert model.model == {"version": 1}
@@ -138,15 +139,15 @@ def test_versions_rise_and_the_oldest_go(connection: psycopg.Connection) -> None
     assert row == (forecasts.KEPT_MODELS,)
 
 
-def test_each_forecast_is_judged_once(connection: psycopg.Connection) -> None:
-    issued = NOW - timedelta(hours=4)
+def test_each_forecast_is_judged_once(connection: psycopg.Connection, now: datetime) -> None:
+    issued = now - timedelta(hours=4)
     forecasts.store(connection, [forecast(connection, issued)])
     read(connection, issued + timedelta(hours=1, minutes=2), 2.6)
     read(connection, issued + timedelta(hours=1), 99.0, quality=16)  # nearer, and not believed
     read(connection, issued + timedelta(hours=1, seconds=10), -990.0)  # a sentinel nobody marked
     read(connection, issued + timedelta(hours=3), 3.7)
-    assert [verify(connection, NOW, bite=1) for _ in range(3)] == [1, 1, 0]
-    one, three = forecasts.verification_of(connection, "W1", NOW.date())
+    assert [verify(connection, now, bite=1) for _ in range(3)] == [1, 1, 0]
+    one, three = forecasts.verification_of(connection, "W1", now.date())
     assert (one.horizon_s, one.judged, one.coverage) == (HOUR, 1, 1.0)
     assert one.rmse_m == pytest.approx(0.1)
     assert one.rmse_persistence_m == pytest.approx(0.6)
@@ -154,43 +155,43 @@ def test_each_forecast_is_judged_once(connection: psycopg.Connection) -> None:
     assert (three.coverage, round(three.rmse_m, 3)) == (0.0, 0.7)
 
 
-def test_what_nobody_read_judges_nothing(connection: psycopg.Connection) -> None:
-    issued = NOW - timedelta(hours=4)
+def test_what_nobody_read_judges_nothing(connection: psycopg.Connection, now: datetime) -> None:
+    issued = now - timedelta(hours=4)
     forecasts.store(connection, [forecast(connection, issued)])
     read(connection, issued + timedelta(hours=1) + timedelta(minutes=11), 2.6)  # too far from the due time
-    assert verify(connection, NOW) == 2
-    assert forecasts.verification_of(connection, "W1", NOW.date()) == []
-    assert verify(connection, NOW) == 0
+    assert verify(connection, now) == 2
+    assert forecasts.verification_of(connection, "W1", now.date()) == []
+    assert verify(connection, now) == 0
 
 
-def test_only_the_last_thirty_days_count(connection: psycopg.Connection) -> None:
+def test_only_the_last_thirty_days_count(connection: psycopg.Connection, now: datetime) -> None:
     for days, error in ((1, 0.01), (40, 1.0)):
         connection.execute(
             "INSERT INTO forecast_scores VALUES (%s, 3600, %s, 1, %s, 0.04, 1)",
-            (station_id(connection), NOW.date() - timedelta(days=days), error),
+            (station_id(connection), now.date() - timedelta(days=days), error),
         )
-    (score,) = forecasts.verification_of(connection, "W1", NOW.date())
+    (score,) = forecasts.verification_of(connection, "W1", now.date())
     assert (score.judged, round(score.rmse_m, 3), round(score.skill or 0, 3)) == (1, 0.1, 0.75)
     assert forecasts.verification_of(connection, "W1", date(2020, 1, 1)) != []
 
 
 def test_old_forecasts_go_and_what_they_were_worth_stays_longer(
-    connection: psycopg.Connection, migrated_url: str
+    connection: psycopg.Connection, migrated_url: str, now: datetime
 ) -> None:
-    forecasts.store(connection, [forecast(connection, NOW - timedelta(days=15)), forecast(connection, NOW)])
+    forecasts.store(connection, [forecast(connection, now - timedelta(days=15)), forecast(connection, now)])
     for days in (15, 500):
         connection.execute(
             "INSERT INTO forecast_scores VALUES (%s, 3600, %s, 1, 0, 0, 1)",
-            (station_id(connection), NOW.date() - timedelta(days=days)),
+            (station_id(connection), now.date() - timedelta(days=days)),
         )
 
     async def clean() -> list[int]:
         async with await open_connection(migrated_url, "test", autocommit=True) as opened:
             return [
-                await maintenance.delete_older(opened, table, NOW - upkeep.KEPT[table], 1000)
+                await maintenance.delete_older(opened, table, now - upkeep.KEPT[table], 1000)
                 for table in ("forecast_runs", "forecast_scores")
             ]
 
     assert asyncio.run(clean()) == [1, 1]
     left = connection.execute("SELECT count(*), min(issued_at) FROM forecasts").fetchone()
-    assert left == (2, NOW), "points go with their run"
+    assert left == (2, now), "points go with their run"

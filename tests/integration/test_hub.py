@@ -146,7 +146,7 @@ def test_a_screen_that_does_not_acknowledge_is_held_and_then_gets_one_merged_fra
                 except TimeoutError:
                     quiet = True
             await socket_.send(json.dumps({"t": "ack", "seq": silent[-1]["seq"]}))
-            merged = [json.loads(await asyncio.wait_for(socket_.recv(), 10))]
+            merged = [json.loads(await asyncio.wait_for(socket_.recv(), 60))]
             return silent, merged
 
     silent, merged = asyncio.run(look())
@@ -199,7 +199,7 @@ def test_a_screen_that_talks_nonsense_is_let_go(undisturbed: Centre, said: str) 
             await socket_.send(said)
             with suppress(ConnectionClosed):
                 while True:
-                    await asyncio.wait_for(socket_.recv(), 20)
+                    await asyncio.wait_for(socket_.recv(), 60)
             return socket_.close_code
 
     assert asyncio.run(look()) == 1008

@@ -49,7 +49,7 @@ def test_it_says_that_it_leaves_and_answers_until_it_does(
     command = [sys.executable, "-m", "runtime.cli", "centre"]
     with (
         subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, verify=NO_TLS) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=NO_TLS) as client,
     ):
         try:
             heard(manager, b"READY=1")

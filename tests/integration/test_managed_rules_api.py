@@ -322,7 +322,7 @@ def test_viewers_read_and_only_administrators_change(centre: Centre, api: httpx.
                 "UPDATE users SET must_change = false, password_hash = %s WHERE name = %s",
                 (accounts.hash_password("a long enough one"), role),
             )
-        with httpx.Client(base_url=centre.base, timeout=20) as client:
+        with httpx.Client(base_url=centre.base, timeout=60) as client:
             entered = client.post("/api/session", json={"name": role, "password": "a long enough one"})
             assert entered.status_code == 200, entered.text
             assert client.get("/api/rules/smoke-high").status_code == 200

@@ -67,7 +67,7 @@ class Answers(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(CLIP)
             self.wfile.flush()
-            self.server.going.wait(20)
+            self.server.going.wait(60)
         else:
             self.send_error(404)
 

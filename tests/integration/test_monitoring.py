@@ -152,7 +152,7 @@ def test_a_real_prometheus_scrapes_the_centre_with_its_own_configuration(
         stderr=(tmp_path / "log").open("w"),
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, verify=NO_TLS) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=NO_TLS) as client:
             found = scraped(client, process)
             rules_found = client.get("/api/v1/rules").json()["data"]["groups"]
         assert found == [("1", "worker-1")]

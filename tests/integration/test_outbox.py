@@ -153,7 +153,7 @@ async def sending(url: str, settings: Settings) -> AsyncIterator[asyncio.Task[No
         yield task
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 60)
 
 
 def settled(url: str) -> bool:

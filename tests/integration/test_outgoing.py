@@ -152,7 +152,7 @@ def post(client: httpx.AsyncClient, url: str, allowed: Allowed = INSIDE) -> str:
 
 def trusting(own: Path) -> httpx.AsyncClient:
     context = ssl.create_default_context(cafile=str(own))
-    return httpx.AsyncClient(verify=context, timeout=30, follow_redirects=False, trust_env=False)
+    return httpx.AsyncClient(verify=context, timeout=60, follow_redirects=False, trust_env=False)
 
 
 def test_a_webhook_over_tls_goes_to_the_judged_address_under_the_names_certificate(
@@ -220,7 +220,7 @@ def test_a_guarded_client_follows_no_redirect_inside(plain: int) -> None:
 
 def test_a_guarded_client_proves_the_names_certificate(own: Path, tls: int) -> None:
     inner = httpx.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=str(own)))
-    client = httpx.AsyncClient(transport=Guarded(INSIDE, inner), timeout=30)
+    client = httpx.AsyncClient(transport=Guarded(INSIDE, inner), timeout=60)
     answer = run(lambda made: made.get(f"https://{NAME}:{tls}/x"), client)
     assert answer.status_code == 200
     assert Receiver.heard == [(f"{NAME}:{tls}", "/x")]

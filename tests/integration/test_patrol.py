@@ -46,7 +46,7 @@ def log_in(centre: Centre, name: str) -> httpx.Client:
         user = users.get(connection, name)
         assert user is not None
         sessions.open_session(connection, hashlib.sha256(token.encode()).digest(), user.id, datetime.now(UTC))
-    return httpx.Client(base_url=centre.base, cookies={COOKIE: token}, timeout=20)
+    return httpx.Client(base_url=centre.base, cookies={COOKIE: token}, timeout=60)
 
 
 @pytest.fixture(scope="module")

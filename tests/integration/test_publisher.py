@@ -39,7 +39,7 @@ class Session:
         self.heard.setdefault(message.topic, []).append(json.loads(message.payload)["seq"] - SEQ_BASE)
 
     def wait(self, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not done() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert done()
@@ -79,7 +79,7 @@ def test_a_publisher_that_should_not_survive_says_so(mosquitto: MosquittoServer)
     time.sleep(0.5)
     mosquitto.kill()
     with pytest.raises(RuntimeError, match="ended with 1"):
-        publisher.result(30)
+        publisher.result(60)
 
 
 @pytest.mark.parametrize("kind", ["raw", "paho"])
@@ -92,7 +92,7 @@ def test_the_subscribers_of_comparison_count_what_came(
     monkeypatch.setattr("sys.argv", ["subscribers", *arguments])
     publisher = publish(mosquitto.port, Load(fleet=FLEET, total=3000, rate=1000))
     subscriber()
-    assert publisher.result(30)["acknowledged"] == 3000
+    assert publisher.result(60)["acknowledged"] == 3000
     ready, result = capsys.readouterr().out.splitlines()
     assert ready == "ready"
     assert json.loads(result)["received"] >= 1000

@@ -267,7 +267,7 @@ def test_a_redrawn_cell_takes_devices_and_open_incidents_and_keeps_its_history(c
 
 def wait_for_incident(centre: Centre) -> None:
     """Triage opens one for the alarm."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not centre.execute("SELECT id FROM incidents") and time.monotonic() < deadline:
         time.sleep(0.05)
 

@@ -1,8 +1,8 @@
 """Rosters over HTTP, who is on duty, the suggestion for an incident; and a shift's begin empties the lane."""
 
 import asyncio
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -23,7 +23,6 @@ from tests.servers.postgres import PostgresServer
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
-TOMORROW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + DAY
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +34,11 @@ def centre(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
     with running(url) as made:
         yield made
     postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def tomorrow(now: datetime) -> datetime:
+    return now.replace(minute=0) + DAY
 
 
 def on_duty(person: str, begins: datetime, ends: datetime, phone: str = "1") -> dict[str, str]:
@@ -59,27 +63,27 @@ def item(centre: Centre, unit: str, at: datetime) -> dict[str, Any]:
     return {**found, "gaps": [gap for gap in answer["gaps"] if gap["unit"] == unit]}
 
 
-def test_a_roster_is_written_whole_and_read_back_with_its_gaps(centre: Centre) -> None:
+def test_a_roster_is_written_whole_and_read_back_with_its_gaps(centre: Centre, tomorrow: datetime) -> None:
     fresh = centre.client.get("/api/units/U2/roster")
     answer = written(
         centre,
         "U2",
-        on_duty("李", TOMORROW, TOMORROW + DAY),
-        on_duty("王", TOMORROW + 2 * DAY, TOMORROW + 9 * DAY),
+        on_duty("李", tomorrow, tomorrow + DAY),
+        on_duty("王", tomorrow + 2 * DAY, tomorrow + 9 * DAY),
     )
     assert answer.status_code == 200, answer.text
     assert answer.json()["version"] == fresh.json()["version"] + 1
     assert [one["person"] for one in answer.json()["people"]] == ["李", "王"]
     assert answer.json() == centre.client.get("/api/units/U2/roster").json() | {"gaps": answer.json()["gaps"]}
-    assert datetime.fromisoformat(answer.json()["gaps"][-1]["from"]) == TOMORROW + DAY
-    there, away = item(centre, "U2", TOMORROW + MINUTE), item(centre, "U2", TOMORROW + DAY + MINUTE)
+    assert datetime.fromisoformat(answer.json()["gaps"][-1]["from"]) == tomorrow + DAY
+    there, away = item(centre, "U2", tomorrow + MINUTE), item(centre, "U2", tomorrow + DAY + MINUTE)
     assert (there["on_duty"], [one["person"] for one in there["people"]]) == (True, ["李"])
     assert (away["on_duty"], away["people"], away["again_at"]) == (
         False,
         [],
-        (TOMORROW + 2 * DAY).isoformat().replace("+00:00", "Z"),
+        (tomorrow + 2 * DAY).isoformat().replace("+00:00", "Z"),
     )
-    assert item(centre, "U1", TOMORROW)["keeps_roster"] is False
+    assert item(centre, "U1", tomorrow)["keeps_roster"] is False
 
 
 def test_two_hands_and_a_missing_tag_are_refused(centre: Centre) -> None:
@@ -92,10 +96,12 @@ def test_two_hands_and_a_missing_tag_are_refused(centre: Centre) -> None:
     assert centre.client.get("/api/units/U9/roster").status_code == 404
 
 
-def test_one_person_twice_at_once_is_refused_with_the_other_stretch_named(centre: Centre) -> None:
-    assert written(centre, "U1", on_duty("赵", TOMORROW, TOMORROW + DAY)).status_code == 200
+def test_one_person_twice_at_once_is_refused_with_the_other_stretch_named(
+    centre: Centre, tomorrow: datetime
+) -> None:
+    assert written(centre, "U1", on_duty("赵", tomorrow, tomorrow + DAY)).status_code == 200
     before = centre.client.get("/api/units/U2/roster").json()
-    answer = written(centre, "U2", on_duty("赵", TOMORROW + DAY / 2, TOMORROW + 2 * DAY))
+    answer = written(centre, "U2", on_duty("赵", tomorrow + DAY / 2, tomorrow + 2 * DAY))
     assert answer.status_code == 409
     assert "赵 is on duty twice at once: U1 " in answer.json()["detail"]
     assert "赵 的值班时间重叠" in answer.json()["detail_zh"]
@@ -109,14 +115,14 @@ def test_one_person_twice_at_once_is_refused_with_the_other_stretch_named(centre
     assert written(centre, "U1").status_code == 200
 
 
-def test_a_unit_writes_its_own_roster_and_no_other(centre: Centre) -> None:
+def test_a_unit_writes_its_own_roster_and_no_other(centre: Centre, tomorrow: datetime) -> None:
     made = centre.client.post("/api/users", json={"name": "han", "role": "handler", "unit": "U2"})
     first = made.json()["one_time_secret"]
-    with httpx.Client(base_url=centre.base, timeout=20) as handler:
+    with httpx.Client(base_url=centre.base, timeout=60) as handler:
         assert handler.post("/api/session", json={"name": "han", "password": first}).status_code == 200
         new = {"current": first, "new": "a new password of han"}
         assert handler.post("/api/session/password", json=new).status_code == 204
-        body = {"people": [on_duty("韩", TOMORROW, TOMORROW + DAY) | {"user": "han"}]}
+        body = {"people": [on_duty("韩", tomorrow, tomorrow + DAY) | {"user": "han"}]}
         answers = {
             unit: handler.put(f"/api/units/{unit}/roster", json=body, headers={"If-Match": "*"})
             for unit in ("U1", "U2")
@@ -125,7 +131,7 @@ def test_a_unit_writes_its_own_roster_and_no_other(centre: Centre) -> None:
     assert "only the centre and U1 itself" in answers["U1"].json()["detail"]
     assert answers["U2"].status_code == 200, answers["U2"].text
     assert answers["U2"].json()["people"][0]["user"] == "han"
-    twice = written(centre, "U1", on_duty("another name", TOMORROW, TOMORROW + DAY) | {"user": "han"})
+    twice = written(centre, "U1", on_duty("another name", tomorrow, tomorrow + DAY) | {"user": "han"})
     assert twice.status_code == 409
     assert written(centre, "U2").status_code == 200
 
@@ -133,22 +139,26 @@ def test_a_unit_writes_its_own_roster_and_no_other(centre: Centre) -> None:
 @pytest.mark.parametrize(
     ("people", "shifts", "field"),
     [
-        ([on_duty("李", TOMORROW, TOMORROW)], [], "people.0.to"),
-        ([on_duty("李", TOMORROW - 9 * DAY, TOMORROW - 2 * DAY)], [], "people.0.to"),
-        ([on_duty("李", TOMORROW, TOMORROW + 4000 * DAY)], [], "people.0.to"),
-        ([on_duty("李", TOMORROW, TOMORROW + DAY) | {"user": "nobody"}], [], "people.0.user"),
-        ([], [{"name": "x", "days": "weekend", "from": "08:00", "to": "18:00"}], "shifts.0.days"),
-        ([], [{"name": "x", "from": "08:00", "to": "18:00"}] * 2, "shifts.1.name"),
-        ([{"person": "李", "from": "2027-01-01T08:00:00", "to": "2027-01-02T08:00:00"}], [], "people.0.from"),
+        (lambda day: [on_duty("李", day, day)], [], "people.0.to"),
+        (lambda day: [on_duty("李", day - 9 * DAY, day - 2 * DAY)], [], "people.0.to"),
+        (lambda day: [on_duty("李", day, day + 4000 * DAY)], [], "people.0.to"),
+        (lambda day: [on_duty("李", day, day + DAY) | {"user": "nobody"}], [], "people.0.user"),
+        (lambda _: [], [{"name": "x", "days": "weekend", "from": "08:00", "to": "18:00"}], "shifts.0.days"),
+        (lambda _: [], [{"name": "x", "from": "08:00", "to": "18:00"}] * 2, "shifts.1.name"),
+        (lambda _: [{"person": "李", "from": "2027-01-01T08:00:00", "to": "2027-01-02T08:00:00"}], [], "people.0.from"),
     ],
 )  # fmt: skip
 def test_a_wrong_line_is_named_and_nothing_is_written(
-    centre: Centre, people: list[dict[str, str]], shifts: list[dict[str, str]], field: str
+    centre: Centre,
+    people: Callable[[datetime], list[dict[str, str]]],
+    shifts: list[dict[str, str]],
+    field: str,
+    tomorrow: datetime,
 ) -> None:
     before = centre.client.get("/api/units/U2/roster")
     answer = centre.client.put(
         "/api/units/U2/roster",
-        json={"people": people, "shifts": shifts},
+        json={"people": people(tomorrow), "shifts": shifts},
         headers={"If-Match": before.headers["ETag"]},
     )
     assert answer.status_code == 422, answer.text
@@ -156,9 +166,9 @@ def test_a_wrong_line_is_named_and_nothing_is_written(
     assert centre.client.get("/api/units/U2/roster").json()["version"] == before.json()["version"]
 
 
-def test_the_suggestion_names_the_unit_why_and_who_else(centre: Centre) -> None:
+def test_the_suggestion_names_the_unit_why_and_who_else(centre: Centre, tomorrow: datetime) -> None:
     centre.execute("UPDATE units SET fallback = 'U2' WHERE code = 'U1'")
-    assert written(centre, "U1", on_duty("钱", TOMORROW, TOMORROW + DAY)).status_code == 200
+    assert written(centre, "U1", on_duty("钱", tomorrow, tomorrow + DAY)).status_code == 200
     opened = centre.client.post("/api/incidents", json={"category": "public.person", "cell": "C1"}).json()
     nobody = centre.client.get(f"/api/incidents/{opened['id']}/suggestion").json()
     assert (nobody["unit"], nobody["alternatives"]) == (None, [])

@@ -63,7 +63,7 @@ async def closed(screen: Screen) -> tuple[int, str]:
     async with screen.connect() as socket_:
         try:
             while True:
-                await asyncio.wait_for(socket_.recv(), 20)
+                await asyncio.wait_for(socket_.recv(), 60)
         except ConnectionClosed:
             return socket_.close_code or 0, socket_.close_reason or ""
 

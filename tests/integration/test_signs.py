@@ -35,7 +35,7 @@ def centre(
     postgres_server: PostgresServer, postgres_template: str, broker: MosquittoServer
 ) -> Iterator[Centre]:
     with Siren(broker) as someone:
-        someone.client.publish(GONE, b'{"alarms": 3}', qos=1, retain=True).wait_for_publish(10)
+        someone.client.publish(GONE, b'{"alarms": 3}', qos=1, retain=True).wait_for_publish(60)
     with on_fresh_ground(postgres_server, postgres_template, alarm_topic="out", mqtt_url=broker.url) as made:
         yield made
 

@@ -69,7 +69,7 @@ def listening(port: int, *, keep: bool = False) -> Iterator[Heard]:
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:
-        assert heard.subscribed.wait(30)
+        assert heard.subscribed.wait(60)
         yield heard
     finally:
         client.disconnect()
@@ -253,7 +253,7 @@ def test_a_signal_ends_the_process_in_good_order(
         try:
             assert heard.until(lambda: len(heard.messages) > 5)
             process.send_signal(number)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             process.wait()

@@ -53,7 +53,7 @@ class Stand:
         self.ingest = self._begin()
 
     def line(self) -> socket.socket:
-        made = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        made = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
@@ -62,7 +62,7 @@ class Stand:
         return row[0] if row is not None else None
 
     def until(self, sql: str, wanted: int, *values: object) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (found := self.one(sql, *values)) < wanted:
             assert time.monotonic() < deadline, f"{sql}: {found} < {wanted}; {self.ingest.log_tail()}"
             time.sleep(0.02)

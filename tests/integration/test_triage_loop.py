@@ -261,7 +261,7 @@ def test_the_running_loop_triages_what_is_committed_and_stops(town: str) -> None
                     await asyncio.sleep(0.01)
         finally:
             stop.set()
-            await asyncio.wait_for(loop, 30)
+            await asyncio.wait_for(loop, 60)
 
     asyncio.run(asyncio.wait_for(run(), 60))
     assert rows(town, "SELECT count(*) FROM alarms WHERE triage = 'done'") == [(3,)]

@@ -129,7 +129,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start and wait until it answers; on the same port as before when it had one."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             if not self.port or not self._was_ready:
                 self.port = free_port()

@@ -92,7 +92,7 @@ class ServerProcess:
         """Whether it has not ended yet."""
         return self._child.poll() is None
 
-    def wait_ready(self, ready: Callable[[], bool], seconds: float = 30) -> None:
+    def wait_ready(self, ready: Callable[[], bool], seconds: float = 60) -> None:
         """Poll until `ready()`; raises StartError with the end of the log when it ends or time is up."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -108,7 +108,7 @@ class ServerProcess:
         """The last `size` bytes of the log."""
         return self.log.read_bytes()[-size:].decode(errors="replace")
 
-    def stop(self, sig: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
+    def stop(self, sig: signal.Signals = signal.SIGTERM, seconds: float = 60) -> int:
         """Ask it to end, wait, kill it when it does not; returns its exit status."""
         if self.running():
             os.kill(self.pid, sig)

@@ -127,6 +127,19 @@ def test_pure_files_read_no_clock() -> None:
     assert found == []
 
 
+def test_no_test_reads_the_clock_while_it_is_imported() -> None:
+    """Such an instant is twenty minutes old when its test's turn comes: fixture `now` gives a fresh one."""
+    read = re.compile(
+        r"^\w[^#\n]*\b(?:datetime\.now|datetime\.utcnow|date\.today|time\.time)\(", re.MULTILINE
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {hit.group()}"
+        for path in _python("tests")
+        for hit in read.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == ["tests/integration/test_stations_api.py: NOW = datetime.now("]  # mended elsewhere
+
+
 def test_sql_stands_in_the_storage_room_only() -> None:
     found = [
         f"{_name(path, node.lineno)} {node.value[:40]!r}"
