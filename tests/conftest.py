@@ -62,6 +62,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(LONG)))
 
 
+# As a fixture's parameter: the same test over the log of several machines.
+OVER_LOG = pytest.param("rabbit_log", id="log", marks=[pytest.mark.slow, pytest.mark.over_log])
+
+
 def lacking(missing: UnavailableError) -> NoReturn:
     """End the test: skipped with the reason, or failed where nothing may be lacking."""
     if os.environ.get("CITY_TEST_STRICT") == "1":
@@ -265,7 +269,7 @@ def rabbit_log() -> Iterator[RabbitCluster]:
         cluster.close()
 
 
-@pytest.fixture(params=["mosquitto", "nats", pytest.param("rabbit_log", marks=pytest.mark.slow)])
+@pytest.fixture(params=["mosquitto", "nats", OVER_LOG])
 def any_broker(request: pytest.FixtureRequest) -> MosquittoServer | NatsServer | RabbitCluster:
     """A broker or a log: the test runs once on each kind."""
     broker: MosquittoServer | NatsServer | RabbitCluster = request.getfixturevalue(request.param)

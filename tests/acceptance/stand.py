@@ -19,6 +19,7 @@ from simulators.district import generate
 from tests.servers.city_process import city_environment, start_city
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.processes import ServerProcess, free_port
+from tests.servers.rabbitmq import RabbitCluster
 
 TOKEN = "token-of-the-acceptance-tests"
 PATIENCE_S = 180  # a machine that others use too starts a process in a minute
@@ -64,7 +65,7 @@ class Stand:
             time.sleep(0.01)
         at = time.time()
         payload = json.dumps({"ts": int(at * 1000), "value": value})
-        client.publish(f"city/{cell}/smoke/{device}", payload, qos=1).wait_for_publish(30)
+        client.publish(f"city/{cell}/smoke/{device}", payload, qos=1).wait_for_publish(60)
         client.disconnect()
         client.loop_stop()
         return at
@@ -86,8 +87,11 @@ class Stand:
 
 
 @contextmanager
-def running(database_url: str, broker: MosquittoServer, folder: Path) -> Iterator[Stand]:
-    """Generate and import the district, start ingest and centre, and stop all of it at the end."""
+def running(database_url: str, broker: MosquittoServer | RabbitCluster, folder: Path) -> Iterator[Stand]:
+    """Generate and import the district, start ingest and centre, and stop all of it at the end.
+
+    With RabbitMQ ingest reads its log, and each cell is bound to a partition.
+    """
     generate(folder, cells=60, communities=6, streets=2, smoke=300, cameras=20, stations=12)
     port = free_port()
     settings = {
@@ -98,17 +102,22 @@ def running(database_url: str, broker: MosquittoServer, folder: Path) -> Iterato
         "api_token": TOKEN,
         "data_dir": str(folder.parent / "var"),
     }
-    imported = subprocess.run(
-        [sys.executable, "-m", "runtime.cli", "import", str(folder)],
-        env=city_environment(**settings),
-        cwd=folder.parent,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert imported.returncode == 0, imported.stderr
+    commands = [["import", str(folder)]]
+    if isinstance(broker, RabbitCluster):
+        settings |= broker.settings
+        commands.append(["scale", "init", "--partitions", "2", "--replicas", "1"])
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "runtime.cli", *command],
+            env=city_environment(**settings),
+            cwd=folder.parent,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
     api = httpx.Client(
-        base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20
+        base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60
     )
     ingest = start_city("ingest", **settings)
     stand = Stand(

@@ -11,8 +11,10 @@ from playwright.sync_api import Page, expect
 
 from city.storage import migrate
 from tests.acceptance.stand import Stand, running
+from tests.conftest import OVER_LOG
 from tests.servers.mosquitto import UNLIMITED, MosquittoServer
 from tests.servers.postgres import PostgresServer, wheel_binaries
+from tests.servers.rabbitmq import RabbitCluster
 
 PATIENCE_MS = 60_000
 # Every event the page is sent (by its number in the database), and every incident row it ever put up.
@@ -54,9 +56,14 @@ def own_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
     server.close()
 
 
-@pytest.fixture
-def broker(start_mosquitto: Callable[..., MosquittoServer]) -> MosquittoServer:
+@pytest.fixture(params=["mosquitto", OVER_LOG])
+def broker(
+    request: pytest.FixtureRequest, start_mosquitto: Callable[..., MosquittoServer]
+) -> MosquittoServer | RabbitCluster:
     """It keeps what it acknowledged, as the deployed one does, so that a kill may lose nothing."""
+    if request.param == "rabbit_log":
+        log: RabbitCluster = request.getfixturevalue(request.param)
+        return log
     kept = (
         "persistence true",
         "persistence_location {folder}/",
@@ -67,7 +74,9 @@ def broker(start_mosquitto: Callable[..., MosquittoServer]) -> MosquittoServer:
 
 
 @pytest.fixture
-def stand(own_server: PostgresServer, broker: MosquittoServer, tmp_path: Path) -> Iterator[Stand]:
+def stand(
+    own_server: PostgresServer, broker: MosquittoServer | RabbitCluster, tmp_path: Path
+) -> Iterator[Stand]:
     url = own_server.url(own_server.create_database())
     migrate.apply(url)
     with running(url, broker, tmp_path / "district") as made:
@@ -84,7 +93,10 @@ def turned(wall: Page, stale: bool, since: float) -> float:
 
 
 def test_who_is_killed_is_missed_and_nothing_else_is(
-    stand: Stand, own_server: PostgresServer, broker: MosquittoServer, open_page: Callable[..., Page]
+    stand: Stand,
+    own_server: PostgresServer,
+    broker: MosquittoServer | RabbitCluster,
+    open_page: Callable[..., Page],
 ) -> None:
     wall = open_page("about:blank")
     wall.add_init_script(f"({COUNT})()")

@@ -4,19 +4,19 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
+from tests.conftest import OVER_LOG
 from tests.integration.running_ingest import Stand, stands
 from tests.servers.city_process import start_city
 
 
-@pytest.fixture
-def make_stand(migrated_url: str, mosquitto: Any) -> Iterator[Callable[..., Stand]]:
-    """A function that starts ingest on plain PostgreSQL and mosquitto."""
-    with stands(migrated_url, mosquitto) as make:
+@pytest.fixture(params=["mosquitto", OVER_LOG])
+def make_stand(migrated_url: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Stand]]:
+    """A function that starts ingest on plain PostgreSQL and mosquitto, or over the log."""
+    with stands(migrated_url, request.getfixturevalue(request.param)) as make:
         yield make
 
 
@@ -31,7 +31,7 @@ PAIRS = [
     pytest.param(("timescale_migrated_url", "nats"), id="timescale-nats"),
     pytest.param(("migrated_url", "nats"), id="postgres-nats", marks=pytest.mark.slow),
     pytest.param(("timescale_migrated_url", "mosquitto"), id="timescale-mosquitto", marks=pytest.mark.slow),
-    pytest.param(("migrated_url", "rabbit_log"), id="postgres-log", marks=pytest.mark.slow),
+    pytest.param(("migrated_url", "rabbit_log"), id="log", marks=[pytest.mark.slow, pytest.mark.over_log]),
 ]
 
 

@@ -169,16 +169,24 @@ class RabbitCluster:
         for node in self.nodes:
             node.wait()
 
+    def kill(self) -> None:
+        """SIGKILL to all of them; what they stored stays for the next start, on the same ports."""
+        for node in self.nodes:
+            node.kill()
+        if self._epmd is not None:
+            self._epmd.kill()
+
+    stop = kill
+
     def launch(self, node: RabbitNode) -> None:
         """Start one of them, again or for the first time, and do not wait."""
         node.launch([one.name for one in self.nodes], self._lines)
 
     def close(self) -> None:
         """End all and remove their folders."""
+        self.kill()
         for node in self.nodes:
             node.close()
-        if self._epmd is not None:
-            self._epmd.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
