@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,9 +110,11 @@ class RabbitNode:
         self._process.wait_ready(self._ready, _PATIENCE_S)
 
     def kill(self) -> None:
-        """SIGKILL to all of the node, as a crash."""
+        """SIGKILL to all of the node, as a crash; back when it is gone, which is a moment after its first process."""
         if self._process is not None:
             self._process.kill()
+            while any(map(listening, (self.mqtt, self.stream, self.admin))):
+                time.sleep(0.01)
 
     def close(self) -> None:
         """End and remove its folder."""
