@@ -3,14 +3,12 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 import uvicorn
-from psycopg import AsyncConnection, Connection
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from starlette.types import ASGIApp
 
 from city import districts
@@ -19,8 +17,7 @@ from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings
 from city.stopping import on_signals
 from city.storage import migrate
-from city.storage.database import DatabaseError, connection_arguments
-from city.storage.lines import PatientAsyncConnection, PatientConnection, check, check_async
+from city.storage.database import DatabaseError
 from command_centre import (
     alarm_life_loop,
     anchoring,
@@ -31,6 +28,7 @@ from command_centre import (
     device_health_loop,
     orders_loop,
     outbox,
+    pools,
     sealing,
     signs_loop,
     triage_loop,
@@ -54,10 +52,6 @@ from command_centre.waking import rest
 
 SCHEMA_PATIENCE_S = 120.0
 LOOPS_PATIENCE_S = 1.0  # after a stop; the server's own second runs before it
-POOLS_PATIENCE_S = 0.5
-# Psycopg's pools wait twice as long after each attempt and would sleep for minutes when an outage ends; having given
-# up, they try anew with the next who asks, and somebody asks each second.
-RECONNECT_S = 3.0
 _log = structlog.get_logger(__name__)
 
 
@@ -178,7 +172,7 @@ async def serve(
     url = settings.database_url
     supervision = Supervision(stop)
     presence = Presence(leaving=leaving.asked)
-    async with _pools(url) as (pool, screen_pool, async_pool):
+    async with pools.opened(url) as (pool, screen_pool, async_pool):
         hub = Hub(url, screen_pool)
         services = Services(
             settings=settings,
@@ -263,42 +257,3 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Any:
         yield
-
-
-Pools = tuple[
-    ConnectionPool[Connection[Any]],
-    AsyncConnectionPool[AsyncConnection[Any]],
-    AsyncConnectionPool[AsyncConnection[Any]],
-]
-
-
-@asynccontextmanager
-async def _pools(url: str) -> AsyncIterator[Pools]:
-    """For routes in threads, for the screens' loops, for routes that wait without a thread."""
-    routes: dict[str, Any] = connection_arguments("city centre")
-    screens: dict[str, Any] = {**connection_arguments("city centre screens"), "autocommit": True}
-    common: dict[str, Any] = {"timeout": 5, "reconnect_timeout": RECONNECT_S, "open": False}
-    in_loop: dict[str, Any] = {**common, "connection_class": PatientAsyncConnection}
-    pool = ConnectionPool[Connection[Any]](
-        url,
-        kwargs=routes,
-        min_size=1,
-        max_size=8,
-        check=check,
-        connection_class=PatientConnection,
-        **common,
-    )
-    screen_pool = AsyncConnectionPool[AsyncConnection[Any]](
-        url, kwargs=screens, min_size=2, max_size=3, **in_loop
-    )
-    async_pool = AsyncConnectionPool[AsyncConnection[Any]](
-        url, kwargs={**routes, "autocommit": True}, min_size=1, max_size=8, check=check_async, **in_loop
-    )
-    pool.open()
-    try:
-        await screen_pool.open()
-        await async_pool.open()
-        yield pool, screen_pool, async_pool
-    finally:
-        await asyncio.gather(screen_pool.close(POOLS_PATIENCE_S), async_pool.close(POOLS_PATIENCE_S))
-        pool.close(POOLS_PATIENCE_S)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -195,22 +197,56 @@ def test_a_session_and_a_screen_of_one_centre_are_the_others_too(town: Town) -> 
         assert browser.get("/api/session", headers={"Cookie": cookie}).status_code == 401
 
 
+def ordered(town: Town, device: str) -> Seat:
+    """An order that its receiver has taken and not answered; returns who sent it."""
+    before = len(town.receiver.ports)
+    town.receiver.hanging.set()
+    raise_alarm(town.seats[0], device)  # type: ignore[arg-type]
+    town.until(lambda: len(town.receiver.ports) > before)
+    (holder,) = [seat for seat in town.seats if seat.sends_from(town.receiver.ports[before])]
+    return holder
+
+
+def sent(town: Town) -> int:
+    return int(town.rows("SELECT count(*) FROM notifications WHERE state = 'sent'")[0][0])
+
+
+@pytest.mark.slow  # a lease has to end
+def test_who_stands_still_with_an_order_and_goes_on_tells_its_end_to_nobody(town: Town) -> None:
+    """Before the other tests of orders: both centres are needed afterwards."""
+    before = sent(town), len(town.receiver.keys)
+    holder = ordered(town, "D11")
+    os.kill(holder.process.pid, signal.SIGSTOP)
+    try:
+        town.receiver.hanging.clear()
+        town.until(lambda: sent(town) == before[0] + 1)
+    finally:
+        os.kill(holder.process.pid, signal.SIGCONT)
+    with holder.browser() as browser:
+        town.until(lambda: browser.get("/readyz?own=true").status_code == 200)
+    keys = town.receiver.keys[before[1] :]
+    assert keys == keys[:1] * 2  # its bytes had left
+    assert town.rows(
+        "SELECT n.attempts, count(*) FROM notifications n JOIN incident_events e USING (incident_id)"
+        " WHERE n.id = (SELECT max(id) FROM notifications) AND e.kind = 'receipt' GROUP BY n.id"
+    ) == [(2, 1)]
+
+
 def test_an_order_goes_once_and_still_goes_when_who_had_it_is_killed(town: Town) -> None:
-    receiver = town.receiver
-    sent = "SELECT count(*) FROM notifications WHERE state = 'sent'"
-    raise_alarm(town.seats[0], "D5")  # type: ignore[arg-type]  # it needs the database
-    town.until(lambda: town.rows(sent) == [(1,)])
-    assert len(receiver.keys) == 1
-    receiver.hanging.set()
-    raise_alarm(town.seats[0], "D8")  # type: ignore[arg-type]  # another cell: an incident of its own
-    town.until(lambda: len(receiver.ports) == 2)
-    (holder,) = [seat for seat in town.seats if seat.sends_from(receiver.ports[1])]
+    receiver, before = town.receiver, len(town.receiver.keys)
+    done = sent(town)
+    raise_alarm(town.seats[0], "D5")  # type: ignore[arg-type]
+    town.until(lambda: sent(town) == done + 1)
+    assert len(receiver.keys) == before + 1
+    holder = ordered(town, "D8")  # another cell: an incident of its own
     (other,) = [seat for seat in town.seats if seat is not holder]
     holder.process.kill()
     receiver.hanging.clear()
-    town.until(lambda: town.rows(sent) == [(2,)])
-    assert receiver.keys[1:] == [receiver.keys[1]] * 2  # the second time under the same key
-    assert town.rows("SELECT attempts FROM notifications ORDER BY id") == [(1,), (2,)]
+    town.until(lambda: sent(town) == done + 2)
+    assert (
+        receiver.keys[before + 1 :] == [receiver.keys[before + 1]] * 2
+    )  # the second time under the same key
+    assert town.rows("SELECT attempts FROM notifications ORDER BY id DESC LIMIT 2") == [(2,), (1,)]
     with other.browser() as browser:
         ready = browser.get("/readyz?own=true")
         assert (ready.status_code, ready.json()["checks"]["database"]) == (200, "ok")

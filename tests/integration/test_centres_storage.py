@@ -7,14 +7,21 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from city.settings import Settings
 from city.storage import alone, centres
 from city.storage.alone import Right
 from city.storage.centres import Said
 from city.storage.changes import open_connection
+from city.storage.database import DatabaseError
+from command_centre.api.screen.guests import LEAVING, STRANGER, Dismissed
+from command_centre.api.screen.hub import Hub
+from command_centre.api.screen.parting import see_off
 from command_centre.certificate_alarm import RULE, CertificateWatch
 from command_centre.disk_alarm import FULL_RULE, LITTLE_RULE, watch_disk
+from command_centre.leaving import Leaving
+from command_centre.readiness import Migrations
 from tests.servers.postgres import PostgresServer
 
 PATIENCE_S = 60.0
@@ -128,3 +135,57 @@ def test_a_certificate_of_another_centre_counts_as_our_own(url: str) -> None:
         return standing
 
     assert asyncio.run(look()) == [True, False]
+
+
+@pytest.mark.parametrize("another", [True, False])
+def test_a_centre_that_leaves_sends_its_screens_away_only_where_they_can_go(url: str, another: bool) -> None:
+    class Seen:
+        code = 0
+
+        def dismiss(self, why: Dismissed) -> None:
+            self.code = why.code
+
+    async def leave() -> tuple[list[int], bool]:
+        stop = asyncio.Event()
+        leaving = Leaving(stop, drain_s=0.2)
+        async with AsyncConnectionPool(url, min_size=1, kwargs={"autocommit": True}, open=False) as pool:
+            async with pool.connection() as connection:
+                await connection.execute("DELETE FROM centres")
+                await centres.say(connection, said("own"))
+                if another:
+                    await centres.say(connection, said("another"))
+            hub = Hub(url, pool)
+            screens = [Seen(), Seen()]
+            hub.guests |= dict.fromkeys(screens, STRANGER)
+            parting = asyncio.create_task(see_off(hub, leaving, pool, "own", stop))
+            leaving.drain_s = 60  # the end shall not come before the database has answered
+            leaving.ask()
+            leaving.drain_s = 0.2
+            if another:
+                async with asyncio.timeout(PATIENCE_S):
+                    while not all(screen.code for screen in screens):
+                        await asyncio.sleep(0.02)
+            else:
+                while not pool.get_stats().get("requests_num", 0) > 1:
+                    await asyncio.sleep(0.02)
+            stop.set()
+            await parting
+            return [screen.code for screen in screens], hub.closing
+
+    assert asyncio.run(leave()) == (([LEAVING] * 2, True) if another else ([0, 0], False))
+
+
+def test_whether_the_schema_is_complete_is_asked_once_a_second_and_not_of_a_pool_that_is_busy(
+    url: str,
+) -> None:
+    clock = [100.0]
+    with ConnectionPool(url, min_size=1, max_size=1) as pool:
+        missing = Migrations(pool, lambda: clock[0])
+        assert missing() == missing() == []
+        assert pool.get_stats()["requests_num"] == 1
+        clock[0] += 1.0
+        with pool.connection():
+            assert missing() == []  # nobody is taken out of service for being busy
+        fresh = Migrations(pool, lambda: clock[0])
+        with pool.connection(), pytest.raises(DatabaseError):
+            fresh()
