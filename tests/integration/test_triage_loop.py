@@ -142,6 +142,20 @@ def test_late_and_over_is_recorded_without_an_incident(town: str) -> None:
     assert rows(town, "SELECT count(*) FROM incidents") == [(0,)]
 
 
+def test_what_a_district_below_decides_opens_nothing_here_but_its_nodes_silence_does(town: str) -> None:
+    with psycopg.connect(town) as connection:
+        connection.execute("INSERT INTO device_kinds (code, name) VALUES ('district_node', '节点')")
+        connection.execute(
+            "INSERT INTO devices (code, kind, cell_id) SELECT 'D07', 'district_node', cell_id FROM devices"
+            " WHERE code = 'c02-s1'"
+        )
+        connection.execute("UPDATE devices SET gateway = 'D07' WHERE code IN ('c02-s1', 'c02-s2')")
+    below, node = raise_alarm(town, "c02-s1"), raise_alarm(town, "D07", category="device.silent")
+    triage(town)
+    assert rows(town, "SELECT id, triage FROM alarms ORDER BY id") == [(below, "recorded"), (node, "done")]
+    assert rows(town, "SELECT category FROM incidents") == [("device.silent",)]
+
+
 def test_a_late_alarm_waits_for_its_page_after(town: str) -> None:
     raise_alarm(town, "c02-s1", late=True, page_after=NOW + MINUTE)
     assert triage(town, NOW) == 0

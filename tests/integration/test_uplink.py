@@ -4,18 +4,29 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from bench.chaos.wires import Wires
 from city.district import import_defaults
-from ingest import city_line
+from city.settings import SettingsError
+from city.storage import uplink as outbox
+from ingest import city_line, uplink
+from ingest.pacing import runs
 from rules.definitions import to_rows
+from runtime.cli import app
 from tests.integration.running_ingest import Stand
 from tests.integration.two_places import NODE, Upwards, everything, rows
+from tests.servers.city_process import start_city
 from tests.servers.line import Line
 from tests.servers.mosquitto import UNLIMITED, MosquittoServer
 from tests.servers.postgres import PostgresServer
 
 SMOKE = [12.0, 71.0, 75.0, 40.0, 65.0, 82.0, 83.0, 55.0]  # two episodes each
+
+
+_SMOKE = "SELECT count(*) FROM observations o JOIN devices d ON d.id = o.device_id WHERE d.kind = 'smoke'"
 
 
 class Places:
@@ -43,6 +54,7 @@ class Places:
         self.above = Stand(self.city, self.city_broker.url, self.city_broker.port)
         stack.callback(self.above.close)
         self.said = 0
+        self.readings = 0
         self.newest_ms = 0
 
     def say(self, number: int, *, devices: int = 5) -> None:
@@ -52,21 +64,22 @@ class Places:
             for device in range(devices):
                 value = SMOKE[(self.said + place + device) % len(SMOKE)]
                 body = {"ts": begin_ms + place * 1000, "value": value, "seq": self.said + place}
-                self.district.publish(f"city/c1/smoke/S{device}", body)
+                self.reading(f"S{device}", **body)
         self.newest_ms = begin_ms + number * 1000
         event = {"ts": self.newest_ms, "event": "person", "id": f"e{self.said}", "score": 0.5}
         self.district.publish("city/c1/camera/K1", event)
         self.said += number
 
+    def reading(self, device: str, **body: float) -> None:
+        self.district.publish(f"city/c1/smoke/{device}", body)
+        self.readings += 1
+
     def equal(self) -> None:
         """Wait until the city has what the district and the reference have; then everything is the same."""
         for stand in (self.district, self.reference):
-            stand.until("SELECT count(*) FROM observations", self.said * 5)
+            stand.until(_SMOKE, self.readings)
             stand.until("SELECT count(*) FROM detections", 1)
-        self.above.until(
-            "SELECT count(*) FROM observations o JOIN devices d ON d.id = o.device_id WHERE d.kind = 'smoke'",
-            self.said * 5,
-        )
+        self.above.until(_SMOKE, self.readings)
         self.district.until("SELECT 1 - count(*) FROM uplink_batches WHERE sent_at IS NULL", 1)
         self.above.until("SELECT count(*) FROM detections", len(rows(self.below, "SELECT FROM detections")))
         above, whole = everything(self.city), everything(self.whole)
@@ -84,6 +97,8 @@ def places(postgres_server: PostgresServer, postgres_template: str) -> Iterator[
 
 @contextmanager
 def reporting(places: Places, **settings: object) -> Iterator[tuple[Upwards, Line]]:
+    with psycopg.connect(places.below) as connection:
+        connection.execute("DELETE FROM uplink_state")
     line = Line(places.city_broker.port)
     upwards = Upwards(places.below, line.port, **settings)
     try:
@@ -103,10 +118,11 @@ def test_what_is_stored_below_is_stored_above_once(places: Places) -> None:
         places.say(8)
         places.equal()
         places.above.until("SELECT count(*) FROM devices WHERE kind = 'district_node'", 1)
-    links = rows(
-        places.city, f"SELECT link FROM presence p JOIN devices d ON d.id = p.device_id WHERE code = '{NODE}'"
+    places.above.until(
+        "SELECT count(*) FROM presence p JOIN devices d ON d.id = p.device_id"
+        f" WHERE code = '{NODE}' AND link = 'offline'",
+        1,
     )
-    assert links == [("offline",)]
 
 
 def test_a_line_that_swallows_everything_is_left_and_what_waited_is_caught_up(
@@ -133,4 +149,109 @@ def test_the_citys_broker_dies_with_what_it_had_acknowledged(places: Places) -> 
         places.say(8)
         _state(places, up=False)
         places.city_broker.start()
+        places.equal()
+
+
+def test_the_citys_database_is_away_for_a_while(places: Places, postgres_server: PostgresServer) -> None:
+    name = places.city.rpartition("/")[2].partition("?")[0]
+    with reporting(places), psycopg.connect(postgres_server.url("postgres"), autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        places.say(8)
+        places.district.until("SELECT 1 - count(*) FROM uplink_batches WHERE sent_at IS NULL", 1)
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        places.equal()
+
+
+def test_a_new_warning_goes_before_everything_that_waits(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink, "BEHIND_S", -5.0)
+    begin_ms = places.newest_ms
+    for tenth in range(1, 61):
+        places.reading("F1", ts=begin_ms + tenth * 100, value=10.0)
+    for tenth, value in ((58, 20.0), (59, 91.0), (60, 92.0)):
+        places.reading("S9", ts=begin_ms + tenth * 100, value=value)
+    places.newest_ms = begin_ms + 6_000
+    places.district.until(_SMOKE, places.readings)
+    places.district.until(
+        "SELECT count(*) FROM alarms JOIN devices d ON d.id = device_id WHERE d.code = 'S9'", 1
+    )
+    with reporting(places, uplink_rate=10):
+        places.above.until(
+            "SELECT count(*) FROM alarms JOIN devices d ON d.id = device_id WHERE d.code = 'S9'", 1
+        )
+        waits = rows(places.below, "SELECT coalesce(sum(size), 0) FROM uplink_batches WHERE sent_at IS NULL")[
+            0
+        ][0]
+    assert waits > 30
+    with reporting(places):
+        places.equal()
+
+
+def test_many_small_batches_become_few_and_say_the_same(places: Places) -> None:
+    for _ in range(4):
+        places.say(1)
+        places.district.until(_SMOKE, places.readings)
+    before = rows(places.below, "SELECT count(*), sum(size) FROM uplink_batches WHERE sent_at IS NULL")[0]
+    with psycopg.connect(places.below) as connection:
+        for first, last in runs(outbox.sizes(connection, after=0, most=1000)):
+            outbox.merge(connection, first, last)
+    after = rows(places.below, "SELECT count(*), sum(size) FROM uplink_batches WHERE sent_at IS NULL")[0]
+    assert after[0] <= 2 < before[0]
+    assert after[1] == before[1]
+    with reporting(places):
+        places.equal()
+
+
+def test_what_is_stored_can_be_told_again(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    with psycopg.connect(places.city) as connection:
+        connection.execute(
+            "DELETE FROM observations USING devices d WHERE d.id = device_id AND d.code = 'S0'"
+        )
+    monkeypatch.setenv("CITY_DATABASE_URL", places.below)
+    span = ["--since", "2000-01-01T00:00:00", "--until", "2100-01-01T00:00:00"]
+    done = CliRunner().invoke(app, ["uplink-again", *span])
+    assert done.exit_code == 0, done.output
+    assert int(done.output.split()[0]) == places.readings
+    with reporting(places):
+        places.above.until(_SMOKE, places.readings)
+        places.district.until("SELECT 1 - count(*) FROM uplink_batches WHERE sent_at IS NULL", 1)
+    assert everything(places.city)["readings"] == everything(places.below)["readings"]
+
+
+def test_an_uplink_that_leads_back_here_stops_and_says_so(places: Places) -> None:
+    own = Upwards(places.below, places.district_broker.port)
+    with pytest.raises(SettingsError, match="leads back to this district"):
+        raise own.ended() or AssertionError("it ended without a word")
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_loses_and_doubles_nothing(
+    postgres_server: PostgresServer, postgres_template: str
+) -> None:
+    """As a process, with a line that resets, swallows and holds its answers back by turns."""
+    with ExitStack() as stack:
+        places = Places(postgres_server, postgres_template, stack)
+        wires = Wires()
+        stack.callback(wires.close)
+        port = wires.lay("city", [("127.0.0.1", places.city_broker.port)])
+        settings = {
+            "database_url": places.below,
+            "mqtt_url": places.district_broker.url,
+            "uplink_url": f"mqtt://{NODE}@127.0.0.1:{port}",
+            "uplink_cell": "c1",
+            "uplink_rate": "1000",
+        }
+        for mode in ("open", "cut", "freeze", "half-open", "trickle"):
+            process = start_city("uplink", **settings)
+            stack.callback(process.stop)
+            places.say(20, devices=20)
+            wires.set("city", mode, rate=20_000)
+            places.say(20, devices=20)
+            if mode == "trickle":
+                places.district.until("SELECT count(*) FROM uplink_state WHERE sent > 0", 1)
+            process.kill()
+            wires.set("city", "open")
+        stack.callback(start_city("uplink", **settings).stop)
         places.equal()
