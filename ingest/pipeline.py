@@ -534,16 +534,14 @@ class Pipeline:
                 outcomes[number] = f"only {len(payload)} of {size} bytes were kept; it cannot be replayed"
                 continue
             before = self.counters.copy()
-            self.process(
-                [
-                    Delivery(
-                        topics=[topic],
-                        payloads=[payload],
-                        packet_ids=[0],
-                        received_us=received_us,
-                        generation=0,
-                    )
-                ]
+            self._take_again(
+                Delivery(
+                    topics=[topic],
+                    payloads=[payload],
+                    packet_ids=[0],
+                    received_us=received_us,
+                    generation=0,
+                )
             )
             again = [
                 name for name, n in (self.counters - before).items() if name.startswith("quarantine_") and n
@@ -553,6 +551,9 @@ class Pipeline:
             with self._connection.transaction():
                 rejected.replayed(self._connection, outcomes)
         return len(outcomes)
+
+    def _take_again(self, delivery: Delivery) -> None:
+        self.process([delivery])
 
 
 _FOREIGN = Rejected(Rejection.NO_DECODER, "")  # stands where a decoder of its own takes the message

@@ -21,6 +21,7 @@ from tests.servers.mosquitto import MosquittoServer
 from tests.servers.processes import ServerProcess, free_port
 from tests.servers.rabbitmq import RabbitCluster
 
+Broker = MosquittoServer | RabbitCluster
 TOKEN = "token-of-the-acceptance-tests"
 PATIENCE_S = 180  # a machine that others use too starts a process in a minute
 
@@ -87,7 +88,7 @@ class Stand:
 
 
 @contextmanager
-def running(database_url: str, broker: MosquittoServer | RabbitCluster, folder: Path) -> Iterator[Stand]:
+def running(database_url: str, broker: Broker, folder: Path) -> Iterator[Stand]:
     """Generate and import the district, start ingest and centre, and stop all of it at the end.
 
     With RabbitMQ ingest reads its log, and each cell is bound to a partition.

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from city.storage import migrate
-from tests.acceptance.stand import Stand, running
+from tests.acceptance.stand import Broker, Stand, running
 from tests.conftest import OVER_LOG
 from tests.servers.mosquitto import UNLIMITED, MosquittoServer
 from tests.servers.postgres import PostgresServer, wheel_binaries
@@ -57,9 +57,7 @@ def own_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=["mosquitto", OVER_LOG])
-def broker(
-    request: pytest.FixtureRequest, start_mosquitto: Callable[..., MosquittoServer]
-) -> MosquittoServer | RabbitCluster:
+def broker(request: pytest.FixtureRequest, start_mosquitto: Callable[..., MosquittoServer]) -> Broker:
     """It keeps what it acknowledged, as the deployed one does, so that a kill may lose nothing."""
     if request.param == "rabbit_log":
         log: RabbitCluster = request.getfixturevalue(request.param)
@@ -74,9 +72,7 @@ def broker(
 
 
 @pytest.fixture
-def stand(
-    own_server: PostgresServer, broker: MosquittoServer | RabbitCluster, tmp_path: Path
-) -> Iterator[Stand]:
+def stand(own_server: PostgresServer, broker: Broker, tmp_path: Path) -> Iterator[Stand]:
     url = own_server.url(own_server.create_database())
     migrate.apply(url)
     with running(url, broker, tmp_path / "district") as made:
@@ -93,10 +89,7 @@ def turned(wall: Page, stale: bool, since: float) -> float:
 
 
 def test_who_is_killed_is_missed_and_nothing_else_is(
-    stand: Stand,
-    own_server: PostgresServer,
-    broker: MosquittoServer | RabbitCluster,
-    open_page: Callable[..., Page],
+    stand: Stand, own_server: PostgresServer, broker: Broker, open_page: Callable[..., Page]
 ) -> None:
     wall = open_page("about:blank")
     wall.add_init_script(f"({COUNT})()")

@@ -118,6 +118,7 @@ def test_late_ahead_impossible_and_retained(stand: Stand) -> None:
     assert stand.rows("SELECT count(*) FROM quarantine") == [(2,)]
 
 
+@pytest.mark.parametrize("make_stand", ["mosquitto"], indirect=True)  # the log's own way is the next test's
 def test_a_retained_message_never_raises(make_stand: Callable[..., Stand]) -> None:
     first = make_stand()
     first.publish("city/c1/smoke/kept", {"ts": _now_ms(), "value": 20.0}, retain=True)
@@ -129,6 +130,24 @@ def test_a_retained_message_never_raises(make_stand: Callable[..., Stand]) -> No
     second.until("SELECT count(*) FROM observations WHERE value = 1.0", 1)
     assert second.rows("SELECT count(*) FROM alarms") == [(0,)]
     assert second.rows("SELECT count(*) FROM observations WHERE value = 90.0 AND quality & 8 = 8") == [(1,)]
+
+
+@pytest.mark.slow
+@pytest.mark.over_log
+def test_the_log_hands_a_retained_message_over_once_and_in_its_turn(
+    request: pytest.FixtureRequest, migrated_url: str
+) -> None:
+    """Nobody subscribes to it, so nothing old is sent anew: what a device retains is read as what it says now."""
+    with stands(migrated_url, request.getfixturevalue("rabbit_log")) as make:
+        first = make()
+        first.publish("city/c1/smoke/kept", {"ts": _now_ms(), "value": 90.0}, retain=True)
+        first.until("SELECT count(*) FROM alarms", 1)
+        first.ingest.stop()
+        second = make()
+        second.publish("city/c1/smoke/marker", {"ts": _now_ms(), "value": 1.0})
+        second.until("SELECT count(*) FROM observations WHERE value = 1.0", 1)
+        assert second.rows("SELECT count(*) FROM observations WHERE value = 90.0") == [(1,)]
+        assert second.rows("SELECT count(*), count(cleared_at) FROM alarms") == [(1, 0)]
 
 
 def test_hostile_input_is_quarantined_by_reason_and_good_messages_pass(stand: Stand) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -22,8 +24,13 @@ from rules.definitions import to_rows
 from tests.servers.postgres import PostgresServer
 
 Rows = list[tuple[Any, ...]]
-START_MS = time.time_ns() // 1_000_000 - 30_000
 TABLES = "alarms, alarm_events, rule_states, observations, devices, partition_state, quarantine, presence"
+
+
+@cache
+def start_ms() -> int:
+    """Half a minute before the first test that asks."""
+    return time.time_ns() // 1_000_000 - 30_000
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +77,14 @@ def records(
 ) -> Delivery:
     """A chunk of readings a second apart, each at the time of its offset."""
     payloads = [
-        json.dumps({"ts": START_MS + (offset + at) * 1000, "value": value, "seq": offset + at}).encode()
+        json.dumps({"ts": start_ms() + (offset + at) * 1000, "value": value, "seq": offset + at}).encode()
         for at, value in enumerate(values)
     ]
     return Delivery(
         topics=[f"city/{cell}/smoke/{device}".encode()] * len(values),
         payloads=payloads,
         packet_ids=[0] * len(values),
-        received_us=(START_MS + offset * 1000) * 1000,
+        received_us=(start_ms() + offset * 1000) * 1000,
         generation=1,
         partition=partition,
         offset=offset,
@@ -120,7 +127,7 @@ def test_a_reading_without_a_clock_has_the_same_arrival_at_every_reading(
         topics=[b"city/c1/smoke/s1"] * 4,
         payloads=[b'{"value": 20}'] * 4,
         packet_ids=[0] * 4,
-        received_us=START_MS * 1000,
+        received_us=start_ms() * 1000,
         generation=1,
         partition=3,
         offset=0,
@@ -130,7 +137,7 @@ def test_a_reading_without_a_clock_has_the_same_arrival_at_every_reading(
     lots["two"].shards.acquire(3, 1)
     lots["two"].shards.process([whole])
     times = connection.execute("SELECT received_at FROM observations ORDER BY received_at").fetchall()
-    assert [round(row[0].timestamp() * 1e6) - START_MS * 1000 for row in times] == [0, 1, 2, 3]
+    assert [round(row[0].timestamp() * 1e6) - start_ms() * 1000 for row in times] == [0, 1, 2, 3]
 
 
 def test_who_lost_a_partition_writes_nothing_more_and_is_told(
@@ -207,6 +214,26 @@ def test_a_record_that_cannot_be_stored_is_kept_apart_and_counts_as_read(
     assert [row[0] for row in stored(connection)] == [0, 2]
     assert connection.execute("SELECT reason FROM quarantine").fetchall() == [("unstorable",)]
     assert one.counters["log_lost"] == 0
+
+
+def test_what_is_replayed_from_quarantine_neither_moves_the_offset_nor_is_skipped_by_it(
+    connection: Connection[Any], lots: dict[str, Lot]
+) -> None:
+    one = lots["one"].shards
+    one.acquire(UNROUTED, 1)
+    good = records([20, 30, 40], partition=UNROUTED)
+    one.process([replace(good, payloads=[b"rubbish", b"rubbish", good.payloads[2]])])
+    connection.execute("UPDATE quarantine SET replay_requested_at = now()")
+    connection.execute(
+        "UPDATE quarantine SET payload = %s WHERE id = (SELECT max(id) FROM quarantine)", (good.payloads[1],)
+    )
+    assert one.replay() == 2
+    assert connection.execute(
+        "SELECT outcome FROM quarantine WHERE replayed_at IS NOT NULL ORDER BY id"
+    ).fetchall() == [("again not_json",), ("taken",)]
+    assert one.claims[UNROUTED].next_offset == 3
+    one.process([records([50], partition=UNROUTED, offset=3)])
+    assert [row[0] for row in stored(connection)] == [1, 2, 3]
 
 
 def test_what_the_log_no_longer_has_is_counted(connection: Connection[Any], lots: dict[str, Lot]) -> None:
