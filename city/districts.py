@@ -81,7 +81,10 @@ def read(path: Path) -> Districts:
 
 
 def checked(each: Sequence[CityDistrict]) -> Districts:
-    """Raises DistrictsError where two have one code, or one partition: it would be read into two databases."""
+    """Raises DistrictsError where two have one code, or one partition: it would be read into two databases.
+
+    And where the log is shared and nobody reads what no binding took.
+    """
     owners: dict[int, str] = {}
     codes: set[str] = set()
     for one in each:
@@ -95,6 +98,10 @@ def checked(each: Sequence[CityDistrict]) -> Districts:
                     " a partition's offset stands in one database"
                 )
             owners[partition] = one.code
+    if owners and UNROUTED not in owners:
+        raise DistrictsError(
+            "CITY_DISTRICTS: nobody reads what no binding took: say unrouted = true for one district"
+        )
     return Districts(tuple(each))
 
 

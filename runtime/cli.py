@@ -29,6 +29,7 @@ from runtime import (
     catalogue_cli,
     credentials_cli,
     decode_cli,
+    district_cli,
     keys_cli,
     person_cli,
     readings_cli,
@@ -56,6 +57,7 @@ app.add_typer(credentials_cli.app)
 app.add_typer(ca_cli.app)
 app.add_typer(tokens_cli.app)
 app.add_typer(scale_cli.app)
+app.add_typer(district_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)

@@ -129,7 +129,7 @@ def content(connection: "Connection[tuple[Any, ...]]") -> Content:
         postgres=connection.info.server_version,
         timescaledb=extension[0] if extension else None,
         migrations=tuple(row[0] for row in done),
-        tables={f"{schema}.{table}": _table(connection, schema, table) for schema, table in tables},
+        tables={f"{schema}.{table}": table_digest(connection, schema, table) for schema, table in tables},
         chains=_chains(connection),
         roles=tuple(sorted({row[0] for row in others if row[0] is not None})),
         default_privileges=tuple(row[0] for row in connection.execute(_DEFAULTS)),
@@ -144,7 +144,8 @@ def restored_content(url: str) -> Content:
         return content(connection)
 
 
-def _table(connection: "Connection[tuple[Any, ...]]", schema: str, table: str) -> Table:
+def table_digest(connection: "Connection[tuple[Any, ...]]", schema: str, table: str) -> Table:
+    """Rows of a table and the exclusive or of their hashes, in this transaction's instant."""
     query = sql.SQL("SELECT count(*), coalesce(bit_xor({}), 0) FROM {} AS row_")
     name = sql.Identifier(schema, table)
     try:

@@ -68,6 +68,7 @@ def test_a_password_is_not_shown(tmp_path: Path) -> None:
         ('name = "西区"', 'name = ""', "west: name: is missing"),
         ('name = "西区"', 'name = "西区"\nlevel = 3', "west: level: no such field"),
         ("postgresql://reader:secret@west/city", "mysql://west", "west: database or database_file"),
+        ("unrouted = true", "unrouted = false", "nobody reads what no binding took"),
         ("east.dsn", "nowhere.dsn", "east: database_file: nowhere.dsn cannot be read"),
         ("east.geojson", "east.dsn", "east: outline"),
         ("https://east.city.example/", "east.city.example", "east: url"),

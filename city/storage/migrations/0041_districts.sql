@@ -8,24 +8,27 @@ CREATE TABLE served_partitions (
 
 -- In a database that a district is moved to: from where, and how far that is. One row at most.
 CREATE TABLE district_moves (
-    only_one   boolean PRIMARY KEY DEFAULT true CONSTRAINT district_moves_only_one CHECK (only_one),
-    source     text NOT NULL,                     -- the old database's own identity
-    state      text NOT NULL DEFAULT 'copying'
+    only_one    boolean PRIMARY KEY DEFAULT true CONSTRAINT district_moves_only_one CHECK (only_one),
+    source      text NOT NULL,                    -- the old database's own identity
+    state       text NOT NULL DEFAULT 'copying'
         CONSTRAINT district_moves_state_known CHECK (state IN (
-            'copying',                            -- the past is being copied; the old one serves
+            'copying',                            -- the past is being copied; the old one serves, or nobody does
             'switched',                           -- this one serves; what came late may still be in the old one alone
             'done')),                             -- everything was compared
-    begun_at   timestamptz NOT NULL DEFAULT now(),
+    copied_to   timestamptz NOT NULL DEFAULT '-infinity', -- observations before it are here
+    copying_to  timestamptz,                      -- the round under way ends here; null = none is
+    begun_at    timestamptz NOT NULL DEFAULT now(),
     switched_at timestamptz,
-    done_at    timestamptz
+    done_at     timestamptz
 );
 -- Slices of the past that are here, each written in the transaction that wrote its rows.
 CREATE TABLE district_move_slices (
-    of_table text NOT NULL,
-    day      date NOT NULL,                       -- UTC
-    counted  bigint NOT NULL,
-    digest   bigint NOT NULL,
-    PRIMARY KEY (of_table, day)
+    of_table     text NOT NULL,
+    first_device integer NOT NULL,                -- of a block of devices
+    to_at        timestamptz NOT NULL,            -- the round: observations before it that were not in the one before
+    counted      bigint NOT NULL,
+    digest       bigint NOT NULL,                 -- exclusive or of the rows' hashes
+    PRIMARY KEY (of_table, first_device, to_at)
 );
 REVOKE ALL ON served_partitions, district_moves, district_move_slices FROM city_within;
 
