@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 IN_FILES = (
     "database_url",
     "database_password",
+    "database_owner_url",
+    "database_owner_password",
     "mqtt_url",
     "mqtt_password",
     "smtp_url",
@@ -18,6 +20,12 @@ IN_FILES = (
     "sl651_password",
     "uplink_url",
     "uplink_password",
+)
+_PASSWORDS = (  # address, what is put into it
+    ("database_url", "database_password"),
+    ("database_owner_url", "database_owner_password"),
+    ("mqtt_url", "mqtt_password"),
+    ("uplink_url", "uplink_password"),
 )
 _MOST_BYTES = 64 * 1024
 
@@ -32,11 +40,7 @@ def filled(given: Mapping[str, object]) -> dict[str, object]:
         path = found.get(f"{name}_file")
         if path and not found.get(name):
             found[name] = _content(name, Path(str(path)))
-    for address, password in (
-        ("database_url", "database_password"),
-        ("mqtt_url", "mqtt_password"),
-        ("uplink_url", "uplink_password"),
-    ):
+    for address, password in _PASSWORDS:
         if found.get(password):
             found[address] = _with_password(address, str(found.get(address) or ""), str(found[password]))
     return found

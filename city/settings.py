@@ -166,6 +166,10 @@ class Settings(BaseSettings):
     first_secret_hours: float = Field(
         72, gt=0, le=24 * 90
     )  # a one-time secret nobody used is worth nothing then
+    database_owner_url: str = Field("", repr=False)  # may change the schema; empty = database_url may
+    database_owner_password: SecretStr | None = None
+    database_owner_url_file: Path | None = None
+    database_owner_password_file: Path | None = None
     stream_url: str = Field("", repr=False)  # rabbitmq-stream://user:pass@host:5552, commas between nodes
     stream_admin_url: str = Field(
         "", repr=False
@@ -191,7 +195,7 @@ class Settings(BaseSettings):
     def _from_files(cls, given: Any) -> Any:
         return filled(given) if isinstance(given, dict) else given
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_owner_url")
     @classmethod
     def _postgres(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in ("postgresql", "postgres"):
@@ -311,6 +315,7 @@ class Settings(BaseSettings):
         "data_key_file",
         *(f"{name}_file" for name in IN_FILES),
         "database_password",
+        "database_owner_password",
         "mqtt_password",
         "uplink_password",
         "uplink_ca_file",

@@ -213,6 +213,7 @@ def migrate(as_json: AsJson = False) -> None:
     """升级结构 · Bring the database to this version: schema, built-in kinds, categories and rules."""
     from city import district
     from city.storage import migrate as schema
+    from city.storage import services
     from rules.definitions import to_rows
     from runtime import connections
 
@@ -221,6 +222,8 @@ def migrate(as_json: AsJson = False) -> None:
     with connections.database(chosen) as url:
         applied = schema.apply(url)
         district.import_defaults(url, parse_rules=to_rows)
+        if chosen.database_owner_url:
+            services.ensure(url, chosen.database_url)
     _say(as_json, {"applied": applied}, f"applied {', '.join(applied) if applied else 'nothing: up to date'}")
 
 

@@ -11,12 +11,12 @@ from runtime.embedded_postgres import EmbeddedPostgres, answers, read_access
 
 @contextmanager
 def database(settings: Settings) -> Iterator[str]:
-    """The database's address for one command: the given one, that of a running ``city up``, else our own.
+    """The database's address for one command: its owner's, the given one, that of a running ``city up``, else our own.
 
     With neither given nor running, the embedded server runs for as long as the block does.
     """
-    if settings.database_url:
-        yield settings.database_url
+    if given := settings.database_owner_url or settings.database_url:
+        yield given
         return
     folder = data_dir.prepare(settings.data_dir)
     already = running(settings)

@@ -28,7 +28,7 @@ from city.chains import Broken
 from city.errors import CityError
 from city.settings import Settings, SettingsError
 from city.storage import backups as stored_backups
-from city.storage import database, migrate
+from city.storage import database, migrate, services
 from command_centre import anchoring, certificate_alarm
 from rules.definitions import to_rows
 from runtime import audit, connections, data_dir, embedded_broker, embedded_postgres, ports, scale_cli
@@ -62,6 +62,7 @@ def examine(chosen: Settings) -> Iterator[Finding]:
         _http_port,
         _mqtt_port,
         _database,
+        _account,
         _timelines,
         _backup,
         _broker,
@@ -193,6 +194,24 @@ def _database(chosen: Settings) -> Finding:
         text += f", {len(missing)} migrations missing"
         return Finding(check="database", state="fail", text=text, remedy="run `city migrate`")
     return Finding(check="database", state="ok", text=f"{text}, schema up to date")
+
+
+def _account(chosen: Settings) -> Finding:
+    """Whether who gets into a serving process gets the schema with it."""
+    url = chosen.database_url
+    if not url or migrate.missing(url):
+        text = "not looked at: `city up` signs in as an account of its own, or the database is not up to date"
+        return Finding(check="database_account", state="ok", text=text)
+    if not services.owns_schema(url):
+        text = "reads and writes rows, and cannot change the schema"
+        return Finding(check="database_account", state="ok", text=text)
+    return Finding(
+        check="database_account",
+        state="warn",
+        text="the account of CITY_DATABASE_URL owns the schema",
+        remedy="name another one there and the owner in CITY_DATABASE_OWNER_URL for `city migrate`"
+        " (docs/operations.md)",
+    )
 
 
 def _timelines(chosen: Settings) -> Finding:

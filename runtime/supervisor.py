@@ -23,7 +23,7 @@ from city import district
 from city.errors import CityError
 from city.service_manager import SILENT, ServiceManager
 from city.settings import Settings
-from city.storage import migrate
+from city.storage import migrate, services
 from command_centre import accounts
 from command_centre.rule_changes import check_imported
 from ingest.routing import Router, chosen, subscriptions
@@ -42,6 +42,9 @@ READY_S = 90.0
 OURS_STOP_S = 2.7  # then the servers have the rest of the five seconds
 SERVERS_STOP_S = 1.8
 TICK_S = 0.2
+OWNERS = tuple(
+    f"CITY_DATABASE_OWNER_{what}" for what in ("URL", "URL_FILE", "PASSWORD", "PASSWORD_FILE")
+)  # settings of ours that no process we start needs
 FAULTY_SETTINGS = 2  # exit code of our commands: a person must put something right, restarting does not help
 
 
@@ -77,6 +80,7 @@ class House:
         self._ours: list[Keeper] = []
         self._district = settings.config.absolute() if settings.config else folder / "district"
         self._urls = {"CITY_DATABASE_URL": settings.database_url, "CITY_MQTT_URL": settings.mqtt_url}
+        self._owner_url = settings.database_owner_url or settings.database_url
 
     def set_up(self) -> None:
         """Start everything and return when the centre is ready; CityError naming what is in the way."""
@@ -157,27 +161,27 @@ class House:
         postgres = self._postgres = EmbeddedPostgres(self._folder)
         postgres.start()
         postgres.wait()
-        self._urls["CITY_DATABASE_URL"] = postgres.url
+        self._owner_url = postgres.url
+        self._urls["CITY_DATABASE_URL"] = postgres.services_url
         if not self._settings.disk_paths:  # its disk is one of ours: ingest stops before it is full
             self._urls["CITY_DISK_PATHS"] = str(postgres.place.data)
         self._servers.append(Keeper("postgres", postgres.process, postgres.restart, self._display.report))
 
     def _migrate(self) -> None:
-        migrate.apply(self._urls["CITY_DATABASE_URL"])
+        migrate.apply(self._owner_url)
+        services.ensure(self._owner_url, self._urls["CITY_DATABASE_URL"])
 
     def _import_district(self) -> None:
         if self._settings.config is None:
             _generate_once(self._district)
-        url = self._urls["CITY_DATABASE_URL"]
+        url = self._owner_url
         district.import_defaults(url, parse_rules=to_rows)
         report = district.import_folder(url, self._district, parse_rules=to_rows, check_rules=check_imported)
         for warning in report.warnings:
             self._display.report(warning)
 
     def _first_account(self) -> tuple[str, str] | None:
-        secret = accounts.ensure_administrator(
-            self._urls["CITY_DATABASE_URL"], self._settings.first_secret_lasts
-        )
+        secret = accounts.ensure_administrator(self._owner_url, self._settings.first_secret_lasts)
         return None if secret is None else (accounts.FIRST_ADMINISTRATOR, secret)
 
     def _start_ours(self, command: list[str], *, name: str = "") -> None:
@@ -188,6 +192,7 @@ class House:
     def _starter(self, command: list[str], name: str) -> Callable[[], Process]:
         """Starts one of our own commands, told where everything is."""
         environment = os.environ | {
+            **dict.fromkeys(OWNERS, ""),  # whoever serves does not change the schema
             **self._urls,
             "CITY_DATA_DIR": str(self._folder),
             "CITY_CONFIG": str(self._district),

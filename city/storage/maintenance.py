@@ -39,8 +39,8 @@ async def drop_observations(connection: Connection, before: datetime, bite: int)
     """
     cursor = await connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
     if await cursor.fetchone() is not None:
-        dropped = await connection.execute("SELECT drop_chunks('observations', older_than => %s)", (before,))
-        return len(await dropped.fetchall())
+        dropped = await (await connection.execute("SELECT drop_old_observations(%s)", (before,))).fetchone()
+        return int(dropped[0]) if dropped else 0
     deleted = await connection.execute(
         """
         DELETE FROM observations WHERE ctid = ANY(ARRAY(

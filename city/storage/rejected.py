@@ -28,26 +28,27 @@ class Quarantined:
 
 def keep(connection: Db, messages: Sequence[Quarantined]) -> None:
     """Store messages with their bytes, cut at 64 KiB."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            "COPY quarantine (received_at, topic, topic_bytes, payload, size, retained, reason, detail) FROM STDIN"
-        ) as copy,
-    ):
-        for message in messages:
-            shown, raw = _readable(message.topic)
-            copy.write_row(
-                (
-                    instant(message.received_us),
-                    shown,
-                    raw,
-                    message.payload[:KEPT_BYTES],
-                    message.size,
-                    message.retained,
-                    message.reason.value,
-                    message.detail.replace("\x00", "\\x00"),
-                )
+    rows = []
+    for message in messages:
+        shown, raw = _readable(message.topic)
+        rows.append(
+            (
+                instant(message.received_us),
+                shown,
+                raw,
+                message.payload[:KEPT_BYTES],
+                message.size,
+                message.retained,
+                message.reason.value,
+                message.detail.replace("\x00", "\\x00"),
             )
+        )
+    with connection.cursor() as cursor:  # no COPY: a table with policies takes none
+        cursor.executemany(
+            "INSERT INTO quarantine (received_at, topic, topic_bytes, payload, size, retained, reason, detail)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
 
 
 def count(connection: Db, counted: Mapping[str, int]) -> None:

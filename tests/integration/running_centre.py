@@ -16,6 +16,7 @@ import psycopg
 from city.settings import Settings
 from command_centre import main
 from command_centre.main import listen, serve
+from tests.servers.accounts import services_url
 from tests.servers.postgres import PostgresServer
 
 TOKEN = "token-of-the-tests"
@@ -79,7 +80,7 @@ class Centre:
     def _run(self) -> None:
         settings = Settings(
             **{
-                "database_url": self.url,
+                "database_url": services_url(self.url),
                 "data_dir": Path(self.folder.name),
                 "disk_warn_gb": 0,  # how much room there is here is nobody's business
                 "disk_stop_gb": 0,

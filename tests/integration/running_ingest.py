@@ -15,6 +15,7 @@ from city.district import import_defaults
 from city.settings import Settings
 from ingest.worker import Worker
 from rules.definitions import to_rows
+from tests.servers.accounts import services_url
 from tests.servers.city_process import start_city
 from tests.servers.processes import ServerProcess
 
@@ -25,6 +26,7 @@ class Inside:
     """The worker in a thread of the test. A process of its own costs a second before it has read a message."""
 
     def __init__(self, **settings: str) -> None:
+        settings["database_url"] = services_url(settings["database_url"])
         chosen = Settings.model_validate({"_env_file": None} | settings)
         self._worker = Worker(chosen, chosen.mqtt_url)
         self._stop = threading.Event()

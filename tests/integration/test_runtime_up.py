@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from runtime import ports
+from runtime.embedded_postgres import read_access
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -89,6 +91,18 @@ class City:
         while self.members():
             time.sleep(0.05)
 
+    def signed_in(self) -> set[str]:
+        """The database accounts of what serves, by what it calls itself there."""
+        access = read_access(self.data_dir / "postgres.json")
+        assert access is not None
+        with psycopg.connect(access.url()) as connection:
+            return {
+                name
+                for (name,) in connection.execute(
+                    "SELECT usename FROM pg_stat_activity WHERE application_name IN ('city ingest', 'city centre')"
+                )
+            }
+
     def status(self, path: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port)
         try:
@@ -116,6 +130,7 @@ def test_a_day_in_its_life(city: City) -> None:
     assert city.status("/wall") == 200
     names = {line.rsplit(" ", 1)[-1] for line in city.members().values() if "runtime.cli" in line}
     assert {"up", "ingest", "centre", "calm"} <= names
+    assert city.signed_in() == {"city_running"}, "who serves does not own the schema"
 
     ingest = city.pid_of("ingest")
     assert ingest is not None

@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
+from tests.servers.accounts import services_url
 from tests.servers.processes import ServerProcess
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -27,6 +28,8 @@ def start_city(command: str, *arguments: str, **settings: str) -> ServerProcess:
 
     Its data go there too, unless ``data_dir`` says where: a centre that comes back needs its keys.
     """
+    if command in ("ingest", "centre") and settings.get("database_url"):
+        settings["database_url"] = services_url(settings["database_url"])
     folder = Path(tempfile.mkdtemp(prefix=f"city-test-{command}-"))
     process = ServerProcess(
         [sys.executable, "-m", "runtime.cli", command, *arguments],

@@ -11,6 +11,8 @@ from city.settings import Settings, SettingsError
 VALUES = {
     "database_url": "postgresql://city:marked@h/city",
     "database_password": "marked",
+    "database_owner_url": "postgresql://owner:marked@h/city",
+    "database_owner_password": "marked",
     "mqtt_url": "mqtt://ingest:marked@h",
     "mqtt_password": "marked",
     "smtp_url": "smtp://u:marked@h",
