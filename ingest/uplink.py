@@ -76,7 +76,8 @@ class Uplink:
             try:
                 self._connected()
             except LineCutError as cut:
-                self._cut(str(cut))
+                if not self._stop.is_set():
+                    self._cut(str(cut))
             except (psycopg.Error, DatabaseError) as error:
                 self._database_away(error)
             # One that held for a while is tried again at once, as people wait in front of the city's wall.

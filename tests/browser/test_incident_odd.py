@@ -153,13 +153,24 @@ def test_the_button_to_confirm_stays_where_it_is_whatever_arrives(
     page.evaluate(WATCH_SHIFTS)
 
     ill = {
-        "system": {**later["health"]["system"], "database": "down", "broker_dropped": 7, "quarantined_1h": 12}
+        "system": {
+            **later["health"]["system"],
+            "database": "down",
+            "broker_dropped": 7,
+            "quarantined_1h": 12,
+            "uplink": "cut",
+            "uplink_since": "2026-11-21T08:00:00Z",
+            "uplink_waiting": 1234,
+        }
     }
     loud = {"silent": {"SHLVD": 12, "DSUPR": 3, "OOSRV": 40}}
     desk.publish({**later, "health": ill, "counts": {**later["counts"], **loud}, "alarm": desk_scene.flood()})
     expect(page.locator("nav .flood")).to_contain_text("报警洪峰")
     expect(page.get_by_role("link", name="数据库中断")).to_have_attribute(
         "href", "/runbooks/DatabaseDown?lang=zh"
+    )
+    expect(page.get_by_role("link", name="条读数待上报")).to_have_attribute(
+        "href", "/runbooks/UplinkCut?lang=zh"
     )
     another = {**TIMELINE[-1], "seq": 99, "kind": "commented", "actor": "user:9", "reason": "另一人的话"}
     desk.answers["/api/incidents/8/timeline"] = {"items": [*TIMELINE, another]}

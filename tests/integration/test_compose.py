@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from city.settings import Settings
 from ingest.routing import Router, chosen
 from tests.servers.deployed import ROOT, SECRETS, DeployedBroker, Talker
 from tests.servers.mosquitto import MosquittoServer, mosquitto_passwd_binary
@@ -27,7 +28,14 @@ def compose() -> dict[str, Any]:
 
 
 SCALE = "docker-compose.scale.yml"
-FILES = ("docker-compose.yml", "deploy/mosquitto/tls.compose.yml", "deploy/proxy/tls.compose.yml", SCALE)
+UPLINK = "deploy/uplink/uplink.compose.yml"
+FILES = (
+    "docker-compose.yml",
+    "deploy/mosquitto/tls.compose.yml",
+    "deploy/proxy/tls.compose.yml",
+    UPLINK,
+    SCALE,
+)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -157,6 +165,17 @@ def test_behind_the_proxy_the_centre_has_no_port_of_its_own() -> None:
     assert proxy["read_only"]
     assert proxy["cap_drop"] == ["ALL"]
     assert (ROOT / "deploy/proxy/Caddyfile").is_file()
+
+
+def test_a_district_that_reports_owes_what_ingest_stores() -> None:
+    overlay = yaml.safe_load((ROOT / UPLINK).read_text())["services"]
+    own = overlay["uplink"]
+    assert overlay["ingest"]["environment"]["CITY_UPLINK_URL"] == own["environment"]["CITY_UPLINK_URL"]
+    known = {f"CITY_{name.upper()}" for name in Settings.model_fields}
+    assert set(own["environment"]) <= known
+    assert own["read_only"]
+    assert own["cap_drop"] == ["ALL"]
+    assert set(own["secrets"]) == {"database_password", "uplink_password"}
 
 
 def test_docker_compose_itself_accepts_it(tmp_path: Path) -> None:
