@@ -7,6 +7,7 @@ not clear what one with a full disk has raised.
 
 import asyncio
 import shutil
+import socket
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,22 +28,21 @@ HEARD_WITHIN = timedelta(seconds=30)  # an ingest that is silent for longer is a
 
 log = structlog.get_logger(__name__)
 Connection = AsyncConnection[Any]
+Looked = tuple[Room, int, str]  # how it is, bytes free, whose machine ("" = the database's)
 
 
 async def watch_disk(connection: Connection, now: datetime, settings: Settings) -> None:
     """Raise and clear both alarms by what is free now. What stands is read back, so a restart forgets nothing."""
     standing = set(await maintenance.last_raised_at(connection, [LITTLE_RULE, FULL_RULE]))
-    own = await of_files(settings, _before(standing))
-    files = await _of_centres(connection) + ([] if own is None else [own])
-    looked = await _of_database(connection, now)
-    if files:
-        looked["files"] = min(files, key=lambda one: (ROOMS.index(one[0]), one[1]))
+    looked = await _of_database(connection, now) | await _of_files(connection, settings, _before(standing))
     room: Room = "ok"
     evidence: dict[str, object] = {}
-    for where, (found, free) in looked.items():
+    for where, (found, free, host) in looked.items():
         room = worse(room, found)
         if found != "ok":
             evidence[f"{where}_free_gb"] = round(free / GB, 2)
+            if host:
+                evidence[f"{where}_host"] = host
     wanted = {LITTLE_RULE} if room == "little" else {LITTLE_RULE, FULL_RULE} if room == "none" else set()
     for rule in sorted(wanted - standing):
         await maintenance.raise_system_alarm(connection, rule, CATEGORY, now, evidence)
@@ -52,14 +52,19 @@ async def watch_disk(connection: Connection, now: datetime, settings: Settings) 
         log.info("a disk has room again", rule=rule)
 
 
-async def _of_database(connection: Connection, now: datetime) -> dict[str, tuple[Room, int]]:
+async def _of_database(connection: Connection, now: datetime) -> dict[str, Looked]:
     found = await maintenance.disk_rooms(connection, now - HEARD_WITHIN)
     worst = min(found, key=lambda one: one[1], default=None)
-    return {} if worst is None else {"database": (cast(Room, worst[0]), worst[1])}
+    return {} if worst is None else {"database": (cast(Room, worst[0]), worst[1], "")}
 
 
-async def _of_centres(connection: Connection) -> list[tuple[Room, int]]:
-    return [(cast(Room, room), free) for _, room, free in await centres.disks(connection)]
+async def _of_files(connection: Connection, settings: Settings, before: Room) -> dict[str, Looked]:
+    """The worst of all centres' folders."""
+    files = [(cast(Room, room), free, host) for host, room, free in await centres.disks(connection)]
+    own = await of_files(settings, before)
+    if own is not None:
+        files.append((*own, socket.gethostname()))
+    return {"files": min(files, key=lambda one: (ROOMS.index(one[0]), one[1]))} if files else {}
 
 
 async def of_files(settings: Settings, before: Room) -> tuple[Room, int] | None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 import uvicorn
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 from starlette.types import ASGIApp
 
 from city import districts
@@ -47,7 +49,7 @@ from command_centre.flood.desk import known_defaults
 from command_centre.leaving import Leaving
 from command_centre.presence import Presence
 from command_centre.readiness import Migrations
-from command_centre.supervision import Supervision
+from command_centre.supervision import Loop, Supervision
 from command_centre.waking import rest
 
 SCHEMA_PATIENCE_S = 120.0
@@ -190,26 +192,8 @@ async def serve(
         if services.city is not None:
             supervision.start("districts", services.city.run)
         for name, work in (
-            ("screens tick", hub.tick),
-            ("screens listen", hub.feed.listen),
-            ("screens follow", hub.feed.follow),
-            ("screens look", hub.feed.look),
-            ("screens leave", lambda stop: see_off(hub, leaving, screen_pool, presence.id, stop)),
-            ("presence", _of(presence.run, settings)),
-            ("triage", _of(triage_loop.run, settings)),
-            ("outbox", _of(outbox.run, settings)),
-            ("signs", _of(signs_loop.run, settings)),
-            ("broker files", _of(broker_files.run, settings)),
-            ("broker watch", _of(broker_watch.run, settings)),
-            ("anchors", _of(anchoring.run, settings)),
-            ("audit", _of(sealing.run, settings)),
-            ("deadlines", _of(deadlines_loop.run, settings)),
-            ("orders", _of(orders_loop.run, settings)),
-            ("alarm life", _of(alarm_life_loop.run, settings)),
-            ("upkeep", lambda stop: upkeep.run(url, settings, stop, presence)),
-            ("device health", _of(device_health_loop.run, settings)),
-            ("flood desk", _of(desk_loop.run, settings)),
-            ("forecasts", _of(forecasting.run, settings)),
+            *_of_screens(hub, leaving, screen_pool, presence),
+            *_of_district(settings, presence),
         ):
             supervision.start(name, work)
         try:
@@ -220,6 +204,38 @@ async def serve(
             stop.set()
             await services.backtests.close()
             await supervision.ended(LOOPS_PATIENCE_S)
+
+
+def _of_screens(
+    hub: Hub, leaving: Leaving, pool: AsyncConnectionPool[AsyncConnection[Any]], presence: Presence
+) -> tuple[tuple[str, Loop], ...]:
+    return (
+        ("screens tick", hub.tick),
+        ("screens listen", hub.feed.listen),
+        ("screens follow", hub.feed.follow),
+        ("screens look", hub.feed.look),
+        ("screens leave", lambda stop: see_off(hub, leaving, pool, presence.id, stop)),
+    )
+
+
+def _of_district(settings: Settings, presence: Presence) -> tuple[tuple[str, Loop], ...]:
+    return (
+        ("presence", _of(presence.run, settings)),
+        ("triage", _of(triage_loop.run, settings)),
+        ("outbox", _of(outbox.run, settings)),
+        ("signs", _of(signs_loop.run, settings)),
+        ("broker files", _of(broker_files.run, settings)),
+        ("broker watch", _of(broker_watch.run, settings)),
+        ("anchors", _of(anchoring.run, settings)),
+        ("audit", _of(sealing.run, settings)),
+        ("deadlines", _of(deadlines_loop.run, settings)),
+        ("orders", _of(orders_loop.run, settings)),
+        ("alarm life", _of(alarm_life_loop.run, settings)),
+        ("upkeep", lambda stop: upkeep.run(settings.database_url, settings, stop, presence)),
+        ("device health", _of(device_health_loop.run, settings)),
+        ("flood desk", _of(desk_loop.run, settings)),
+        ("forecasts", _of(forecasting.run, settings)),
+    )
 
 
 def _of(

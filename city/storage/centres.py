@@ -63,11 +63,6 @@ async def others(connection: Connection, centre: str) -> int:
     return int(row[0]) if row else 0
 
 
-async def running(connection: Connection) -> int:
-    """How many centres run."""
-    return await others(connection, "")
-
-
 async def disks(connection: Connection) -> list[tuple[str, str, int]]:
     """Host, ok, little or none, and bytes free, of each running centre's folder."""
     cursor = await connection.execute(

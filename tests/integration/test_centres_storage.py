@@ -84,7 +84,7 @@ def test_centres_know_who_else_stays(url: str) -> None:
             await centres.gone(connection, "b")
             counted.append(await centres.others(connection, "a"))
             await connection.execute("UPDATE centres SET seen_at = now() - %s", (2 * centres.ALIVE,))
-            return [*counted, await centres.running(connection)]
+            return [*counted, await centres.others(connection, "a")]
 
     assert asyncio.run(speak()) == [1, 2, 0, 0]
 
@@ -106,13 +106,15 @@ def test_a_centre_with_room_does_not_clear_what_one_without_has_raised(url: str,
     roomy = Settings(data_dir=tmp_path, disk_warn_gb=0, disk_stop_gb=0, _env_file=None)
 
     async def look() -> list[set[str]]:
-        found = []
+        found: list[set[str]] = []
         async with await open_connection(url, "test", autocommit=True) as connection:
             for disk in ("none", "little", "ok"):
                 await centres.say(connection, said("full", disk=disk, disk_free_bytes=7))
                 await watch_disk(connection, datetime.now(UTC), roomy)
                 cursor = await connection.execute("SELECT rule_id FROM alarms WHERE cleared_at IS NULL")
                 found.append({row[0] for row in await cursor.fetchall()})
+            cursor = await connection.execute("SELECT DISTINCT evidence ->> 'files_host' FROM alarms")
+            assert await cursor.fetchall() == [("full",)]  # whoever comes knows where to make room
         return found
 
     assert asyncio.run(look()) == [{LITTLE_RULE, FULL_RULE}, {LITTLE_RULE}, set()]
