@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import geometry, scenes
+from tests.browser import city_scene, geometry, scenes
 from tests.browser.conftest import RECORD_CANVAS_TEXT
 from tests.browser.mock_centre import MockCentre, running
 
-VIEWS = ["overview", "flood", "incident", "night", "calibrate"]
+VIEWS = ["overview", "flood", "incident", "night", "calibrate", "city"]
 # width, height, scale: 0.5 is what a wall 2.7 m high asks for that is seen from 5 m
 HD, WIDE, FAR = (1920, 1080, 1.0), (3840, 1080, 1.0), (3840, 2160, 0.5)
 HUGE, HUGE_FAR, PHONE = (6720, 2160, 1.0), (6720, 2160, 0.5), (390, 844, 1.0)
@@ -19,10 +19,12 @@ SIZES = [HD, WIDE, FAR, HUGE, HUGE_FAR, PHONE]
 # Each view in each language, each size in each language; the view with most to lose at the extremes.
 FEW = {
     "zh": {
-        "overview": [WIDE, HUGE_FAR], "flood": [HD], "incident": [PHONE], "night": [FAR], "calibrate": [WIDE]
+        "overview": [WIDE, HUGE_FAR], "flood": [HD], "incident": [PHONE], "night": [FAR], "calibrate": [WIDE],
+        "city": [HD],
     },
     "en": {
-        "overview": [HD, PHONE], "flood": [WIDE], "incident": [FAR], "night": [PHONE], "calibrate": [HD]
+        "overview": [HD, PHONE], "flood": [WIDE], "incident": [FAR], "night": [PHONE], "calibrate": [HD],
+        "city": [PHONE],
     },
 }  # fmt: skip
 LEAST_PX = 18  # at scale 1 on 1920 x 1080; 23 mm on a picture 1.4 m high, seen from 5 m
@@ -34,6 +36,7 @@ DRAWN = {
     "incident": "() => document.querySelectorAll('.timeline li').length > 3",
     "night": "() => document.querySelectorAll('.figures li').length === 5",
     "calibrate": "() => !!document.querySelector('.lines')",
+    "city": "() => document.querySelectorAll('[data-district]').length === 6 && !!document.querySelector('.map path')",
 }
 GO = "(address) => { history.pushState(null, '', address); dispatchEvent(new PopStateEvent('popstate')); }"
 SCALE = "(scale) => document.documentElement.style.setProperty('--ui-scale', scale)"
@@ -54,6 +57,8 @@ def answer(made: MockCentre) -> None:
         made.answers[f"/api/stations/{code}/hydrograph"] = scenes.hydrograph(station)
     made.answers["/api/wall/sensing"] = scenes.sensing()
     made.answers["/api/wall/flood"] = scenes.flooding()
+    made.answers["/api/wall/city"] = city_scene.overview()
+    made.answers["/api/wall/city/map"] = city_scene.outlines()
     for number in made.hub.topics["incident"]:
         made.answers[f"/api/wall/incidents/{number}"] = scenes.focused()
 
