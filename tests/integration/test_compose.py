@@ -175,7 +175,7 @@ def test_a_district_that_reports_owes_what_ingest_stores() -> None:
     assert set(own["environment"]) <= known
     assert own["read_only"]
     assert own["cap_drop"] == ["ALL"]
-    assert set(own["secrets"]) == {"database_password", "uplink_password"}
+    assert set(own["secrets"]) == {"serving_password", "uplink_password"}
 
 
 def test_docker_compose_itself_accepts_it(tmp_path: Path) -> None:

@@ -1,14 +1,13 @@
 """A district and its city, each with database, broker and ingest of its own, and the line between them."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
 from city.settings import Settings
 from ingest.uplink import Uplink
-from tests.integration.running_ingest import Stand
+from tests.servers.accounts import services_url
 
 NODE = "D-NODE"
 
@@ -39,7 +38,7 @@ class Upwards:
         self.settings = Settings(
             _env_file=None,
             **{
-                "database_url": district,
+                "database_url": services_url(district),
                 "uplink_url": f"mqtt://{NODE}@127.0.0.1:{port}",
                 "uplink_cell": "c1",
                 "uplink_rate": 20_000,
@@ -86,13 +85,3 @@ def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
             ("states", STATES),
         )
     }
-
-
-def district(make: Callable[..., Stand], url: str, broker: Any) -> Stand:
-    """An ingest that owes what it stores."""
-    return make(
-        database=url,
-        broker_url=broker.url,
-        broker_port=broker.port,
-        uplink_url=f"mqtt://{NODE}@city.invalid:1883",
-    )
