@@ -20,12 +20,18 @@ IN_FILES = (
     "sl651_password",
     "uplink_url",
     "uplink_password",
+    "stream_url",
+    "stream_password",
+    "stream_admin_url",
+    "stream_admin_password",
 )
 _PASSWORDS = (  # address, what is put into it
     ("database_url", "database_password"),
     ("database_owner_url", "database_owner_password"),
     ("mqtt_url", "mqtt_password"),
     ("uplink_url", "uplink_password"),
+    ("stream_url", "stream_password"),
+    ("stream_admin_url", "stream_admin_password"),
 )
 _MOST_BYTES = 64 * 1024
 
@@ -42,7 +48,11 @@ def filled(given: Mapping[str, object]) -> dict[str, object]:
             found[name] = _content(name, Path(str(path)))
     for address, password in _PASSWORDS:
         if found.get(password):
-            found[address] = _with_password(address, str(found.get(address) or ""), str(found[password]))
+            whole = str(found.get(address) or "")
+            each = whole.split(",") if address == "stream_url" else [whole]  # nodes of one cluster
+            found[address] = ",".join(
+                _with_password(address, one.strip(), str(found[password])) for one in each
+            )
     return found
 
 

@@ -175,6 +175,13 @@ class Settings(BaseSettings):
         "", repr=False
     )  # http(s)://user:pass@host:15672, for city scale and city doctor
     stream_days: int = Field(7, ge=1, le=365)  # so long the log keeps what was read; set by city scale init
+    stream_url_file: Path | None = None
+    stream_password: SecretStr | None = None  # put into every address of stream_url
+    stream_password_file: Path | None = None
+    stream_admin_url_file: Path | None = None
+    stream_admin_password: SecretStr | None = None  # put into stream_admin_url
+    stream_admin_password_file: Path | None = None
+    stream_ca_file: Path | None = None  # who signed RabbitMQ's certificates; None = the system's own
     districts: Path | None = None  # the city's districts and their databases; None = there is one, this one
 
     uplink_url: str = Field(
@@ -224,7 +231,10 @@ class Settings(BaseSettings):
     @field_validator("stream_url")
     @classmethod
     def _streams(cls, value: str) -> str:
-        for one in filter(None, (part.strip() for part in value.split(","))):
+        each = [part.strip() for part in value.split(",") if part.strip()]
+        if len({urlsplit(one).scheme for one in each}) > 1:
+            raise ValueError("all nodes are spoken to with TLS, or none")
+        for one in each:
             if urlsplit(one).scheme not in ("rabbitmq-stream", "rabbitmq-stream+tls"):
                 raise ValueError("must look like rabbitmq-stream://user:pass@host:5552, commas between nodes")
         return value
@@ -318,6 +328,9 @@ class Settings(BaseSettings):
         "database_owner_password",
         "mqtt_password",
         "uplink_password",
+        "stream_password",
+        "stream_admin_password",
+        "stream_ca_file",
         "uplink_ca_file",
         "uplink_cert_file",
         "uplink_key_file",
@@ -395,6 +408,17 @@ class Settings(BaseSettings):
         if not self.mqtt_url.startswith("mqtts:"):
             return None
         return _tls("CITY_MQTT", self.mqtt_ca_file, self.mqtt_cert_file, self.mqtt_key_file)
+
+    def tls_of_log(self) -> ssl.SSLContext | None:
+        """The same towards RabbitMQ's streams (``rabbitmq-stream+tls://``), without a certificate of ours."""
+        return self._tls_of_rabbitmq() if "+tls://" in self.stream_url else None
+
+    def tls_of_log_admin(self) -> ssl.SSLContext | None:
+        """The same towards its management (``https://``)."""
+        return self._tls_of_rabbitmq() if self.stream_admin_url.startswith("https:") else None
+
+    def _tls_of_rabbitmq(self) -> ssl.SSLContext:
+        return _tls("CITY_STREAM", self.stream_ca_file, None, None)
 
     def tls_of_uplink(self) -> ssl.SSLContext | None:
         """The same towards the city's broker."""

@@ -3,10 +3,8 @@
 import os
 import secrets
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from psycopg import Connection
 
@@ -40,7 +38,7 @@ class StreamWorker(Worker):
             take=self._inbox.put,
             may_read=self._inbox.has_room,
             wake=self._inbox.wake,
-            tls=_tls(settings),
+            tls=settings.tls_of_log(),
         )
         return self._log
 
@@ -89,12 +87,3 @@ class StreamWorker(Worker):
         shards = self._pipeline
         assert isinstance(shards, Shards)  # noqa: S101  # made above
         self._log.attend(shards)
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not urlsplit(settings.stream_url).scheme.endswith("+tls"):
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.mqtt_ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"CITY_MQTT_CA_FILE: {settings.mqtt_ca_file} cannot be used ({error})") from error

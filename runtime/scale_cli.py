@@ -14,6 +14,8 @@ from city.settings import Settings
 from city.storage import database, partitions
 from runtime.scale_topology import Topology
 
+LATE_S = 10.0  # owners look every five
+
 app = typer.Typer(
     name="scale", help="多机部署 · The partitioned log of several machines.", no_args_is_help=True
 )
@@ -32,7 +34,7 @@ def init(
     chosen = settings.load()
     with _connected(chosen) as connection, database.translated():
         own = _own(chosen, connection)
-        topology = Topology(chosen.stream_admin_url)
+        topology = Topology(chosen.stream_admin_url, chosen.tls_of_log_admin())
         try:
             made = topology.declare(
                 partitions.cells(connection),
@@ -63,7 +65,7 @@ def faults(chosen: Settings) -> list[str]:
     with _connected(chosen) as connection, database.translated():
         cells = [cell for cell, _ in partitions.cells(connection)]
         own, read = _own(chosen, connection), partitions.served(connection)
-    topology = Topology(chosen.stream_admin_url)
+    topology = Topology(chosen.stream_admin_url, chosen.tls_of_log_admin())
     try:
         found = topology.faults(cells, own=own)
     finally:
@@ -83,6 +85,22 @@ def _own(chosen: Settings, connection: "Connection[tuple[object, ...]]") -> froz
     if not district.partitions - {UNROUTED}:
         raise DistrictsError(f"{district.code}: partitions: it has none of the log; give it some, as 0-15")
     return district.partitions
+
+
+def _of_reading(behind: partitions.Behind) -> list[str]:
+    """What stands in the database of how the log is read; every remedy has its page under docs/runbooks."""
+    found = []
+    if behind.lost:
+        found.append(f"{behind.lost} messages were lost unread within a day (LogLost)")
+    if behind.unread:
+        found.append(
+            f"{behind.unread} of {behind.partitions} partitions are read by nobody: is city ingest running (LogUnread)?"
+        )
+    if behind.lag_s > LATE_S:
+        found.append(
+            f"{behind.lag_records} messages wait in the log, the oldest for {behind.lag_s:.0f} s (LogLagging)"
+        )
+    return found
 
 
 def _connected(chosen: Settings) -> "Connection[tuple[object, ...]]":

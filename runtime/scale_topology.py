@@ -4,6 +4,7 @@ What is there stays: a cell keeps the partition it was bound to, since its devic
 owner's. So declaring again only adds what is missing.
 """
 
+import ssl
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,11 +45,16 @@ class Declared:
 class Topology:
     """One cluster's, through the management API of any node."""
 
-    def __init__(self, admin_url: str) -> None:
-        """``admin_url``: http(s)://user:password@host:15672, an administrator of the virtual host ``/``."""
+    def __init__(self, admin_url: str, tls: ssl.SSLContext | None = None) -> None:
+        """``admin_url``: http(s)://user:password@host:15672, an administrator of the virtual host ``/``.
+
+        ``tls`` says whose certificates are believed; None = those of the system's authorities.
+        """
         if not admin_url:
             raise TopologyError("CITY_STREAM_ADMIN_URL: set it to http://user:password@host:15672")
-        self._client = httpx.Client(base_url=f"{admin_url.rstrip('/')}/api", timeout=_PATIENCE_S)
+        self._client = httpx.Client(
+            base_url=f"{admin_url.rstrip('/')}/api", timeout=_PATIENCE_S, verify=tls or True
+        )
 
     def close(self) -> None:
         """Give the connection back."""
@@ -191,6 +197,11 @@ def strays(bound: Mapping[str, Sequence[int]], cells: Iterable[str], own: Collec
         f"{len(found)} cells are bound to partitions of another district ({_some(found)}): a cell's code is one"
         " district's in the whole city, and its binding one of that district's partitions"
     )
+
+
+def _limited(queue: dict[str, Any]) -> bool:
+    policy = queue.get("effective_policy_definition") or {}
+    return "x-max-length-bytes" in queue.get("arguments", {}) or "max-length-bytes" in policy
 
 
 def _cell_faults(bound: dict[str, list[int]], cells: list[str]) -> list[str]:

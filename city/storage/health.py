@@ -5,6 +5,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from city.storage.partitions import BEHIND
+
 Row = dict[str, Any]
 Connection = AsyncConnection[Any]
 
@@ -92,23 +94,13 @@ _DETAILS = """
            (SELECT evidence->'ends' FROM alarms WHERE rule_id = 'system.certificate_ends'
             AND device_id IS NULL AND cleared_at IS NULL ORDER BY id DESC LIMIT 1) AS certificates_end,
            (SELECT max(snapshot_at) FROM backups) AS backup_at,
-           (SELECT min(applied_at_utc) AT TIME ZONE 'UTC' FROM _yoyo_migration) AS born_at,
-           log.*
-    FROM (
-        SELECT count(*) AS log_partitions,
-               count(*) FILTER (WHERE looked_at IS NULL OR looked_at < now() - interval '30 seconds') AS log_unread,
-               coalesce(sum(greatest(0, end_offset - next_offset)), 0)::bigint AS log_lag_records,
-               coalesce(max(extract(epoch FROM now() - greatest(to_timestamp(received_us / 1e6), level_at)))
-                        FILTER (WHERE end_offset > next_offset), 0)::double precision AS log_lag_s,
-               coalesce(sum(lost) FILTER (WHERE lost_at > now() - interval '1 day'), 0)::bigint AS log_lost
-        FROM partition_state
-    ) log
+           (SELECT min(applied_at_utc) AT TIME ZONE 'UTC' FROM _yoyo_migration) AS born_at
 """
 
 
 async def details(connection: Connection) -> Row:
     """Ages of queues, sizes and versions, at the database's ``now``; names as ``health_checks.Figures`` has them."""
-    return (await _rows(connection, _DETAILS))[0]
+    return (await _rows(connection, _DETAILS))[0] | (await _rows(connection, BEHIND))[0]
 
 
 _WORKINGS = """
@@ -134,8 +126,7 @@ async def workers(connection: Connection) -> list[Row]:
     return await _rows(connection, _WORKERS)
 
 
-# Records not stored came after the last one that is, and after the last look that found none: the later of both is
-# where their waiting began. Without an owner nobody looks, and both figures stand while ``look_age_s`` grows.
+# As ``BEHIND`` has it, of each. Without an owner nobody looks, and both figures stand while ``look_age_s`` grows.
 _LOG = """
     SELECT partition, owner, takeovers, moved, lost,
            greatest(0, end_offset - next_offset) AS lag_records,

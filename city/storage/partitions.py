@@ -19,6 +19,18 @@ IDLE_IN_TRANSACTION = "3s"
 
 Db = Connection[Any]
 
+# How the log is read as a whole, in one row. Records not stored came after the last one that is, and after the last
+# look that found none: the later of both is where their waiting began.
+BEHIND = """
+    SELECT count(*) AS log_partitions,
+           count(*) FILTER (WHERE looked_at IS NULL OR looked_at < now() - interval '30 seconds') AS log_unread,
+           coalesce(sum(greatest(0, end_offset - next_offset)), 0)::bigint AS log_lag_records,
+           coalesce(max(extract(epoch FROM now() - greatest(to_timestamp(received_us / 1e6), level_at)))
+                    FILTER (WHERE end_offset > next_offset), 0)::double precision AS log_lag_s,
+           coalesce(sum(lost) FILTER (WHERE lost_at > now() - interval '1 day'), 0)::bigint AS log_lost
+    FROM partition_state
+"""
+
 
 class FencedError(CityError):
     """Somebody else owns the partition, or gave it another epoch, since we claimed it."""
@@ -32,6 +44,24 @@ class Claim:
     epoch: int
     next_offset: int  # the first record not stored
     received_us: int  # arrival of the last one that is, microseconds since 1970 UTC; 0 = none is
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Behind:
+    """How the log is read as a whole: partitions nobody looked at for 30 s, what waits, what a day lost."""
+
+    partitions: int
+    unread: int
+    lag_records: int
+    lag_s: float
+    lost: int
+
+
+def behind(connection: Db) -> Behind:
+    """As it is now; all 0 on one machine."""
+    row = connection.execute(BEHIND).fetchone()
+    assert row is not None  # noqa: S101  # aggregates are one row
+    return Behind(partitions=row[0], unread=row[1], lag_records=row[2], lag_s=row[3], lost=row[4])
 
 
 def acquire(connection: Db, partition: int, owner: str) -> Claim:

@@ -21,6 +21,10 @@ VALUES = {
     "sl651_password": "00Ff",
     "uplink_url": "mqtts://D1:marked@h",
     "uplink_password": "marked",
+    "stream_url": "rabbitmq-stream://ingest:marked@a:5552",
+    "stream_password": "marked",
+    "stream_admin_url": "https://admin:marked@a:15671",
+    "stream_admin_password": "marked",
 }
 
 
@@ -55,6 +59,19 @@ def test_no_secret_is_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CITY_API_TOKEN", "marked")
     shown = settings.load()
     assert "marked" not in repr(shown) + str(shown)
+
+
+def test_a_password_goes_into_the_address_of_every_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "p").write_text("p@ss,w:rd")
+    monkeypatch.setenv(
+        "CITY_STREAM_URL", "rabbitmq-stream+tls://in@a:5551, rabbitmq-stream+tls://in:own@b:5551"
+    )
+    monkeypatch.setenv("CITY_STREAM_PASSWORD_FILE", str(tmp_path / "p"))
+    assert settings.load().stream_url == (
+        "rabbitmq-stream+tls://in:p%40ss%2Cw%3Ard@a:5551,rabbitmq-stream+tls://in:own@b:5551"
+    )
 
 
 def test_a_password_of_a_file_goes_into_its_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
