@@ -26,7 +26,7 @@ class StreamWorker(Worker):
         if len(self._sources) > 1:
             raise SettingsError(
                 "CITY_STREAM_URL: listeners and feeds are not shared by workers; unset CITY_SL651_PORT,"
-                " CITY_GB26875_PORT, CITY_HJ212_PORT and feeds.toml here (docs/scale.md)"
+                " CITY_GB26875_PORT, CITY_HJ212_PORT and feeds.toml here, and run city gateway (docs/scale.md)"
             )
 
     def _log_source(self, mqtt_url: str) -> Source:

@@ -125,6 +125,16 @@ def centre() -> None:
 
 
 @app.command()
+def gateway() -> None:
+    """站网接入 · Stations and feeds published to the log of several machines, until SIGTERM."""
+    chosen = _settings_of("gateway")
+    from city.stopping import leave
+    from ingest import gateway as room
+
+    leave(room.run(chosen, _manager()))
+
+
+@app.command()
 def uplink() -> None:
     """上联 · A district's line to its city: what is stored here is told there, until SIGTERM."""
     chosen = _worker("uplink")
@@ -308,9 +318,14 @@ def _worker(name: str) -> Settings:
     """Settings of a long-running process with its addresses found and its log set up."""
     from runtime import connections
 
+    return connections.complete(_settings_of(name))
+
+
+def _settings_of(name: str) -> Settings:
+    """The same of a process that needs no database."""
     chosen = settings.load()
     logs.configure(name, chosen.log_level, chosen.log_format)
-    return connections.complete(chosen)
+    return chosen
 
 
 def _manager() -> ServiceManager:

@@ -204,7 +204,7 @@ class BrokerSource:
         self._client.connect_timeout = CONNECT_S
         # Tried every second, as people wait in front of a grey wall; workers spread by the jitter in _on_disconnect.
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
-        self._address = _configure(self._client, url, tls)
+        self._address = configure(self._client, url, tls)
 
     def start(self) -> None:
         """Connect in the background and keep at it for ever."""
@@ -346,7 +346,7 @@ def watched(_client: Client, _userdata: object, line: Any) -> None:
             line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _configure(client: Client, url: str, tls: ssl.SSLContext | None) -> tuple[str, int]:
+def configure(client: Client, url: str, tls: ssl.SSLContext | None) -> tuple[str, int]:
     """Set user and TLS from ``mqtt(s)://user:pass@host:port``; returns host and port."""
     parts = urlsplit(url)
     if parts.username:
