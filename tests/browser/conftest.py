@@ -97,6 +97,7 @@ class Tab:
 
     def __init__(self, browser: Browser) -> None:
         self.page = browser.new_page()
+        self.page.set_default_timeout(60_000)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda said: _note_policy(said.text, self.errors))

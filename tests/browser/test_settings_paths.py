@@ -1,5 +1,6 @@
 """The settings against a real centre, through the page: each change is looked at before it is made, and then holds."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -229,6 +230,30 @@ def test_an_account_is_made_and_logs_in_for_the_first_time(
     assert centre.execute("SELECT address FROM contacts WHERE user_id IS NOT NULL") == [("wang@example.org",)]
 
 
+def test_what_is_kept_of_a_reporter_is_given_out_and_erased_when_asked_twice(
+    desk: Page, centre: Centre
+) -> None:
+    contact = {"name": "陈先生", "phone": "13800001111"}
+    body = {"text": "井盖冒水", "cell": "C1", "contact": contact, "category": "public.person"}
+    assert centre.client.post("/api/reports", json=body).status_code == 201
+    at(desk, centre, "users/reporter")
+    desk.get_by_label("号码").fill("13800001111")
+    desk.get_by_label("原因").fill("本人书面申请")
+    with desk.expect_download() as told:
+        desk.get_by_role("button", name="导出全部信息").click()
+    assert (
+        json.loads(told.value.path().read_text(encoding="utf-8"))["reports"][0]["contact"]["phone"]
+        == "13800001111"
+    )
+    desk.get_by_role("button", name="删除个人信息", exact=True).click()
+    expect(desk.get_by_text("无法恢复")).to_be_visible()
+    assert centre.execute("SELECT count(*) FROM reports WHERE erased_at IS NULL") == [(1,)]
+    desk.get_by_role("button", name="确认删除个人信息？").click()
+    expect(desk.get_by_text("已删除 1 条报事中的个人信息")).to_be_visible()
+    desk.get_by_role("button", name="导出全部信息").click()
+    expect(desk.get_by_text("找到 0 条报事")).to_be_visible()
+
+
 def test_the_last_administrator_stays_one(desk: Page, centre: Centre) -> None:
     at(desk, centre, "users", "en")
     desk.get_by_role("button", name="Change account boss").click()
@@ -304,7 +329,8 @@ def test_the_health_page_says_what_is_wrong_and_what_to_do(desk: Page, centre: C
 PLACES = (
     "rules", "rules/new", "rules/smoke-high", "rules/smoke-high/versions", "responsibilities",
     "responsibilities/simulate", "responsibilities/coverage", "responsibilities/sheet", "responsibilities/history",
-    "calendar", "calendar/urging", "users", "users/roles", "users/duty", "users/me", "quarantine", "audit", "health",
+    "calendar", "calendar/urging", "users", "users/roles", "users/duty", "users/reporter", "users/tokens", "users/me",
+    "quarantine", "audit", "health",
 )  # fmt: skip
 
 

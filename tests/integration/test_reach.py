@@ -27,7 +27,7 @@ AT_ONCE = 8
 # Knock at every door; the others at those that should open to them. The refusals are one table's, read by one gate.
 EVERYWHERE = ("viewer", "dispatcher", "integrator")
 # These knock at all of their doors in every run, the others at a share each, and at all of them in the long one.
-ALWAYS = ("viewer", "handler", "dispatcher")
+ALWAYS = ("viewer", "handler")
 RULES = [Rule(method=method, path=path, needs=needs) for (method, path), needs in TABLE.items()]
 
 

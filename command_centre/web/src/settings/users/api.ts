@@ -50,6 +50,12 @@ export interface OnDuty {
   again_at: string | null;
   people: { person: string; phone: string; to: string }[];
 }
+/** One reporter, by telephone or by tracking number. */
+interface Wanted {
+  phone?: string;
+  tracking?: string;
+  reason: string;
+}
 interface Items<T> {
   items: T[];
 }
@@ -79,6 +85,8 @@ export const api = {
   makeToken: (given: { name: string; role: Role; only_reads: boolean; days: number; scope?: string; unit?: string }) =>
     call<Shapes["TokenMade"]>("POST", "/api/tokens", given),
   revokeToken: (id: number) => call<Shapes["TokenRow"]>("POST", `/api/tokens/${id}/revoke`),
+  exportReporter: (given: Wanted) => call<Shapes["Person"]>("POST", "/api/persons/export", given),
+  eraseReporter: (given: Wanted) => call<Shapes["Erased"]>("POST", "/api/persons/erase", given),
   units: () => call<Items<Unit>>("GET", "/api/units"),
   contacts: () => tagged<Items<Contact>>("/api/me/contacts"),
   putContacts: (items: readonly Contact[], tag: string) =>
