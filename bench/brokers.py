@@ -8,6 +8,7 @@ from runtime.embedded_broker import MESSAGES_BYTES, accepts, configuration
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.nats import NatsServer, nats_binary
 from tests.servers.processes import ServerProcess
+from tests.servers.rabbitmq import RabbitCluster
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "deploy" / "mosquitto" / "mosquitto.conf"
 # Who may connect, and where files lie, is the container's; all that decides what is lost stays.
@@ -59,3 +60,17 @@ class EmbeddedNats(NatsServer):
         argv = [str(nats_binary()), "-c", str(conf)]
         self._process = ServerProcess(argv, self.folder / "nats.log", cwd=self.folder)
         return self._process
+
+
+class LogBroker(RabbitCluster):
+    """One node of RabbitMQ, whose log ingest reads; the streams are declared by `city scale init`."""
+
+    @property
+    def pid(self) -> int:
+        """The node's."""
+        return self.nodes[0].pid
+
+    @property
+    def folder(self) -> Path:
+        """Where the node keeps its streams."""
+        return self.nodes[0].folder

@@ -23,7 +23,7 @@ sys.path.insert(
 )  # run as a file, with the repository's packages
 
 from bench import district, procfs
-from bench.brokers import EmbeddedNats, deployed_mosquitto
+from bench.brokers import EmbeddedNats, LogBroker, deployed_mosquitto
 from bench.frames import Fleet
 from bench.load import Load, publish
 from bench.product import Product
@@ -33,9 +33,11 @@ from tests.servers.nats import NatsServer
 from tests.servers.postgres import PostgresServer
 
 FLEET = Fleet(devices=1000, cells=100)
-BROKERS: dict[str, Callable[[], MosquittoServer | NatsServer]] = {
+Broker = MosquittoServer | NatsServer | LogBroker
+BROKERS: dict[str, Callable[[], Broker]] = {
     "mosquitto": deployed_mosquitto,
     "nats": EmbeddedNats,
+    "log": LogBroker,
 }
 AWAY = ("ingest", "database", "frozen database")
 
@@ -62,13 +64,16 @@ class Outcome:
 class Outage:
     """The product on a broker as deployed; one part of it goes and comes back."""
 
-    def __init__(self, server: PostgresServer, broker: MosquittoServer | NatsServer, folder: Path) -> None:
+    def __init__(self, server: PostgresServer, broker: Broker, folder: Path) -> None:
         """``server`` and ``broker`` are started; ``folder`` is for logs."""
         self.server, self.broker, self.folder = server, broker, folder
         self._database = server.create_database()
-        self.product = Product(folder / "product", server.url(self._database), broker.url)
+        log = broker.settings if isinstance(broker, LogBroker) else {}
+        self.product = Product(folder / "product", server.url(self._database), broker.url, **log)
         district.write(folder / "district", FLEET)
         self.product.prepare(folder / "district")
+        if log:
+            self.product.command("scale", "init", "--partitions", "4", "--replicas", "1")
 
     def run(self, away: str, messages: int, *, name: str, patience_s: float) -> Outcome:
         """Raises StartError when not everything is stored in time."""

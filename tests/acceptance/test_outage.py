@@ -16,7 +16,14 @@ PATIENCE_S = 120
 MESSAGES = 12_000
 
 
-@pytest.mark.parametrize("broker", [pytest.param("mosquitto", marks=pytest.mark.slow), "nats"])
+@pytest.mark.parametrize(
+    "broker",
+    [
+        pytest.param("mosquitto", marks=pytest.mark.slow),
+        "nats",
+        pytest.param("log", marks=[pytest.mark.slow, pytest.mark.over_log]),
+    ],
+)
 def test_what_comes_while_ingest_is_away_is_stored_once_when_it_is_back(
     postgres_server: PostgresServer, tmp_path: Path, broker: str
 ) -> None:
