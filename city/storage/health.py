@@ -133,7 +133,9 @@ _LOG = """
            CASE WHEN end_offset > next_offset THEN greatest(0, extract(epoch FROM clock_timestamp()
                - greatest(to_timestamp(received_us / 1e6), level_at)))::double precision ELSE 0 END AS lag_s,
            extract(epoch FROM clock_timestamp() - looked_at)::double precision AS look_age_s
-    FROM partition_state ORDER BY partition
+    FROM partition_state
+    WHERE partition IN (SELECT partition FROM served_partitions) OR NOT EXISTS (SELECT FROM served_partitions)
+    ORDER BY partition
 """
 
 

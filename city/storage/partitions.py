@@ -20,7 +20,7 @@ IDLE_IN_TRANSACTION = "3s"
 Db = Connection[Any]
 
 # How the log is read as a whole, in one row. Records not stored came after the last one that is, and after the last
-# look that found none: the later of both is where their waiting began.
+# look that found none: the later of both is where their waiting began. What another database serves by now is not ours.
 BEHIND = """
     SELECT count(*) AS log_partitions,
            count(*) FILTER (WHERE looked_at IS NULL OR looked_at < now() - interval '30 seconds') AS log_unread,
@@ -29,6 +29,7 @@ BEHIND = """
                     FILTER (WHERE end_offset > next_offset), 0)::double precision AS log_lag_s,
            coalesce(sum(lost) FILTER (WHERE lost_at > now() - interval '1 day'), 0)::bigint AS log_lost
     FROM partition_state
+    WHERE partition IN (SELECT partition FROM served_partitions) OR NOT EXISTS (SELECT FROM served_partitions)
 """
 
 

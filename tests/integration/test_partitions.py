@@ -274,6 +274,9 @@ def test_how_far_a_partition_is_behind_is_what_its_owner_saw(
     assert (seen[3]["lag_records"], seen[4]["lag_records"], seen["all"]["log_lag_records"]) == (10, 0, 10)
     assert 0 < seen[3]["lag_s"] < 60  # since it was level, not since its last record's clock
     assert (seen[3]["owner"], seen["all"]["log_unread"], seen["all"]["log_partitions"]) == ("one", 0, 2)
+    partitions.serve(connection, [4])  # 3 is another database's: nobody here waits for it
+    assert [row for row in figures(prepared) if row != "all"] == [4]
+    connection.execute("TRUNCATE served_partitions")
     two.acquire(3, 1)
     two.acquire(3, 1)  # its own: no takeover
     one.acquire(4, 1)
