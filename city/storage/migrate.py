@@ -8,6 +8,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import structlog
@@ -54,6 +55,7 @@ def apply(url: str, *, patience_s: float = LOCK_PATIENCE_S) -> list[str]:
             "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0"
         )
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        url = _of_one_host(connection, url)
         _refuse_newer(connection)
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         applied = []
@@ -62,6 +64,16 @@ def apply(url: str, *, patience_s: float = LOCK_PATIENCE_S) -> list[str]:
             applied.append(str(migration.id))
         _patiently(connection, "TimescaleDB", patience_s, partial(_apply_timescale, connection))
         return applied
+
+
+def _of_one_host(connection: "psycopg.Connection[tuple[object, ...]]", url: str) -> str:
+    """The address of the server that answered, where several were named: yoyo reads addresses of one host only."""
+    parts = urlsplit(url)
+    if "," not in parts.netloc:
+        return url
+    account = parts.netloc.rpartition("@")[0]
+    where = f"{account}@{connection.info.host}:{connection.info.port}"
+    return urlunsplit(parts._replace(netloc=where))
 
 
 def missing(url: str) -> list[str]:
@@ -202,11 +214,15 @@ def _longest(connection: "psycopg.Connection[tuple[object, ...]]") -> str:
 
 
 def _apply_timescale(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-    available = connection.execute(
-        "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
+    """Where the server has it loaded; an owner who may not ask that sees whether somebody made the extension."""
+    row = connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb') AND coalesce(
+            (SELECT setting LIKE '%timescaledb%' FROM pg_settings WHERE name = 'shared_preload_libraries'),
+            EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb'))
+        """
     ).fetchone()
-    preloaded = connection.execute("SELECT current_setting('shared_preload_libraries')").fetchone()
-    if available is None or preloaded is None or "timescaledb" not in str(preloaded[0]):
+    if row is None or not row[0]:
         return
     sql = (Path(str(resources.files("city.storage"))) / "timescale.sql").read_text(encoding="utf-8")
     connection.execute(sql.encode())
