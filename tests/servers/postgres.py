@@ -1,5 +1,6 @@
 """PostgreSQL for tests: any set of binaries, a throw-away data folder, one database per test."""
 
+import copy
 import importlib.util
 import os
 import secrets
@@ -84,6 +85,21 @@ class PostgresServer:
                 **(settings or {}),
             }
         )
+
+    def standby(self) -> "PostgresServer":
+        """A copy of this server, which is stopped and has been started once, that follows it as ``replica``.
+
+        Start this one first. Both keep their ports; the copy's ``kill`` and ``close`` are its own.
+        """
+        made = copy.copy(self)
+        made.folder = Path(tempfile.mkdtemp(prefix="city-test-postgres-", dir=self.folder.parent))
+        made.port, made._was_ready, made._process = 0, False, None
+        shutil.copytree(self.folder / "data", made.folder / "data")
+        (made.folder / "data/standby.signal").touch()
+        place = f"host=127.0.0.1 port={self.port} user=postgres password={self._password}"
+        with (made.folder / "data/postgresql.conf").open("a") as conf:
+            conf.write(f"primary_conninfo = '{place} application_name=replica'\n")
+        return made
 
     def _become_ordinary(self) -> None:
         """As root: a user namespace in place, else a copy of the binaries that `nobody` can reach."""
