@@ -19,6 +19,7 @@ from city.storage.database import connect
 from tests.conftest import lacking
 from tests.integration.following_screen import Screen, until
 from tests.integration.running_centre import NO_TLS, TOKEN, lay_ground, raise_alarm
+from tests.servers.accounts import services_url
 from tests.servers.balancer import Haproxy, Pgbouncer
 from tests.servers.city_process import start_city
 from tests.servers.postgres import PostgresServer
@@ -29,28 +30,29 @@ pytestmark = pytest.mark.slow  # two processes of the product, two servers in fr
 PATIENCE_S = 90.0
 
 
-def _pooled(url: str, pool: Pgbouncer) -> str:
-    return url.replace(f":{urlsplit(url).port}/", f":{pool.port}/")
+Pool = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def pool(postgres_server: PostgresServer) -> Iterator[Callable[[str], Pgbouncer]]:
-    """Makes a pgbouncer of a mode before the module's server."""
-    account = urlsplit(postgres_server.url("postgres"))
+def pool() -> Iterator[Pool]:
+    """Puts a pgbouncer before a database and gives the address that goes through it."""
     made: list[Pgbouncer] = []
 
-    def start(mode: str = "session") -> Pgbouncer:
+    def start(url: str, mode: str = "session") -> str:
+        account = urlsplit(url)
         try:
             made.append(
-                Pgbouncer(postgres_server.port, str(account.username), str(account.password), pool_mode=mode)
+                Pgbouncer(
+                    account.port or 5432, account.username or "", account.password or "", pool_mode=mode
+                )
             )
         except UnavailableError as missing:
             lacking(missing)
-        return made[-1]
+        return url.replace(f":{account.port}/", f":{made[-1].port}/")
 
     yield start
     for one in made:
-        one.process.kill()
+        one.close()
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,13 @@ class Door:
 def door(
     postgres_server: PostgresServer,
     postgres_template: str,
-    pool: Callable[[str], Pgbouncer],
+    pool: Pool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Door]:
     name = postgres_server.create_database(template=postgres_template)
     url = postgres_server.url(name)
     lay_ground(url)
-    pooled = _pooled(url, pool("session"))
+    pooled = pool(services_url(url))
     data = tmp_path_factory.mktemp("data")
     ports = (free_port(), free_port())
     with ExitStack() as stack:
@@ -106,7 +108,7 @@ def door(
             front = Haproxy(list(ports))
         except UnavailableError as missing:
             lacking(missing)
-        stack.callback(front.process.kill)
+        stack.callback(front.close)
         made = Door(url, f"http://127.0.0.1:{front.port}", (seats[0], seats[1]), ports)
         for port in ports:
             made.until(lambda port=port: made.answers(f"http://127.0.0.1:{port}"))  # type: ignore[misc]  # a lambda's default has no type
@@ -176,26 +178,26 @@ def _holder(door: Door) -> int:
 
 
 def test_a_session_pool_passes_on_what_our_code_lives_on(
-    postgres_server: PostgresServer, postgres_template: str, pool: Callable[[str], Pgbouncer]
+    postgres_server: PostgresServer, postgres_template: str, pool: Pool
 ) -> None:
     """Notifications, advisory locks of a session, temporary tables, prepared statements."""
     name = postgres_server.create_database(template=postgres_template)
     url = postgres_server.url(name)
     try:
-        said = _tried(url, _pooled(url, pool("session")))
+        said = _tried(url, pool(url))
         assert said == {"heard": True, "held": True, "table": True, "prepared": True}
     finally:
         postgres_server.drop_database(name)
 
 
 def test_a_transaction_pool_would_lose_notifications_and_locks(
-    postgres_server: PostgresServer, postgres_template: str, pool: Callable[[str], Pgbouncer]
+    postgres_server: PostgresServer, postgres_template: str, pool: Pool
 ) -> None:
     """Why pool_mode is session: without a word nobody is woken, and a lock is left to whoever comes next."""
     name = postgres_server.create_database(template=postgres_template)
     url = postgres_server.url(name)
     try:
-        said = _tried(url, _pooled(url, pool("transaction")))
+        said = _tried(url, pool(url, "transaction"))
         assert (said["heard"], said["held"], said["table"]) == (False, False, False)
         assert said["prepared"] is True  # pgbouncer >= 1.21 keeps those apart
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -46,6 +47,11 @@ class Haproxy:
         self.process = ServerProcess(command, self.folder / "haproxy.log")
         self.process.wait_ready(lambda: listening(self.port), 60)
 
+    def close(self) -> None:
+        """End it and remove its folder."""
+        self.process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 class Pgbouncer:
     """``deploy/scale/pgbouncer.ini`` before a server on 127.0.0.1; ``pool_mode`` to see what another one breaks."""
@@ -71,3 +77,8 @@ class Pgbouncer:
             command, self.folder / "pgbouncer.log", user_change=_AS_USER if os.getuid() == 0 else ()
         )
         self.process.wait_ready(lambda: listening(self.port), 60)
+
+    def close(self) -> None:
+        """End it and remove its folder."""
+        self.process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -12,6 +12,10 @@ BEGIN
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN NULL;  -- another database of this server migrates just now
     WHEN insufficient_privilege THEN
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'city_services')
+            AND pg_has_role('city_services', 'city_within', 'MEMBER') THEN
+            RETURN;  -- somebody who may has made it and given it the other
+        END IF;
         RAISE EXCEPTION 'the role city_services is not there and % may not make it', current_user
             USING HINT = 'as a superuser, once for this server: CREATE ROLE city_services NOLOGIN; '
                 'GRANT city_within TO city_services';
