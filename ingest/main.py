@@ -44,6 +44,10 @@ def run(settings: Settings, manager: ServiceManager = SILENT) -> int:
 
 
 def _worker(settings: Settings, manager: ServiceManager) -> Worker:
+    if settings.stream_url and settings.uplink_url:
+        raise SettingsError(
+            "CITY_UPLINK_URL: a district that reports has one ingest, at a broker; unset it, or CITY_STREAM_URL"
+        )
     if not settings.stream_url:
         return Worker(settings, settings.mqtt_url, watched=manager.watched)
     try:

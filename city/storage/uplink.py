@@ -324,7 +324,7 @@ async def line(connection: AsyncConnection[Any]) -> dict[str, Any] | None:
 
 
 def stored_again(connection: Db, *, since: datetime, until: datetime) -> int:
-    """Owe the city what is stored of that time, readings and events; returns how many. What it has it ignores."""
+    """Owe the city the readings that are stored of that time; returns how many. What it has already it ignores."""
     rows = connection.execute(
         """
         WITH hours AS (

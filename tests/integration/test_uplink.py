@@ -210,7 +210,7 @@ def test_what_is_stored_can_be_told_again(places: Places, monkeypatch: pytest.Mo
             "DELETE FROM observations USING devices d WHERE d.id = device_id AND d.code = 'S0'"
         )
     monkeypatch.setenv("CITY_DATABASE_URL", places.below)
-    span = ["--since", "2000-01-01T00:00:00", "--until", "2100-01-01T00:00:00"]
+    span = ["--since", "2000-01-01T00:00+08:00", "--until", "2100-01-01T00:00:00"]
     done = CliRunner().invoke(app, ["uplink-again", *span])
     assert done.exit_code == 0, done.output
     assert int(done.output.split()[0]) == places.readings

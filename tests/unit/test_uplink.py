@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from city.observations import NO_SEQ, Quality
+from city.service_manager import SILENT
 from city.settings import Settings, SettingsError
 from city.uplink import Owed
 from ingest.batch import Messages, build, decode
+from ingest.main import _worker
 from ingest.pacing import LARGE, Ahead, Pace, runs
 from ingest.register import Sender
 from ingest.uplink import check
@@ -76,6 +78,23 @@ def test_what_is_said_upward_is_read_there_as_it_is_stored_here(given_rows: list
 def test_an_estimated_instant_is_certain_from_then_on_and_needs_no_number() -> None:
     said, _ = messages([owed(NOON_US + 1, seq=17, quality=int(Quality.TIME_ESTIMATED))], cell="c0")
     assert read_back(said, NOON_US + 10) == [(1, 1, NOON_US + 1, 0.0, NO_SEQ, int(Quality.TIME_ESTIMATED))]
+
+
+@pytest.mark.parametrize("marks", ["5", '"retained"', "{}", "null", '["late", "nothing", 3, null]'])
+def test_marks_that_say_nothing_harm_nothing(marks: str) -> None:
+    payload = f'{{"ts": {NOON_US // 1000}, "value": 3.5, "marks": {marks}}}'.encode()
+    assert read_back([Upward("city/c1/smoke/S1", payload, 1)], NOON_US) == [(1, 1, NOON_US, 3.5, NO_SEQ, 0)]
+
+
+def test_a_districts_ingest_reads_one_broker() -> None:
+    both = Settings(
+        _env_file=None,
+        database_url="postgresql://city@db/city",
+        stream_url="rabbitmq-stream://u:p@h",
+        uplink_url="mqtt://D1@city.example",
+    )
+    with pytest.raises(SettingsError, match="CITY_UPLINK_URL"):
+        _worker(both, SILENT)
 
 
 def test_metrics_of_one_instant_are_one_object_and_others_are_not() -> None:
