@@ -117,6 +117,9 @@ def town(
         ends.callback(postgres_server.drop_database, name)
         with psycopg.connect(url) as connection:
             connection.execute("UPDATE units SET webhook_url = %s WHERE code = 'U1'", (receiver.start(),))
+            connection.execute(  # each order is of a cell of its own: those of one become one incident
+                "UPDATE devices SET cell_id = (SELECT id FROM areas WHERE code = 'C4') WHERE code = 'D11'"
+            )
         assert receiver.server is not None
         ends.callback(receiver.server.shutdown)
         ends.callback(receiver.hanging.clear)
