@@ -90,10 +90,12 @@ class Log:
                 self.stored[number] = offset
 
 
-@pytest.fixture
-def two(postgres_server: PostgresServer, postgres_template: str) -> Iterator[tuple[str, str]]:
+@pytest.fixture(params=["postgres", pytest.param("timescale", marks=pytest.mark.slow)])
+def two(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     """A district's database with a past, and an empty one."""
-    with _database(postgres_server, postgres_template) as old, _database(postgres_server) as new:
+    server: PostgresServer = request.getfixturevalue(f"{request.param}_server")
+    template: str = request.getfixturevalue(f"{request.param}_template")
+    with _database(server, template) as old, _database(server) as new:
         import_defaults(old, parse_rules=to_rows)
         with psycopg.connect(old, autocommit=True) as connection:
             connection.execute(
