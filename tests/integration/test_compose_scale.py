@@ -11,6 +11,7 @@ from tests.conftest import lacking
 from tests.servers.balancer import balancer_programs
 from tests.servers.deployed import ROOT
 from tests.servers.processes import UnavailableError
+from tests.servers.rabbitmq import RabbitCluster
 
 FOLDER = ROOT / "deploy/scale"
 ONCE = {"broker-accounts", "migrate", "topology"}
@@ -129,3 +130,22 @@ def test_haproxy_itself_accepts_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr.lower(), done.stderr
+
+
+@pytest.mark.slow  # a node of RabbitMQ
+def test_rabbitmq_itself_takes_every_line() -> None:
+    """It does not start with a line that it does not know; addresses and the other nodes are the test's own."""
+    apart = ("cluster_formation.", "mqtt.listeners.", "stream.listeners.", "management.", "log.", "disk_free")
+    lines = [
+        line
+        for line in (FOLDER / "rabbitmq.conf").read_text().splitlines()
+        if line and not line.startswith(("#", *apart))
+    ]
+    assert "cluster_partition_handling = pause_minority" in lines
+    cluster = RabbitCluster(1, lines)
+    try:
+        cluster.start()
+    except UnavailableError as missing:
+        lacking(missing)
+    finally:
+        cluster.close()

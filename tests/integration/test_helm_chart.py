@@ -1,49 +1,27 @@
 """The chart without a cluster: helm itself lints and renders it, and every document is held against its schema."""
 
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
-import psycopg
 import pytest
 import yaml
 from fastapi.routing import iter_route_contexts
 
 from city.settings import Settings
-from city.storage import migrate
 from command_centre.api.app import routes
-from tests.conftest import lacking
+from tests.integration.rendered_chart import CHART, Document, helm, one_of, rendered
 from tests.servers.deployed import ROOT
-from tests.servers.helm import helm_binary, kubernetes_schema
-from tests.servers.postgres import PostgresServer
-from tests.servers.processes import UnavailableError
+from tests.servers.helm import kubernetes_schema
 
-CHART = ROOT / "deploy/helm/city-command-centre"
 VALUES = ("minimal", "city", "edge")
-Document = dict[str, Any]
-
-
-def _helm(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    try:
-        binary = helm_binary()
-    except UnavailableError as missing:
-        lacking(missing)
-    return subprocess.run([str(binary), *arguments], check=False, capture_output=True, text=True)
-
-
-def _rendered(values: str, *more: str) -> list[Document]:
-    done = _helm("template", "city", str(CHART), "-n", "town", "-f", str(CHART / f"ci/{values}.yaml"), *more)
-    assert done.returncode == 0, done.stderr
-    return [one for one in yaml.safe_load_all(done.stdout) if one]
 
 
 @pytest.fixture(scope="module", params=VALUES)
 def named(request: pytest.FixtureRequest) -> tuple[str, list[Document]]:
-    return request.param, _rendered(request.param)
+    return request.param, rendered(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +32,7 @@ def city(named: tuple[str, list[Document]]) -> list[Document]:
 
 @pytest.fixture(scope="module")
 def whole() -> list[Document]:
-    return _rendered("city")
-
-
-def _one(documents: list[Document], kind: str, name: str) -> Document:
-    (found,) = [one for one in documents if (one["kind"], one["metadata"]["name"]) == (kind, name)]
-    return found
+    return rendered("city")
 
 
 def _pods(documents: list[Document]) -> Iterator[tuple[str, Document]]:
@@ -70,7 +43,7 @@ def _pods(documents: list[Document]) -> Iterator[tuple[str, Document]]:
 
 @pytest.mark.parametrize("values", VALUES)
 def test_helm_finds_nothing_to_complain_of(values: str) -> None:
-    done = _helm("lint", str(CHART), "--strict", "-f", str(CHART / f"ci/{values}.yaml"))
+    done = helm("lint", str(CHART), "--strict", "-f", str(CHART / f"ci/{values}.yaml"))
     assert done.returncode == 0, done.stdout
 
 
@@ -117,7 +90,7 @@ def test_no_value_is_a_password_and_settings_may_hold_none() -> None:
     assert not re.search(
         r"(?i)^\s*\w*(password|token):[ ]*\S*[^\s#]", told.replace("city-api-token", ""), re.M
     )
-    done = _helm("template", "city", str(CHART), "-f", str(CHART / "ci/minimal.yaml"),
+    done = helm("template", "city", str(CHART), "-f", str(CHART / "ci/minimal.yaml"),
                  "--set", "settings.CITY_API_TOKEN=told")  # fmt: skip
     assert done.returncode != 0
     assert "CITY_API_TOKEN" in done.stderr
@@ -136,7 +109,7 @@ def test_no_value_is_a_password_and_settings_may_hold_none() -> None:
     ],
 )
 def test_what_is_missing_is_named(values: str, unset: str, said: str) -> None:
-    done = _helm("template", "city", str(CHART), "-f", str(CHART / f"ci/{values}.yaml"), "--set", unset)
+    done = helm("template", "city", str(CHART), "-f", str(CHART / f"ci/{values}.yaml"), "--set", unset)
     assert done.returncode != 0
     assert said in done.stderr
 
@@ -206,7 +179,7 @@ def test_a_drain_may_always_take_one_and_never_the_majority(named: tuple[str, li
 def test_probes_ask_what_is_answered(city: list[Document]) -> None:
     paths = {context.path for context in iter_route_contexts(routes().routes)}
     for name in ("city-centre", "city-ingest"):
-        pod = _one(city, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
+        pod = one_of(city, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]
         ports = {one["name"]: one["containerPort"] for one in pod["ports"]}
         environment = {one["name"]: one.get("value") for one in pod["env"]}
         assert str(ports[pod["readinessProbe"]["httpGet"]["port"]]) in (
@@ -216,7 +189,7 @@ def test_probes_ask_what_is_answered(city: list[Document]) -> None:
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             path = pod[probe]["httpGet"]["path"].partition("?")[0]
             assert path in paths if name == "city-centre" else path == "/metrics"
-    centre = _one(city, "Deployment", "city-centre")["spec"]["template"]["spec"]
+    centre = one_of(city, "Deployment", "city-centre")["spec"]["template"]["spec"]
     drain = {one["name"]: one.get("value") for one in centre["containers"][0]["env"]}["CITY_DRAIN_S"]
     ready = centre["containers"][0]["readinessProbe"]
     assert centre["terminationGracePeriodSeconds"] > int(drain) + 20
@@ -226,7 +199,7 @@ def test_probes_ask_what_is_answered(city: list[Document]) -> None:
 
 
 def test_the_logs_lines_are_those_of_the_other_deployment(whole: list[Document]) -> None:
-    log = _one(whole, "RabbitmqCluster", "city-log")["spec"]["rabbitmq"]
+    log = one_of(whole, "RabbitmqCluster", "city-log")["spec"]["rabbitmq"]
     given = {line for line in log["additionalConfig"].splitlines() if line}
     compose = set((ROOT / "deploy/scale/rabbitmq.conf").read_text().splitlines())
     assert given <= compose
@@ -239,7 +212,7 @@ def test_the_logs_lines_are_those_of_the_other_deployment(whole: list[Document])
 def test_accounts_may_what_the_other_deployments_may(whole: list[Document]) -> None:
     script = (ROOT / "deploy/scale/accounts.sh").read_text()
     for name in ("devices", "ingest", "centre"):
-        rights = _one(whole, "Permission", f"city-log-{name}")["spec"]["permissions"]
+        rights = one_of(whole, "Permission", f"city-log-{name}")["spec"]["permissions"]
         told = f"'{rights['configure']}' '{rights['write']}' '{rights['read']}'"
         assert re.search(rf"^account {name} \S+ {re.escape(told)}$", script, re.M), name
         topics = [one["spec"]["permissions"] for one in whole
@@ -251,10 +224,10 @@ def test_accounts_may_what_the_other_deployments_may(whole: list[Document]) -> N
 
 def test_alerts_are_the_files_of_the_other_deployment(whole: list[Document]) -> None:
     for name in ("alerts", "recording"):
-        rendered = _one(whole, "PrometheusRule", f"city-{name}")["spec"]
+        rendered = one_of(whole, "PrometheusRule", f"city-{name}")["spec"]
         assert rendered == yaml.safe_load((ROOT / f"deploy/prometheus/{name}.rules.yml").read_text())
         assert (CHART / f"files/{name}.rules.yml").is_symlink()
-    jobs = {_one(whole, "Service", f"city-{name}")["metadata"]["labels"]["app.kubernetes.io/name"]
+    jobs = {one_of(whole, "Service", f"city-{name}")["metadata"]["labels"]["app.kubernetes.io/name"]
             for name in ("centre", "ingest")}  # fmt: skip
     scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     assert jobs == {one["job_name"] for one in scraped}  # alerts ask by it
@@ -265,7 +238,7 @@ def test_alerts_are_the_files_of_the_other_deployment(whole: list[Document]) -> 
 
 def test_nobody_speaks_with_a_pod_unless_a_policy_says_so(whole: list[Document]) -> None:
     policies = [one for one in whole if one["kind"] == "NetworkPolicy"]
-    refusing = _one(whole, "NetworkPolicy", "city-nobody")["spec"]
+    refusing = one_of(whole, "NetworkPolicy", "city-nobody")["spec"]
     assert refusing["podSelector"]["matchLabels"] == {"app.kubernetes.io/part-of": "city"}
     assert set(refusing["policyTypes"]) == {"Ingress", "Egress"}
     assert "ingress" not in refusing
@@ -279,42 +252,9 @@ def test_nobody_speaks_with_a_pod_unless_a_policy_says_so(whole: list[Document])
 
 
 def test_the_first_installation_and_an_upgrade_migrate_before_the_log_is_bound() -> None:
-    first, later = _rendered("city"), _rendered("city", "--is-upgrade")
+    first, later = rendered("city"), rendered("city", "--is-upgrade")
     for documents, hooks in ((first, [None, None]), (later, ["pre-upgrade", "post-upgrade"])):
         jobs = [one for one in documents if one["kind"] == "Job"]
         assert [one["metadata"].get("annotations", {}).get("helm.sh/hook") for one in jobs] == hooks
         assert "city migrate" in jobs[0]["spec"]["template"]["spec"]["containers"][0]["args"][0]
         assert jobs[1]["spec"]["template"]["spec"]["containers"][0]["args"][:2] == ["scale", "init"]
-
-
-@pytest.mark.parametrize(
-    ("values", "server"),
-    [("edge", "postgres_server"), pytest.param("city", "timescale_server", marks=pytest.mark.slow)],
-)
-def test_a_database_owner_of_the_chart_can_migrate(
-    values: str, server: str, request: pytest.FixtureRequest
-) -> None:
-    """What the operator runs as a superuser is enough for an owner who is none."""
-    postgres_server: PostgresServer = request.getfixturevalue(server)
-    said = _one(_rendered(values), "Cluster", "city-database")["spec"]["bootstrap"]["initdb"]
-    name = postgres_server.create_database(bare=True)
-    try:
-        with psycopg.connect(postgres_server.url(name), autocommit=True) as admin:
-            there = {
-                row[0] for row in admin.execute("SELECT rolname FROM pg_roles")
-            }  # of other tests' databases
-            admin.execute(f"CREATE ROLE {said['owner']} LOGIN PASSWORD 'of-a-test'")
-            admin.execute(f"ALTER DATABASE {name} OWNER TO {said['owner']}")
-            for statement in said["postInitApplicationSQL"]:
-                if not (statement.startswith("CREATE ROLE") and statement.split()[2] in there):
-                    admin.execute(statement)
-        _, _, place = postgres_server.url(name).rpartition("@")
-        url = f"postgresql://{said['owner']}:of-a-test@{place}"
-        assert migrate.apply(url)
-        assert migrate.missing(url) == []
-        with psycopg.connect(url) as owner:
-            assert owner.execute("SHOW statement_timeout").fetchone() == ("30s",)
-    finally:
-        postgres_server.drop_database(name)
-        with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as admin:
-            admin.execute(f"DROP ROLE IF EXISTS {said['owner']}")

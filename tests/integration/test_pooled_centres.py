@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -132,7 +132,7 @@ def _logged_in(door: Door) -> httpx.Client:
 
 def test_people_and_walls_go_on_when_a_centre_is_killed(door: Door) -> None:
     """Logged in by the balancer, a live wall by it, no ingest anywhere; the centre that the wall hangs on dies."""
-    with _logged_in(door) as person:
+    with closing(_logged_in(door)) as person:
         for _ in range(6):  # by turns on both
             assert person.get("/api/session").status_code == 200
 
