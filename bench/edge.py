@@ -162,11 +162,11 @@ def run(server: PostgresServer, folder: Path, *, backlog: int, rate: int, live: 
         for _ in range(10):
             clients.warn(10.0)  # what waits of those that warn later
         clients.warned = 0
-        began_at = district.one("SELECT now()")[0]
-        clients.start()
-        began = time.monotonic()
         settings = {"database_url": district.url, "mqtt_url": district.broker.url, **uplink}
         stack.callback(start_city("uplink", uplink_rate=str(rate), **settings).stop)
+        district.until("SELECT count(*) FROM uplink_state WHERE up", 1)
+        began, began_at = time.monotonic(), district.one("SELECT now()")[0]
+        clients.start()
         done = city.until(
             "SELECT count(*) FROM observations o JOIN devices d ON d.id = o.device_id WHERE d.code LIKE 'b%'",
             backlog + devices,
