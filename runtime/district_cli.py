@@ -15,9 +15,11 @@ app = typer.Typer(name="district", help="区数据库 · The database of a distr
 
 @app.command()
 def move(
-    name: Annotated[str, typer.Argument(help="Code of the district that CITY_DATABASE_URL holds.")],
+    name: Annotated[
+        str, typer.Argument(help="Code of the district that the database of the settings holds.")
+    ],
     to: Annotated[
-        Path, typer.Option(help="File with the new database's address, postgresql://…: it holds a password.")
+        Path, typer.Option(help="File with the new database's address as its owner, postgresql://…")
     ],
     back: Annotated[
         bool, typer.Option("--back", help="Before the switch: give up, the old database serves on.")
@@ -27,7 +29,8 @@ def move(
     from runtime import district_move
 
     chosen = settings.load()
-    if not chosen.database_url:
+    source = chosen.database_owner_url or chosen.database_url
+    if not source:
         raise CityError(
             "CITY_DATABASE_URL: the embedded database cannot be moved; use city backup and city restore"
         )
@@ -39,11 +42,11 @@ def move(
         raise CityError(f"--to {to}: must hold an address that begins with postgresql://")
     console = Console()
     if back:
-        district_move.give_up(chosen.database_url, target)
+        district_move.give_up(source, target)
         console.print("the old database takes everything again", highlight=False)
         return
     done = district_move.move(
-        chosen.database_url, target, code=name, told=lambda line: console.print(line, highlight=False)
+        source, target, code=name, told=lambda line: console.print(line, highlight=False)
     )
     console.print(
         f"{done.rows:,} rows of the past in {done.slices} slices and {done.books} tables; neither database took"

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from city.district import import_defaults
 from city.storage import database
@@ -17,7 +19,7 @@ from city.storage.district_copies import MoveError
 from ingest.delivery import Delivery
 from ingest.shards import Shards
 from rules.definitions import to_rows
-from runtime import district_move
+from runtime import district_cli, district_move
 from tests.conftest import _database
 from tests.servers.postgres import PostgresServer
 
@@ -242,3 +244,20 @@ def test_two_districts_are_never_mixed(two: tuple[str, str], migrated_url: str) 
         district_move.move(old, migrated_url, code="east", told=Telling())
     with database.connect(old, application="serves as before"):
         pass
+
+
+def test_the_command_moves_and_says_what_it_did(two: tuple[str, str], tmp_path: Path) -> None:
+    old, new = two
+    file = tmp_path / "to.dsn"
+    file.write_text(f"{new}\n")
+    wrong = CliRunner().invoke(
+        district_cli.app, ["nowhere", "--to", str(file)], env={"CITY_DATABASE_URL": old}
+    )
+    assert isinstance(wrong.exception, MoveError)
+    assert new not in str(wrong.exception)
+    done = CliRunner().invoke(
+        district_cli.app, ["east", "--to", str(file)], env={"CITY_DATABASE_OWNER_URL": old}
+    )
+    assert done.exit_code == 0, done.output
+    assert "neither database took anything for" in " ".join(done.output.split())
+    assert "postgresql://" not in done.output
