@@ -229,6 +229,20 @@ def test_the_unit_hands_an_incident_on_and_still_hears_what_became_of_it(town: T
         assert client.get(path).status_code == 200
 
 
+def test_nothing_is_written_where_its_writer_could_not_see_it(town: Town) -> None:
+    cookies = account(town.centre, "administrator", scope=town.east.code)
+    with httpx.Client(base_url=town.centre.base, cookies=cookies, verify=NO_TLS, timeout=60) as client:
+        for noun, more in (("components", {"kind": "井盖"}), ("buildings", {})):
+            made = {"code": f"beyond-{noun}", "name": "beyond", "reason": "new", **more}
+            away = client.post(f"/api/{noun}", json={**made, "cell": town.west.cell})
+            assert (away.status_code, away.json()["detail"]) == (422, "there is no such cell")
+            nowhere = client.post(f"/api/{noun}", json=made)
+            assert nowhere.status_code == 403, nowhere.text
+            assert "beyond the area or unit of your account" in nowhere.json()["detail"]
+            assert town.centre.execute(f"SELECT FROM {noun} WHERE code LIKE 'beyond%%'") == []
+            assert client.post(f"/api/{noun}", json={**made, "cell": town.east.cell}).status_code == 201
+
+
 def test_ground_that_changes_is_seen_by_whoever_asked_before(town: Town) -> None:
     held = Reach(scope=town.east.code, actor="user:0")
 
