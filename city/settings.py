@@ -196,11 +196,23 @@ class Settings(BaseSettings):
     uplink_ca_file: Path | None = None  # who signed the city's broker's certificate; None = the system's own
     uplink_cert_file: Path | None = None  # our client certificate and its key, where that broker asks for one
     uplink_key_file: Path | None = None
+    chunk_hours: int = Field(
+        0, ge=0, le=24
+    )  # of TimescaleDB's chunks to come; 0 = by the size of the register
+    hot_days: int = Field(30, ge=3)  # readings older than this are for city history archive to take
+    rollup_days: int = Field(0, ge=0)  # hourly values are kept so long; 0 = as long as readings
 
     @model_validator(mode="before")
     @classmethod
     def _from_files(cls, given: Any) -> Any:
         return filled(given) if isinstance(given, dict) else given
+
+    @field_validator("chunk_hours")
+    @classmethod
+    def _part_of_a_day(cls, value: int) -> int:
+        if value and 24 % value:
+            raise ValueError("must divide a day: 1, 2, 3, 4, 6, 8, 12 or 24; 0 = by the size of the register")
+        return value
 
     @field_validator("database_url", "database_owner_url")
     @classmethod

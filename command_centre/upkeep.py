@@ -53,7 +53,7 @@ KEPT: Mapping[str, timedelta] = {
     "roster": timedelta(days=400),  # names and telephones of who was on duty
     "centres": timedelta(hours=1),
 }
-AS_OBSERVATIONS = ("detections", "observation_revisions", "rollups")
+AS_OBSERVATIONS = ("detections", "observation_revisions")
 
 log = structlog.get_logger(__name__)
 Connection = AsyncConnection[Any]
@@ -84,7 +84,7 @@ async def run(url: str, settings: Settings, stop: asyncio.Event, presence: Prese
             await certificates.look(connection, now)
             if now - cleaned >= CLEAN_EVERY:
                 cleaned = now
-                await clean(connection, now, settings.retention_days, stop)
+                await clean(connection, now, settings.retention_days, stop, rollup_days=settings.rollup_days)
                 await roll_up(connection, now, stop)
                 await photos.clean(connection, settings.photo_folder, now)
                 await forget(connection, settings, now, stop)
@@ -169,8 +169,13 @@ async def watch_backups(connection: Connection, now: datetime, most: timedelta) 
         log.info("there is a backup again")
 
 
-async def clean(connection: Connection, now: datetime, retention_days: int, stop: asyncio.Event) -> None:
-    """Remove what is older than its time, bite by bite, unless another centre is at it."""
+async def clean(
+    connection: Connection, now: datetime, retention_days: int, stop: asyncio.Event, *, rollup_days: int = 0
+) -> None:
+    """Remove what is older than its time, bite by bite, unless another centre is at it.
+
+    Hourly values stay ``rollup_days``, or, with 0, as long as readings.
+    """
     if not await alone.try_alone(connection, Right.CLEAN):
         return
     try:
@@ -179,6 +184,7 @@ async def clean(connection: Connection, now: datetime, retention_days: int, stop
         while not stop.is_set() and (gone := await maintenance.drop_observations(connection, oldest, BITE)):
             removed["observations"] += gone
         ages = {table: now - kept for table, kept in KEPT.items()} | dict.fromkeys(AS_OBSERVATIONS, oldest)
+        ages["rollups"] = now - timedelta(days=rollup_days or retention_days)
         for table, before in ages.items():
             removed[table] = 0
             while not stop.is_set() and (

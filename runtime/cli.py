@@ -30,6 +30,7 @@ from runtime import (
     credentials_cli,
     decode_cli,
     district_cli,
+    history_cli,
     keys_cli,
     person_cli,
     readings_cli,
@@ -58,6 +59,7 @@ app.add_typer(ca_cli.app)
 app.add_typer(tokens_cli.app)
 app.add_typer(scale_cli.app)
 app.add_typer(district_cli.app)
+app.add_typer(history_cli.app)
 backtest.app.command()(backtest_rule.rule)
 app.command()(decode_cli.decode)
 app.command()(readings_cli.readings)
@@ -230,7 +232,7 @@ def migrate(as_json: AsJson = False) -> None:
     chosen = settings.load()
     logs.configure("migrate", chosen.log_level, chosen.log_format)
     with connections.database(chosen) as url:
-        applied = schema.apply(url)
+        applied = schema.apply(url, chunk_h=chosen.chunk_hours)
         district.import_defaults(url, parse_rules=to_rows)
         if chosen.database_owner_url:
             services.ensure(url, chosen.database_url)

@@ -168,7 +168,7 @@ class House:
         self._servers.append(Keeper("postgres", postgres.process, postgres.restart, self._display.report))
 
     def _migrate(self) -> None:
-        migrate.apply(self._owner_url)
+        migrate.apply(self._owner_url, chunk_h=self._settings.chunk_hours)
         services.ensure(self._owner_url, self._urls["CITY_DATABASE_URL"])
 
     def _import_district(self) -> None:

@@ -225,7 +225,10 @@ async def late_days(connection: Connection, since: datetime, until: datetime, be
     cursor = await connection.execute(
         """
         SELECT DISTINCT (observed_at AT TIME ZONE 'UTC')::date AS day FROM observations
-        WHERE quality & 2 <> 0 AND received_at >= %s AND received_at < %s AND observed_at < %s ORDER BY day
+        WHERE quality & 2 <> 0 AND received_at >= %s AND received_at < %s AND observed_at < %s
+          AND observed_at >= coalesce((SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' FROM history_archive),
+                                      '-infinity') -- what is left of an archived day is not the day
+        ORDER BY day
         """,
         (since, until, datetime(before.year, before.month, before.day, tzinfo=UTC)),
     )

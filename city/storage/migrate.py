@@ -15,12 +15,14 @@ import structlog
 from psycopg import errors
 from yoyo import get_backend, read_migrations
 
+from city.chunks import chunk_hours
 from city.storage.database import DatabaseError, connect, translated
 
 _LOCK = 7235_0001  # advisory lock: two processes that start together migrate once
 _yoyo_is_not_thread_safe = threading.Lock()
 LOCK_TIMEOUT = "2s"  # everybody who wants the table waits behind us for so long at most
 LOCK_PATIENCE_S = 120.0
+FULL_EDITION = "timescale"  # what its licence setting says; the other one says "apache"
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +40,10 @@ def migrations_folder() -> Path:
     return Path(str(resources.files("city.storage"))) / "migrations"
 
 
-def apply(url: str, *, patience_s: float = LOCK_PATIENCE_S) -> list[str]:
+def apply(url: str, *, patience_s: float = LOCK_PATIENCE_S, chunk_h: int = 0) -> list[str]:
     """Apply every missing migration and return their names; nothing to do returns an empty list.
+
+    ``chunk_h``: hours of a chunk of readings to come, where TimescaleDB keeps them; 0 = by the size of the register.
 
     Each is one transaction together with the note that it is applied, waits ``LOCK_TIMEOUT`` for a lock and then makes
     room for others before it tries again, for ``patience_s`` altogether. Raises DatabaseError when the server is older
@@ -62,7 +66,7 @@ def apply(url: str, *, patience_s: float = LOCK_PATIENCE_S) -> list[str]:
         for migration in _pending(url):
             _patiently(connection, migration.id, patience_s, partial(_apply_one, connection, url, migration))
             applied.append(str(migration.id))
-        _patiently(connection, "TimescaleDB", patience_s, partial(_apply_timescale, connection))
+        _patiently(connection, "TimescaleDB", patience_s, partial(_apply_timescale, connection, chunk_h))
         return applied
 
 
@@ -213,7 +217,7 @@ def _longest(connection: "psycopg.Connection[tuple[object, ...]]") -> str:
     return f"{row[0] or 'somebody'} (pid {row[1]}, {row[2]} s)" if row else "nobody any more"
 
 
-def _apply_timescale(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+def _apply_timescale(connection: "psycopg.Connection[tuple[object, ...]]", chunk_h: int) -> None:
     """Where the server has it loaded; an owner who may not ask that sees whether somebody made the extension."""
     row = connection.execute(
         """
@@ -224,5 +228,32 @@ def _apply_timescale(connection: "psycopg.Connection[tuple[object, ...]]") -> No
     ).fetchone()
     if row is None or not row[0]:
         return
-    sql = (Path(str(resources.files("city.storage"))) / "timescale.sql").read_text(encoding="utf-8")
-    connection.execute(sql.encode())
+    connection.execute(_sql("timescale.sql"))
+    if edition(connection).timescale == FULL_EDITION:
+        connection.execute(_sql("timescale_full.sql"))
+    _settle_chunks(connection, chunk_h)
+
+
+def _sql(name: str) -> bytes:
+    return (Path(str(resources.files("city.storage"))) / name).read_bytes()
+
+
+def _settle_chunks(connection: "psycopg.Connection[tuple[object, ...]]", chunk_h: int) -> None:
+    """How long chunks to come are; those that are there stay as they are.
+
+    By itself it only becomes shorter: what somebody set by hand for a reason of his own is not undone.
+    """
+    row = connection.execute(
+        "SELECT extract(epoch FROM time_interval)::integer, (SELECT count(*) FROM devices)"
+        " FROM timescaledb_information.dimensions"
+        " WHERE hypertable_schema = 'public' AND hypertable_name = 'observations'"
+    ).fetchone()
+    if row is None:
+        return
+    now_s, devices = int(str(row[0])), int(str(row[1]))
+    wanted_s = 3600 * chunk_h if chunk_h else min(now_s, 3600 * chunk_hours(devices))
+    if wanted_s != now_s:
+        connection.execute(
+            "SELECT set_chunk_time_interval('observations', make_interval(secs => %s))", (wanted_s,)
+        )
+        log.info("chunks of readings to come", hours=wanted_s / 3600, before=now_s / 3600, devices=devices)

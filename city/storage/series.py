@@ -24,6 +24,7 @@ MOST_POINTS = 5_000  # of one answer
 WANTED_POINTS = 500  # about as many as a chart has room for
 _STEPS_S = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604800)
 _RAW_IS_ENOUGH = timedelta(days=14)  # rollups of shorter spans save nothing and may lack what came late
+_HOUR_S = 3600
 _UNBELIEVED = int(Quality.CLOCK_AHEAD)
 SUSPECT = int(
     Quality.CLOCK_AHEAD | Quality.OUT_OF_RANGE | Quality.SPIKE
@@ -223,6 +224,9 @@ def read_series(
             f"step = {step.total_seconds():g}: use one second or more, and at most {MOST_POINTS} steps"
         )
     device_id, metric_id = device_metric(connection, code, metric)
+    rollup = _rollup_step(end - start, step)
+    archived_to = None if _keeps_readings(connection, device_id) else _archived_to(connection)
+    hours_only = not rollup and archived_to is not None and start < archived_to
     rows = connection.execute(
         _SERIES,
         {
@@ -232,7 +236,9 @@ def read_series(
             "start": start,
             "end": end,
             "step": step,
-            "rollup": _rollup_step(end - start, step),
+            "rollup": _HOUR_S if hours_only else rollup,
+            "archived_to": archived_to,
+            "rolled_to": archived_to if hours_only else None,
         },
     )
     return [
@@ -241,12 +247,17 @@ def read_series(
     ]
 
 
-# Rollups where they reach, the readings themselves before and after: the newest rollup may still be growing.
+# Rollups where they reach, the readings themselves before and after: the newest rollup may still be growing. Of days
+# whose readings are in files there are hourly values alone, whatever step was asked for.
 _SERIES = """
     WITH reach AS (
-        SELECT min(bucket) AS first, max(bucket) AS last FROM rollups
+        SELECT min(bucket) AS first,
+               CASE WHEN min(bucket) IS NOT NULL THEN greatest(max(bucket), CASE
+                   WHEN %(archived_to)s::timestamptz IS NOT NULL THEN least(%(archived_to)s::timestamptz, %(end)s) END)
+               END AS last
+        FROM rollups
         WHERE step_s = %(rollup)s AND device_id = %(device)s AND metric_id = %(metric)s
-          AND bucket >= %(start)s AND bucket < %(end)s
+          AND bucket >= %(start)s AND bucket < least(%(end)s, %(rolled_to)s::timestamptz)
     ), parts AS (
         SELECT r.bucket AS at, r.readings, r.minimum, r.mean, r.maximum FROM rollups r, reach
         WHERE r.step_s = %(rollup)s AND r.device_id = %(device)s AND r.metric_id = %(metric)s
@@ -264,6 +275,21 @@ _SERIES = """
         max(maximum), sum(readings)::integer
     FROM parts GROUP BY 1 ORDER BY 1
 """
+
+
+def _keeps_readings(connection: Connection[TupleRow], device_id: int) -> bool:
+    """Stations' readings are never archived."""
+    return (
+        connection.execute("SELECT 1 FROM stations WHERE device_id = %s", (device_id,)).fetchone() is not None
+    )
+
+
+def _archived_to(connection: Connection[TupleRow]) -> datetime | None:
+    """Readings before it are in files (city history archive); None = none are."""
+    row = connection.execute(
+        "SELECT (max(day) + 1)::timestamp AT TIME ZONE 'UTC' FROM history_archive"
+    ).fetchone()
+    return _utc(row[0]) if row and row[0] else None
 
 
 def _rollup_step(span: timedelta, step: timedelta) -> int:

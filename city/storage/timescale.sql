@@ -1,5 +1,5 @@
--- What TimescaleDB adds where it is there; both editions, repeatable. Compression belongs to the full edition alone
--- and is left to its operator: docs/operations.md.
+-- What TimescaleDB adds where it is there; both editions, repeatable. Compression belongs to the full edition alone:
+-- timescale_full.sql.
 CREATE EXTENSION IF NOT EXISTS timescaledb;
 -- Some tables' chunks are searched by (device, metric, time) through the primary key; the default time index would
 -- only cost writes.
