@@ -37,6 +37,13 @@ def rows(unit: Costs, devices: int) -> dict[str, float]:
         "broker: connections": devices,
         "broker: memory of connections, GB": devices * unit["connection_bytes"] / 1e9,
         "broker: cores": rate * unit["broker_us"] / 1e6 / unit["used"],
+        "RabbitMQ: memory of connections, GB": devices * unit["rabbit_connection_bytes"] / 1e9,
+        "RabbitMQ: nodes, three at least": max(
+            3, math.ceil(devices * unit["rabbit_connection_bytes"] / 1e9 / unit["rabbit_node_gb"])
+        ),
+        "RabbitMQ: disk of the streams, all copies, GB": (
+            day * unit["stream_days"] * unit["record_bytes"] * unit["stream_copies"] / 1e9
+        ),
         "ingest: cores": ingest,
         "ingest: workers of one core": max(1, math.ceil(ingest)),
         "ingest: memory, GB": (
@@ -47,6 +54,7 @@ def rows(unit: Costs, devices: int) -> dict[str, float]:
         "database: disk a day, GB": day * unit["disk_bytes"] / 1e9,
         "database: disk a year, GB": year_gb,
         "database: disk a year, compressed, GB": year_gb / unit["compression"],
+        "files of past days a year, GB": day * _YEAR_D * unit["cold_bytes"] / 1e9,
         "database: log a day, GB": day * unit["log_bytes"] / 1e9,
         "database: primary key of a day, GB": day * unit["index_bytes"] / 1e9,
         "database: hours a chunk may hold": _chunk_hours(day * unit["index_bytes"] / 1e9, unit["index_gb"]),

@@ -35,6 +35,7 @@ def test_what_grows_with_the_fleet_grows_with_it() -> None:
     unit = sizing.costs(PAGE)
     small, large = sizing.rows(unit, 10_000), sizing.rows(unit, 1_000_000)
     fixed = {"ingest: memory, GB", "ingest: workers of one core", "databases", "centres, two at least"}
+    fixed |= {"RabbitMQ: nodes, three at least"}
     steps = {"database: hours a chunk may hold"}
     for title in small.keys() - fixed - steps:
         assert abs(large[title] / small[title] - 100) < 1e-6, title
