@@ -58,7 +58,7 @@ postgresql://city@{{ include "city.database" . }}-pooler:5432/city
 
 {{- /* Every node by its own name, so that a worker finds another one when its node is gone. */ -}}
 {{- define "city.streamUrl" -}}
-{{- $user := "rabbitmq-stream://$(BROKER_USER):$(BROKER_PASSWORD)@" -}}
+{{- $user := "rabbitmq-stream://$(BROKER_USER)@" -}}
 {{- $urls := list -}}
 {{- if .Values.log.create -}}
 {{- range $node := until (int .Values.log.nodes) -}}

@@ -51,13 +51,11 @@ topologySpreadConstraints:
   value: /run/secrets/database/password
 {{- end }}
 
-{{- /* Call with (list . "name of a Secret"): a broker's account for the addresses that follow in the list. */ -}}
+{{- /* Call with (list . "name of a Secret"): the name of a broker's account for the addresses that follow in the list. */ -}}
 {{- define "city.brokerAccount" -}}
 {{- $secret := index . 1 -}}
 - name: BROKER_USER
   valueFrom: {secretKeyRef: {name: {{ $secret }}, key: username}}
-- name: BROKER_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: password}}
 {{- end }}
 
 {{- define "city.mounts" -}}
@@ -73,4 +71,10 @@ topologySpreadConstraints:
     secretName: {{ include "city.databaseSecret" . }}
     items: [{key: password, path: password}]
     defaultMode: 0440
+{{- end }}
+
+{{- /* And its password, as a file that the setting CITY_…_PASSWORD_FILE names; call with the name of the Secret. */ -}}
+{{- define "city.brokerVolume" -}}
+- name: broker-password
+  secret: {secretName: {{ . }}, items: [{key: password, path: password}], defaultMode: 0440}
 {{- end }}
