@@ -1,161 +1,49 @@
 """Three RabbitMQ nodes, three workers, one database, faults under load: what is lost, how long anything stands still.
 
-    nice -n 5 .venv/bin/python bench/scale.py                    the whole plan, about four minutes
-    .venv/bin/python bench/scale.py --nodes 1 --seconds 20 --only worker
-    .venv/bin/python bench/scale.py --kills 22                   a worker every three seconds for a minute
+    .venv/bin/python bench/scale.py                               the whole plan, about six minutes
+    .venv/bin/python bench/scale.py --kills 22                    a worker every three seconds for a minute
+    .venv/bin/python bench/scale.py --nodes 1 --workers 2 --partitions 4 --devices 40 --rate 100 --seconds 5
 
-Acknowledged = stored is compared as sets of (device, seq); alarms and rule state with one pipeline's that is given the
-same messages in the log's order. Needs what tests/servers/rabbitmq.py needs.
+Each node is a machine of its own (a network namespace), whose cable can be pulled or which can be parted from the
+other nodes alone. Acknowledged = stored is compared as sets of (device, seq); alarms and rule state with one pipeline's
+that is given the same messages in the log's order. A gap is the time between two commits of a partition while a
+message of it was due. Needs root and what tests/servers/rabbitmq.py needs.
 """
 
 import argparse
 import json
+import logging
+import os
+import random
+import signal
 import subprocess
 import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import psycopg
-from paho.mqtt.enums import CallbackAPIVersion
+import structlog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.scale_load import CELLS, Key, Publisher
+from bench.scale_log import Row, ends, feed, gaps, outcome, percentile, stored, whole_log
 from city.district import import_defaults
 from city.storage import migrate
-from ingest.delivery import Delivery
-from ingest.pipeline import Pipeline
 from rules.definitions import to_rows
 from tests.servers.city_process import city_environment, start_city
+from tests.servers.machines import Machines
 from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.processes import ServerProcess
-from tests.servers.rabbitmq import PASSWORD, USER, RabbitCluster, RabbitNode
+from tests.servers.rabbitmq import RabbitCluster
 
-CELLS = 64
-LOOK_S = 0.05
-DRAIN_S = 180
-# Faster than the default of a minute: a node that is gone gives its partitions away (docs/scale.md).
-LINES = ("stream.sac_disconnected_timeout = 5000",)
-
-
-class Publisher(threading.Thread):
-    """One connection of a share of the devices; what the broker did not confirm is sent again, elsewhere if need be."""
-
-    def __init__(self, nodes: list[RabbitNode], devices: range, rate: float) -> None:
-        super().__init__(daemon=True)
-        self._nodes, self._devices, self._rate = nodes, devices, rate
-        self.sent: dict[tuple[str, int], tuple[str, bytes]] = {}
-        self.acknowledged: set[tuple[str, int]] = set()
-        self.ended = threading.Event()
-        self._at = devices.start % len(nodes)
-        self._lost = threading.Event()
-        self._waiting: dict[int, tuple[str, int]] = {}
-        self._lock = threading.Lock()
-
-    def run(self) -> None:
-        """Publish until ``ended``, then until all is acknowledged."""
-        client = self._connect()
-        begin, number = time.monotonic(), 0
-        while not self.ended.is_set() or self.sent.keys() - self.acknowledged:
-            if self._lost.is_set():
-                client.loop_stop()
-                client = self._connect()
-                for key in sorted(self.sent.keys() - self.acknowledged, key=lambda one: one[1]):
-                    self._send(client, key)
-            if not self.ended.is_set() and number < (time.monotonic() - begin) * self._rate:
-                device, second = self._devices[number % len(self._devices)], number // len(self._devices)
-                key = (f"s{device}", second)
-                value = 75.0 if (second + device) % 7 < 3 else 20.0
-                payload = {"ts": time.time_ns() // 1_000_000, "value": value, "seq": second}
-                self.sent[key] = (f"city/c{device % CELLS}/smoke/s{device}", json.dumps(payload).encode())
-                self._send(client, key)
-                number += 1
-            else:
-                time.sleep(0.002)
-        client.disconnect()
-        client.loop_stop()
-
-    def _send(self, client: mqtt.Client, key: tuple[str, int]) -> None:
-        topic, payload = self.sent[key]
-        with self._lock:
-            told = client.publish(topic, payload, qos=1)
-            if told.rc == mqtt.MQTT_ERR_SUCCESS:
-                self._waiting[told.mid] = key
-            else:
-                self._lost.set()
-
-    def _connect(self) -> mqtt.Client:
-        while True:
-            node = self._nodes[self._at % len(self._nodes)]
-            self._at += 1
-            client = mqtt.Client(CallbackAPIVersion.VERSION2)
-            client.username_pw_set(USER, PASSWORD)
-            client.max_inflight_messages_set(0)
-            client.max_queued_messages_set(0)
-            client.on_publish = lambda _c, _u, mid, _r, _p: self._confirmed(mid)
-            client.on_disconnect = lambda *_: self._lost.set()
-            try:
-                client.connect("127.0.0.1", node.mqtt, keepalive=10)
-            except OSError:
-                time.sleep(0.2)
-                continue
-            with self._lock:
-                self._waiting.clear()
-            self._lost.clear()
-            client.loop_start()
-            return client
-
-    def _confirmed(self, mid: int) -> None:
-        with self._lock:
-            key = self._waiting.pop(mid, None)
-        if key is not None:
-            self.acknowledged.add(key)
-
-
-class Watch(threading.Thread):
-    """The longest time that any partition's offset stood still, since it was asked last."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self._url = url
-        self._since: dict[int, tuple[int, float]] = {}
-        self._longest = 0.0
-        self._lock = threading.Lock()
-
-    def run(self) -> None:
-        """Look for ever, also at a database that is away."""
-        while True:
-            try:
-                with psycopg.connect(self._url, autocommit=True, connect_timeout=2) as connection:
-                    while True:
-                        self._look(
-                            connection.execute(
-                                "SELECT partition, next_offset FROM partition_state WHERE next_offset > 0"
-                            ).fetchall()
-                        )
-                        time.sleep(LOOK_S)
-            except psycopg.Error:
-                time.sleep(LOOK_S)
-
-    def longest(self) -> float:
-        """Seconds; begins anew."""
-        with self._lock:
-            now = time.monotonic()
-            still = max((now - since for _, since in self._since.values()), default=0.0)
-            found, self._longest = max(self._longest, still), 0.0
-            return found
-
-    def _look(self, rows: list[tuple[Any, ...]]) -> None:
-        now = time.monotonic()
-        with self._lock:
-            for partition, offset in rows:
-                before, since = self._since.get(partition, (-1, now))
-                if offset != before:
-                    self._longest = max(self._longest, now - since)
-                    self._since[partition] = (offset, now)
+PUBLISHERS = 4
+DRAIN_S = 60
+STOPPED_S = 10
+KILL_EVERY_S = 3
 
 
 class Plan:
@@ -163,23 +51,31 @@ class Plan:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.postgres = PostgresServer(wheel_binaries())
-        self.cluster = RabbitCluster(options.nodes, LINES if options.nodes > 1 else ())
+        self.postgres = PostgresServer(wheel_binaries(), settings={"track_commit_timestamp": "on"})
+        self.machines = Machines(options.nodes)
+        self.cluster = RabbitCluster(options.nodes, machines=self.machines)
         self.workers: list[ServerProcess] = []
+        self.last = options.nodes - 1
         self.faults: dict[str, Callable[[], None]] = {
             "nothing": lambda: None,
-            "worker": self.kill_worker,
-            "worker back": self.work,
-            "node": self.cluster.nodes[-1].kill,
-            "node back": lambda: self.cluster.launch(self.cluster.nodes[-1]),
-            "database": self.crash_database,
+            "worker killed": self.kill_worker,
+            "worker added": self.work,
+            "node killed": self.cluster.nodes[self.last].kill,
+            "node back": lambda: self.cluster.launch(self.cluster.nodes[self.last]),
+            "node parted from nodes": lambda: self.machines.part(self.last),
+            "node joined": lambda: self.machines.join(self.last),
+            "node's cable pulled": lambda: self.machines.pull(self.last),
+            "node's cable in": lambda: self.machines.plug(self.last),
+            "worker stopped": lambda: os.kill(self.workers[0].pid, signal.SIGSTOP),
+            "worker goes on": lambda: os.kill(self.workers[0].pid, signal.SIGCONT),
+            "database crashed": self.crash_database,
         }
 
     def start(self) -> None:
         """Everything, up to workers that have their shares."""
         self.postgres.start()
         self.cluster.start()
-        self.url = self._database()
+        self.url = self.database()
         made = subprocess.run(
             [
                 *(sys.executable, "-m", "runtime.cli", "scale", "init"),
@@ -193,16 +89,17 @@ class Plan:
         assert made.returncode == 0, made.stderr
         for _ in range(self.options.workers):
             self.work()
-        wanted, deadline = self.options.partitions + 1, time.monotonic() + 120
+        wanted, deadline = self.options.partitions + 1, time.monotonic() + 2 * DRAIN_S
         while self.rows("SELECT count(*) FROM partition_state WHERE epoch > 0")[0][0] < wanted:
-            assert time.monotonic() < deadline, "workers own nothing"
+            assert time.monotonic() < deadline, f"workers own too little: {self.workers[0].log_tail()}"
             time.sleep(0.2)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Everything."""
         for worker in self.workers:
             worker.kill()
         self.cluster.close()
+        self.machines.close()
         self.postgres.close()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -223,7 +120,8 @@ class Plan:
         self.postgres.kill()
         self.postgres.start()
 
-    def _database(self) -> str:
+    def database(self) -> str:
+        """A new one with the default rules and the cells."""
         url = self.postgres.url(self.postgres.create_database())
         migrate.apply(url)
         import_defaults(url, parse_rules=to_rows)
@@ -234,46 +132,12 @@ class Plan:
             )
         return url
 
-    def reference(self, sent: dict[tuple[str, int], tuple[str, bytes]]) -> Any:
-        """What one pipeline makes of the same messages in the order in which the log took them."""
-        order = self.rows(
-            "SELECT d.code, o.seq FROM observations o JOIN devices d ON d.id = o.device_id ORDER BY o.received_at"
-        )
-        url = self._database()
-        with psycopg.connect(url, autocommit=True) as connection:
-            pipeline = Pipeline(connection, max_unclaimed=100_000, retention_days=30)
-            for begin in range(0, len(order), 500):
-                part = [sent[key] for key in order[begin : begin + 500]]
-                pipeline.process(
-                    [
-                        Delivery(
-                            topics=[topic.encode() for topic, _ in part],
-                            payloads=[payload for _, payload in part],
-                            packet_ids=[0] * len(part),
-                            received_us=time.time_ns() // 1000,
-                            generation=0,
-                        )
-                    ]
-                )
-        return outcome(url)
-
-
-def outcome(url: str) -> Any:
-    """Standing and past alarms and all rule state, by devices' codes."""
-    with psycopg.connect(url) as connection:
-        states = connection.execute(
-            "SELECT s.rule_id, d.code, s.state FROM rule_states s JOIN devices d ON d.id = s.device_id ORDER BY 1, 2"
-        ).fetchall()
-        alarms = connection.execute(
-            "SELECT a.rule_id, d.code, a.raised_at, a.cleared_at FROM alarms a JOIN devices d ON d.id = a.device_id"
-            " WHERE a.rule_id NOT LIKE '%silent%' ORDER BY 1, 2, 3"
-        ).fetchall()
-    return states, alarms
-
 
 def main() -> int:
-    """0 when nothing is lost and the state is exact."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """0 when nothing is lost or doubled and the state is exact."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=32)
@@ -283,68 +147,143 @@ def main() -> int:
     parser.add_argument(
         "--kills", type=int, default=0, help="kill so many workers, one every three seconds, instead"
     )
-    parser.add_argument("--only", nargs="*", default=None)
+    parser.add_argument("--only", nargs="*", default=None, help="faults by name")
+    parser.add_argument("--logs", type=Path, default=None, help="keep what nodes and workers wrote here")
     options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("ended from outside")
+    )  # machines are taken down then too
     plan = Plan(options)
     try:
         plan.start()
         return run(plan, options)
     finally:
-        plan.stop()
+        if options.logs:
+            keep_logs(plan, options.logs)
+        plan.close()
 
 
 def run(plan: Plan, options: argparse.Namespace) -> int:
     """Load, faults, and the comparison."""
-    share = options.devices // 4
+    share = options.devices // PUBLISHERS
     publishers = [
-        Publisher(plan.cluster.nodes, range(share * at, share * (at + 1)), options.rate / 4)
-        for at in range(4)
+        Publisher(plan.cluster.nodes, range(share * at, share * (at + 1)), options.rate / PUBLISHERS)
+        for at in range(PUBLISHERS)
     ]
-    watch = Watch(plan.url)
-    watch.start()
     for publisher in publishers:
         publisher.start()
     time.sleep(5)
-    watch.longest()
-    gaps: dict[str, float] = {}
-    if options.kills:
-        for _ in range(options.kills):
-            plan.work()
-            plan.kill_worker()
-            time.sleep(3)
-        gaps[f"{options.kills} kills"] = round(watch.longest(), 2)
-    else:
-        for name in options.only or list(plan.faults):
-            plan.faults[name]()
-            time.sleep(options.seconds)
-            gaps[name] = round(watch.longest(), 2)
-            print(f"{name}: longest gap {gaps[name]} s", flush=True)
+    began = happen(plan, options)
     for publisher in publishers:
         publisher.ended.set()
     for publisher in publishers:
         publisher.join(DRAIN_S)
-    sent = {key: value for publisher in publishers for key, value in publisher.sent.items()}
+    print("published; waiting until all is stored", flush=True)
+    sent = {key: at for publisher in publishers for key, at in publisher.due_at.items()}
     acknowledged = set().union(*(publisher.acknowledged for publisher in publishers))
-    stored, deadline = set(), time.monotonic() + DRAIN_S
-    while acknowledged - stored and time.monotonic() < deadline:
+    found, deadline = stored(plan.url), time.monotonic() + DRAIN_S
+    while acknowledged - {(code, seq) for _, code, seq, _ in found} and time.monotonic() < deadline:
         time.sleep(1)
-        stored = set(
-            plan.rows("SELECT d.code, o.seq FROM observations o JOIN devices d ON d.id = o.device_id")
-        )
-    exact = plan.reference(sent) == outcome(plan.url)
-    figures = {
-        "sent": len(sent),
-        "acknowledged": len(acknowledged),
-        "lost": len(acknowledged - stored),
-        "strange": len(stored - set(sent)),
-        "state_exact": exact,
-        "longest_gap_s": gaps,
+        found = stored(plan.url)
+    figures = compared(plan, sent, acknowledged, found) | {
+        "resent": sum(publisher.resent for publisher in publishers),
+        "faults": by_fault(began, sent, found),
     }
     print(json.dumps(figures, indent=2))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     (results / "scale.json").write_text(json.dumps(figures, indent=2) + "\n")
-    return int(bool(acknowledged - stored) or not exact)
+    return int(
+        bool(figures["lost"] or figures["doubled"] or figures["strange"] or not figures["state_exact"])
+    )
+
+
+def happen(plan: Plan, options: argparse.Namespace) -> list[tuple[float, str]]:
+    """The faults one after the other; when each began."""
+    began: list[tuple[float, str]] = []
+    if options.kills:
+        began.append((time.time(), f"{options.kills} kills"))
+        for _ in range(options.kills):
+            plan.work()
+            plan.workers.pop(random.randrange(len(plan.workers) - 1)).kill()
+            time.sleep(KILL_EVERY_S)
+        return began
+    for name in options.only or list(plan.faults):
+        began.append((time.time(), name))
+        plan.faults[name]()
+        print(name, flush=True)
+        time.sleep(STOPPED_S if name == "worker stopped" else options.seconds)
+    return began
+
+
+def compared(
+    plan: Plan, sent: dict[Key, float], acknowledged: set[Key], found: list[tuple[int, str, int, float]]
+) -> dict[str, Any]:
+    """What is stored beside what was acknowledged, and what the rules made of it beside one pipeline's."""
+    times = Counter((code, seq) for _, code, seq, _ in found)
+    log = whole_log(plan.cluster.nodes[0], ends(plan.url))
+    alone = plan.database()
+    feed(alone, log)
+    expected, here = outcome(alone), outcome(plan.url)
+    return {
+        "sent": len(sent),
+        "acknowledged": len(acknowledged),
+        "stored": len(times),
+        "lost": len(acknowledged - times.keys()),
+        "doubled": sum(count - 1 for count in times.values()),
+        "strange": len(times.keys() - sent.keys()),
+        "records": len(log),
+        "state_exact": here == expected,
+        "alarms": len(expected[1]),
+        "different": [
+            str(pair)[:300] for a, b in zip(expected, here, strict=True) for pair in differing(a, b)
+        ][:10],
+    }
+
+
+def differing(expected: list[Any], here: list[Any]) -> list[tuple[Any, Any]]:
+    """What one has and the other has not."""
+    ours, theirs = {str(one) for one in here}, {str(one) for one in expected}
+    return [("only alone", one) for one in sorted(theirs - ours)] + [
+        ("only here", one) for one in sorted(ours - theirs)
+    ]
+
+
+def by_fault(
+    began: list[tuple[float, str]], sent: dict[Key, float], found: list[tuple[int, str, int, float]]
+) -> dict[str, dict[str, float]]:
+    """For each fault its longest gap, and how long what was due after it waited for its commit."""
+    rows = [
+        Row(partition=partition, due_at=sent[code, seq], stored_at=at) for partition, code, seq, at in found
+    ]
+    still = gaps(rows)
+    told: dict[str, dict[str, float]] = {}
+    for (begin, name), (end, _) in zip(began, [*began[1:], (float("inf"), "")], strict=True):
+        longest, where = max(
+            ((seconds, partition) for at, seconds, partition in still if begin - 1 <= at < end),
+            default=(0.0, -1),
+        )
+        over = {partition for at, seconds, partition in still if begin <= at < end and seconds > 1}
+        waits = [row.stored_at - row.due_at for row in rows if begin <= row.due_at < end]
+        told[name] = {
+            "longest_gap_s": round(longest, 2),
+            "in_partition": where,
+            "partitions_over_1_s": len(over),
+            "messages": len(waits),
+            "p50_ms": percentile(waits, 0.5),
+            "p99_ms": percentile(waits, 0.99),
+        }
+    return told
+
+
+def keep_logs(plan: Plan, folder: Path) -> None:
+    """For whoever looks for the reason."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for process in [*plan.workers]:
+        (folder / f"worker-{process.pid}.log").write_bytes(process.log.read_bytes())
+    for node in plan.cluster.nodes:
+        (folder / f"{node.name}.log").write_bytes(node.log.read_bytes())
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ from ingest.sources.stream_line import ChunkFrame, LogClient
 GROUP = "city-ingest"  # consumers of one name share the partitions
 CREDITS = 40  # chunks of a partition that may be under way beside what is held
 PAID_AT = 10  # so many are owed to the broker when it gets them in one go; less at the next tick
-HEARTBEAT_S = 3  # a frozen node is noticed after three of them
+HEARTBEAT_S = 2  # RabbitMQ ends a connection that was silent for two or three of them
+SILENT_S = 4.0  # a node that said nothing for so long is gone: it sends a sign of life every second
+OPEN_S = 3.0  # to connect and be let in; a node that is cut off answers never
+CLOSE_S = 1.0
 FRAME_MAX = 4 * 1024 * 1024
 TICK_S = 0.05
 
@@ -92,15 +95,8 @@ class Session:
     async def run(self) -> None:
         """Until something breaks: raises TroubleError."""
         try:
-            first = await self._first()
-            self._streams = [*await first.partitions(SUPER_STREAM)]
-            if not self._streams:
-                raise TroubleError(f"there is no super stream {SUPER_STREAM}; run city scale init")
-            self._streams = [stream for stream in (*self._streams, self._extra) if self._wanted(stream)]
-            for number, stream in enumerate(self._streams):
-                self._at[stream] = await self._beside(first, stream)
-                await self._subscribe(number, stream)
-            self.subscribed = True
+            # In the background: trouble must not wait for an answer that never comes.
+            self._do(self._subscribe_all())
             while not self._trouble.done():
                 await asyncio.wait([self._trouble], timeout=TICK_S)
                 self._look()
@@ -108,6 +104,17 @@ class Session:
         finally:
             self.subscribed = False
             await self._close()
+
+    async def _subscribe_all(self) -> None:
+        first = await self._first()
+        self._streams = [*await first.partitions(SUPER_STREAM)]
+        if not self._streams:
+            raise TroubleError(f"there is no super stream {SUPER_STREAM}; run city scale init")
+        self._streams = [stream for stream in (*self._streams, self._extra) if self._wanted(stream)]
+        for number, stream in enumerate(self._streams):
+            self._at[stream] = await self._beside(first, stream)
+            await self._subscribe(number, stream)
+        self.subscribed = True
 
     def end(self, why: str) -> None:
         """Give everything up."""
@@ -144,9 +151,10 @@ class Session:
         )
         user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
         try:
-            await client.start()
-            client.add_handler(schema.Heartbeat, lambda _: self._hear((host, port)), name="0")
-            await client.authenticate(unquote(parts.path[1:]) or "/", user, password)
+            async with asyncio.timeout(OPEN_S):
+                await client.start()
+                client.add_handler(schema.Heartbeat, lambda _: self._hear((host, port)), name="0")
+                await client.authenticate(unquote(parts.path[1:]) or "/", user, password)
         except BaseException:
             await _ended(client)
             raise
@@ -185,8 +193,7 @@ class Session:
     async def _close(self) -> None:
         for task in self._work:
             task.cancel()
-        for client in self._clients.values():
-            await _ended(client)
+        await asyncio.gather(*self._work, *map(_ended, self._clients.values()), return_exceptions=True)
 
     # ── what comes in ─────────────────────────────────────────────────────────────────────────────────
 
@@ -239,21 +246,22 @@ class Session:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._work.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.end(f"{type(error).__name__}: {error}")
+            self.end(str(error) if isinstance(error, TroubleError) else f"{type(error).__name__}: {error}")
 
     def _look(self) -> None:
         """What no frame tells: a node that froze, room that is there again."""
         now = time.monotonic()
         for (host, port), heard in self._heard.items():
-            if now - heard > 3 * HEARTBEAT_S:
+            if now - heard > SILENT_S:
                 self.end(f"{host}:{port} has been silent for {now - heard:.0f} s")
         if self._owed and self._may_read():
             self._do(self._pay())
 
 
 async def _ended(client: LogClient) -> None:
-    """Close it, whatever rstream meets on a broken line."""
+    """Close it, whatever rstream meets on a broken line; a node that is gone is not waited for."""
     try:
-        await client.close()
+        async with asyncio.timeout(CLOSE_S):
+            await client.close()
     except Exception as error:
         log.debug("closing a connection", why=str(error))

@@ -25,11 +25,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def listening(port: int) -> bool:
-    """Whether something accepts connections on this loopback port now."""
+def listening(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on this port now."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 class Listener(Protocol):

@@ -1,4 +1,5 @@
-"""RabbitMQ 4 (Debian sid's) with native MQTT and streams: one node, or several that are a cluster.
+"""RabbitMQ 4 (Debian sid's) with native MQTT and streams: one node, or several that are a cluster; on loopback, or each
+on a machine of its own that can be cut off (``Machines``).
 
 Erlang finds its parts by absolute paths, so a node runs with the private tree as its root: in a mount namespace of its
 own, where /proc, /dev and the node's folder are mounted, and of its own processes: both vanish with its first process.
@@ -18,9 +19,10 @@ from pathlib import Path
 import httpx
 
 from tests.servers.debian_tree import unpacked
+from tests.servers.machines import Machines
 from tests.servers.processes import ServerProcess, UnavailableError, listening
 
-USER, PASSWORD = "guest", "guest"  # RabbitMQ's own, which it takes from loopback alone
+USER, PASSWORD = "guest", "guest"  # RabbitMQ's own
 _PACKAGES = ["rabbitmq-server", "base-files", "dash", "coreutils", "sed", "grep", "mawk", "hostname"]
 _PATIENCE_S = 120
 # In the namespace: what Erlang needs of the machine, the node's folder, then the tree as root.
@@ -29,8 +31,8 @@ set -e
 mount -t proc proc "$0/proc"
 mount --rbind /dev "$0/dev"
 mount --bind "$1" "$0/srv"
-exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/srv LANG=C.UTF-8 ERL_EPMD_ADDRESS=127.0.0.1 \
-    ERL_EPMD_PORT="$2" /usr/bin/sh -c "$3"
+exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/srv LANG=C.UTF-8 ERL_EPMD_ADDRESS="$2" \
+    ERL_EPMD_PORT="$3" /usr/bin/sh -c "$4"
 """
 
 
@@ -53,11 +55,14 @@ def _namespace() -> list[str]:
 
 
 class RabbitNode:
-    """One node on loopback ports that it keeps; it finds its cluster's others through the port mapper ``epmd``."""
+    """One node on ports that it keeps; it finds its cluster's others through the port mapper ``epmd``."""
 
-    def __init__(self, number: int, epmd: int) -> None:
+    def __init__(self, number: int, epmd: int, host: str = "127.0.0.1", entrance: Sequence[str] = ()) -> None:
+        """``entrance`` stands before its commands: the way to its machine, at ``host``."""
         self.folder = Path(tempfile.mkdtemp(prefix="city-test-rabbit-"))
-        self.name = f"rabbit{number}@127.0.0.1"
+        self.host = host
+        self.entrance = entrance
+        self.name = f"rabbit{number}@{host}"
         self.mqtt, self.stream, self.admin, self.amqp, self.dist = (_kept_port() for _ in range(5))
         self._epmd = epmd
         self._process: ServerProcess | None = None
@@ -65,17 +70,17 @@ class RabbitNode:
     @property
     def url(self) -> str:
         """Address for CITY_MQTT_URL."""
-        return f"mqtt://{USER}:{PASSWORD}@127.0.0.1:{self.mqtt}"
+        return f"mqtt://{USER}:{PASSWORD}@{self.host}:{self.mqtt}"
 
     @property
     def stream_url(self) -> str:
         """One of the addresses for CITY_STREAM_URL."""
-        return f"rabbitmq-stream://{USER}:{PASSWORD}@127.0.0.1:{self.stream}"
+        return f"rabbitmq-stream://{USER}:{PASSWORD}@{self.host}:{self.stream}"
 
     @property
     def admin_url(self) -> str:
         """Address for CITY_STREAM_ADMIN_URL."""
-        return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.admin}"
+        return f"http://{USER}:{PASSWORD}@{self.host}:{self.admin}"
 
     @property
     def log(self) -> Path:
@@ -95,14 +100,16 @@ class RabbitNode:
         peers = [f"cluster_formation.classic_config.nodes.{at} = {one}" for at, one in enumerate(members, 1)]
         conf = [_CONF.format(node=self), *([*_CLUSTER, *peers] if len(members) > 1 else ())]
         (self.folder / "rabbitmq.conf").write_text("\n".join([*conf, *lines]) + "\n")
+        (self.folder / "advanced.config").write_text(_ADVANCED)
         (self.folder / "enabled_plugins").write_text("[rabbitmq_mqtt,rabbitmq_stream,rabbitmq_management].\n")
         cookie = self.folder / ".erlang.cookie"
         if not cookie.exists():
             cookie.write_text("city-tests")
             cookie.chmod(0o400)
         (self.folder / "tmp").mkdir(exist_ok=True)
-        start = _START.format(node=self, program=f"/{program.relative_to(tree)}")
-        self._process = _entered(tree, self.folder, self._epmd, start, self.log)
+        octets = self.host.replace(".", ",")
+        start = _START.format(node=self, octets=octets, program=f"/{program.relative_to(tree)}")
+        self._process = _entered(self, tree, self.folder, self._epmd, start, self.log)
 
     def wait(self) -> None:
         """Until it takes MQTT and streams and answers about itself."""
@@ -122,7 +129,7 @@ class RabbitNode:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _ready(self) -> bool:
-        if not all(map(listening, (self.mqtt, self.stream, self.admin))):
+        if not all(listening(port, self.host) for port in (self.mqtt, self.stream, self.admin)):
             return False
         try:
             return httpx.get(f"{self.admin_url}/api/overview", timeout=5).status_code == 200
@@ -131,14 +138,23 @@ class RabbitNode:
 
 
 class RabbitCluster:
-    """So many nodes with one port mapper; one node is a cluster as well."""
+    """So many nodes; one node is a cluster as well. ``machines``: each on one of its own, else all on loopback."""
 
-    def __init__(self, nodes: int = 1, lines: Sequence[str] = ()) -> None:
+    def __init__(
+        self, nodes: int = 1, lines: Sequence[str] = (), *, machines: Machines | None = None
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="city-test-epmd-"))
         self._lines = lines
         self._epmd_port = _kept_port()
-        self._epmd: ServerProcess | None = None
-        self.nodes = [RabbitNode(number, self._epmd_port) for number in range(1, nodes + 1)]
+        self._epmds: list[ServerProcess] = []
+        places = [
+            (machines.address(at), machines.enter(at)) if machines else ("127.0.0.1", ())
+            for at in range(nodes)
+        ]
+        self.nodes = [
+            RabbitNode(number, self._epmd_port, host, entrance)
+            for number, (host, entrance) in enumerate(places, 1)
+        ]
 
     @property
     def stream_url(self) -> str:
@@ -162,11 +178,8 @@ class RabbitCluster:
 
     def start(self) -> None:
         """Start all of them at once and wait until all are there."""
-        mapper = f"exec /usr/bin/epmd -address 127.0.0.1 -port {self._epmd_port}"
-        self._epmd = _entered(
-            rabbitmq_tree(), self._folder, self._epmd_port, mapper, self._folder / "epmd.log"
-        )
-        self._epmd.wait_ready(lambda: listening(self._epmd_port), 30)
+        for node in {node.host: node for node in self.nodes}.values():
+            self._epmds.append(self._mapper(node))
         for node in self.nodes:
             self.launch(node)
         for node in self.nodes:
@@ -176,8 +189,9 @@ class RabbitCluster:
         """SIGKILL to all of them; what they stored stays for the next start, on the same ports."""
         for node in self.nodes:
             node.kill()
-        if self._epmd is not None:
-            self._epmd.kill()
+        for mapper in self._epmds:
+            mapper.kill()
+        self._epmds.clear()
 
     stop = kill
 
@@ -192,6 +206,14 @@ class RabbitCluster:
             node.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _mapper(self, node: RabbitNode) -> ServerProcess:
+        """Where the nodes of one address ask for each other's ports; it outlives them."""
+        command = f"exec /usr/bin/epmd -address {node.host} -port {self._epmd_port}"
+        log = self._folder / f"epmd-{node.host}.log"
+        mapper = _entered(node, rabbitmq_tree(), self._folder, self._epmd_port, command, log)
+        mapper.wait_ready(lambda: listening(self._epmd_port, node.host), 30)
+        return mapper
+
 
 def _kept_port() -> int:
     """A free port below those that the kernel gives to clients: a node that was killed finds its own free again."""
@@ -202,35 +224,40 @@ def _kept_port() -> int:
                 return port
 
 
-def _entered(tree: Path, folder: Path, epmd: int, command: str, log: Path) -> ServerProcess:
+def _entered(node: RabbitNode, tree: Path, folder: Path, epmd: int, command: str, log: Path) -> ServerProcess:
     for place in ("srv", "proc", "dev"):
         (tree / place).mkdir(exist_ok=True)
-    argv = [*_namespace(), "sh", "-c", _ENTER, str(tree), str(folder), str(epmd), command]
-    return ServerProcess(argv, log)
+    inside = ["sh", "-c", _ENTER, str(tree), str(folder), node.host, str(epmd), command]
+    return ServerProcess([*node.entrance, *_namespace(), *inside], log)
 
 
 _CONF = """
-listeners.tcp.1 = 127.0.0.1:{node.amqp}
-mqtt.listeners.tcp.1 = 127.0.0.1:{node.mqtt}
+listeners.tcp.1 = {node.host}:{node.amqp}
+mqtt.listeners.tcp.1 = {node.host}:{node.mqtt}
+loopback_users = none
 mqtt.exchange = city.in
-stream.listeners.tcp.1 = 127.0.0.1:{node.stream}
-stream.advertised_host = 127.0.0.1
+stream.listeners.tcp.1 = {node.host}:{node.stream}
+stream.advertised_host = {node.host}
 stream.advertised_port = {node.stream}
-management.tcp.ip = 127.0.0.1
+management.tcp.ip = {node.host}
 management.tcp.port = {node.admin}
 log.console = true
 log.file = false
 disk_free_limit.absolute = 50MB
 """
+# No line of rabbitmq.conf stands for this one, and a line it does not know keeps a node from starting.
+_ADVANCED = "[{rabbit, [{stream_sac_disconnected_timeout, 1000}]}].\n"
 _CLUSTER = [
     "cluster_formation.peer_discovery_backend = classic_config",
     "cluster_partition_handling = pause_minority",
+    "net_ticktime = 4",
 ]
 _START = """
 export RABBITMQ_NODENAME={node.name} RABBITMQ_USE_LONGNAME=true RABBITMQ_DIST_PORT={node.dist}
 export RABBITMQ_MNESIA_BASE=/srv/data RABBITMQ_LOG_BASE=/srv/log RABBITMQ_LOGS=- TMPDIR=/srv/tmp
-export RABBITMQ_CONFIG_FILE=/srv/rabbitmq RABBITMQ_ENABLED_PLUGINS_FILE=/srv/enabled_plugins
+export RABBITMQ_CONFIG_FILE=/srv/rabbitmq RABBITMQ_ADVANCED_CONFIG_FILE=/srv/advanced
+export RABBITMQ_ENABLED_PLUGINS_FILE=/srv/enabled_plugins
 export RABBITMQ_GENERATED_CONFIG_DIR=/srv/config RABBITMQ_PID_FILE=/srv/pid
-export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {{127,0,0,1}} +S 1:1 +sbwt none"
+export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none"
 exec {program}
 """
