@@ -1,6 +1,6 @@
 # What a person does with this checkout. Needs make and Python >= 3.11; everything else is set up.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test slow acceptance-log check bench chaos soak fuzz fuzz-api audit lock clean
+.PHONY: help setup run test slow acceptance-log check bench chaos chaos-scale soak fuzz fuzz-api audit lock clean
 
 # the first interpreter that is new enough; say PYTHON=… to choose
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -46,6 +46,9 @@ check: setup ## format, lint, types, import contracts, front end, lock file
 
 bench: setup ## measure this machine: messages a second, latency, CPU
 	@$(BIN)/python bench/run.py $(ARGS)
+
+chaos-scale: setup ## three RabbitMQ nodes and three workers lose each other under load (root); ARGS="--kills 22" for worker kills
+	@$(BIN)/python bench/scale.py $(ARGS)
 
 soak: setup ## 10 million messages: does anything grow? ARGS="--messages 50000000" for more
 	@$(BIN)/python bench/soak.py $(ARGS)

@@ -21,16 +21,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import structlog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.scale_load import CELLS, Key, Publisher
-from bench.scale_log import Row, ends, feed, gaps, outcome, percentile, stored, whole_log
+from bench.scale_log import by_fault, ends, feed, outcome, stored, whole_log
 from city.district import import_defaults
 from city.storage import migrate
 from rules.definitions import to_rows
@@ -44,6 +46,7 @@ PUBLISHERS = 4
 DRAIN_S = 60
 STOPPED_S = 10
 KILL_EVERY_S = 3
+RESULT = Path(__file__).parent / "results" / "scale.json"
 
 
 class Plan:
@@ -55,17 +58,17 @@ class Plan:
         self.machines = Machines(options.nodes)
         self.cluster = RabbitCluster(options.nodes, machines=self.machines)
         self.workers: list[ServerProcess] = []
-        self.last = options.nodes - 1
+        self.victim = 0  # the node that the last fault befell
         self.faults: dict[str, Callable[[], None]] = {
             "nothing": lambda: None,
             "worker killed": self.kill_worker,
             "worker added": self.work,
-            "node killed": self.cluster.nodes[self.last].kill,
-            "node back": lambda: self.cluster.launch(self.cluster.nodes[self.last]),
-            "node parted from nodes": lambda: self.machines.part(self.last),
-            "node joined": lambda: self.machines.join(self.last),
-            "node's cable pulled": lambda: self.machines.pull(self.last),
-            "node's cable in": lambda: self.machines.plug(self.last),
+            "node killed": self.kill_node,
+            "node back": lambda: self.cluster.launch(self.cluster.nodes[self.victim]),
+            "node parted from nodes": lambda: self.machines.part(self.leader()),
+            "node joined": lambda: self.machines.join(self.victim),
+            "node's cable pulled": lambda: self.machines.pull(self.leader()),
+            "node's cable in": lambda: self.machines.plug(self.victim),
             "worker stopped": lambda: os.kill(self.workers[0].pid, signal.SIGSTOP),
             "worker goes on": lambda: os.kill(self.workers[0].pid, signal.SIGCONT),
             "database crashed": self.crash_database,
@@ -111,6 +114,23 @@ class Plan:
         """One worker more."""
         self.workers.append(start_city("ingest", database_url=self.url, stream_url=self.cluster.stream_url))
 
+    def leader(self) -> int:
+        """The node that leads most partitions: the next victim."""
+        for node in self.cluster.nodes:
+            with suppress(httpx.HTTPError):
+                queues = httpx.get(f"{node.admin_url}/api/queues?columns=name,leader", timeout=5).json()
+                leads = Counter(str(queue.get("leader")) for queue in queues)
+                print(dict(leads), flush=True)
+                self.victim = max(
+                    range(len(self.cluster.nodes)), key=lambda at: leads[self.cluster.nodes[at].name]
+                )
+                break
+        return self.victim
+
+    def kill_node(self) -> None:
+        """The one that leads most."""
+        self.cluster.nodes[self.leader()].kill()
+
     def kill_worker(self) -> None:
         """The one that has worked longest."""
         self.workers.pop(0).kill()
@@ -148,6 +168,7 @@ def main() -> int:
         "--kills", type=int, default=0, help="kill so many workers, one every three seconds, instead"
     )
     parser.add_argument("--only", nargs="*", default=None, help="faults by name")
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the figures go")
     parser.add_argument("--logs", type=Path, default=None, help="keep what nodes and workers wrote here")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -191,9 +212,8 @@ def run(plan: Plan, options: argparse.Namespace) -> int:
         "faults": by_fault(began, sent, found),
     }
     print(json.dumps(figures, indent=2))
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "scale.json").write_text(json.dumps(figures, indent=2) + "\n")
+    options.out.parent.mkdir(exist_ok=True)
+    options.out.write_text(json.dumps(figures, indent=2) + "\n")
     return int(
         bool(figures["lost"] or figures["doubled"] or figures["strange"] or not figures["state_exact"])
     )
@@ -248,33 +268,6 @@ def differing(expected: list[Any], here: list[Any]) -> list[tuple[Any, Any]]:
     return [("only alone", one) for one in sorted(theirs - ours)] + [
         ("only here", one) for one in sorted(ours - theirs)
     ]
-
-
-def by_fault(
-    began: list[tuple[float, str]], sent: dict[Key, float], found: list[tuple[int, str, int, float]]
-) -> dict[str, dict[str, float]]:
-    """For each fault its longest gap, and how long what was due after it waited for its commit."""
-    rows = [
-        Row(partition=partition, due_at=sent[code, seq], stored_at=at) for partition, code, seq, at in found
-    ]
-    still = gaps(rows)
-    told: dict[str, dict[str, float]] = {}
-    for (begin, name), (end, _) in zip(began, [*began[1:], (float("inf"), "")], strict=True):
-        longest, where = max(
-            ((seconds, partition) for at, seconds, partition in still if begin - 1 <= at < end),
-            default=(0.0, -1),
-        )
-        over = {partition for at, seconds, partition in still if begin <= at < end and seconds > 1}
-        waits = [row.stored_at - row.due_at for row in rows if begin <= row.due_at < end]
-        told[name] = {
-            "longest_gap_s": round(longest, 2),
-            "in_partition": where,
-            "partitions_over_1_s": len(over),
-            "messages": len(waits),
-            "p50_ms": percentile(waits, 0.5),
-            "p99_ms": percentile(waits, 0.99),
-        }
-    return told
 
 
 def keep_logs(plan: Plan, folder: Path) -> None:

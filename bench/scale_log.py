@@ -10,6 +10,7 @@ import psycopg
 from rstream import schema
 from rstream.client import Client
 
+from bench.scale_load import Key
 from city.partitions import UNROUTED, stream_of
 from ingest.delivery import Delivery
 from ingest.pipeline import Pipeline
@@ -159,3 +160,30 @@ def percentile(values: list[float], share: float) -> float:
     """Of values in seconds, in milliseconds."""
     ordered = sorted(values)
     return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1) if ordered else 0.0
+
+
+def by_fault(
+    began: list[tuple[float, str]], sent: dict[Key, float], found: list[tuple[int, str, int, float]]
+) -> dict[str, dict[str, float]]:
+    """For each fault its longest gap, and how long what was due after it waited for its commit."""
+    rows = [
+        Row(partition=partition, due_at=sent[code, seq], stored_at=at) for partition, code, seq, at in found
+    ]
+    still = gaps(rows)
+    told: dict[str, dict[str, float]] = {}
+    for (begin, name), (end, _) in zip(began, [*began[1:], (float("inf"), "")], strict=True):
+        longest, where = max(
+            ((seconds, partition) for at, seconds, partition in still if begin - 1 <= at < end),
+            default=(0.0, -1),
+        )
+        over = {partition for at, seconds, partition in still if begin <= at < end and seconds > 1}
+        waits = [row.stored_at - row.due_at for row in rows if begin <= row.due_at < end]
+        told[name] = {
+            "longest_gap_s": round(longest, 2),
+            "in_partition": where,
+            "partitions_over_1_s": len(over),
+            "messages": len(waits),
+            "p50_ms": percentile(waits, 0.5),
+            "p99_ms": percentile(waits, 0.99),
+        }
+    return told

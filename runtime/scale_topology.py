@@ -160,6 +160,7 @@ class Topology:
             "x-max-age": f"{days}D",
             "x-stream-max-segment-size-bytes": _SEGMENT_BYTES,
             "x-initial-cluster-size": replicas,
+            "x-queue-leader-locator": "balanced",  # else one node leads all of them, and its death stops all
         }
         self._send("PUT", f"/queues{_ROOT}/{name}", {"durable": True, "arguments": arguments})
 

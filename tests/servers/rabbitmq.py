@@ -215,12 +215,16 @@ class RabbitCluster:
         return mapper
 
 
+_given: set[int] = set()
+
+
 def _kept_port() -> int:
     """A free port below those that the kernel gives to clients: a node that was killed finds its own free again."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
+            if port not in _given and probe.connect_ex(("127.0.0.1", port)):
+                _given.add(port)
                 return port
 
 
@@ -246,7 +250,7 @@ log.file = false
 disk_free_limit.absolute = 50MB
 """
 # No line of rabbitmq.conf stands for this one, and a line it does not know keeps a node from starting.
-_ADVANCED = "[{rabbit, [{stream_sac_disconnected_timeout, 1000}]}].\n"
+_ADVANCED = "[{rabbit, [{stream_sac_disconnected_timeout, 5000}]}].\n"
 _CLUSTER = [
     "cluster_formation.peer_discovery_backend = classic_config",
     "cluster_partition_handling = pause_minority",
@@ -255,7 +259,7 @@ _CLUSTER = [
 _START = """
 export RABBITMQ_NODENAME={node.name} RABBITMQ_USE_LONGNAME=true RABBITMQ_DIST_PORT={node.dist}
 export RABBITMQ_MNESIA_BASE=/srv/data RABBITMQ_LOG_BASE=/srv/log RABBITMQ_LOGS=- TMPDIR=/srv/tmp
-export RABBITMQ_CONFIG_FILE=/srv/rabbitmq RABBITMQ_ADVANCED_CONFIG_FILE=/srv/advanced
+export RABBITMQ_CONFIG_FILE=/srv/rabbitmq RABBITMQ_ADVANCED_CONFIG_FILE=/srv/advanced.config
 export RABBITMQ_ENABLED_PLUGINS_FILE=/srv/enabled_plugins
 export RABBITMQ_GENERATED_CONFIG_DIR=/srv/config RABBITMQ_PID_FILE=/srv/pid
 export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none"
