@@ -39,7 +39,7 @@ from rules.definitions import to_rows
 from tests.servers.city_process import city_environment, start_city
 from tests.servers.machines import Machines
 from tests.servers.postgres import PostgresServer, wheel_binaries
-from tests.servers.processes import ServerProcess
+from tests.servers.processes import ServerProcess, listening
 from tests.servers.rabbitmq import RabbitCluster
 
 PUBLISHERS = 4
@@ -242,7 +242,8 @@ def compared(
 ) -> dict[str, Any]:
     """What is stored beside what was acknowledged, and what the rules made of it beside one pipeline's."""
     times = Counter((code, seq) for _, code, seq, _ in found)
-    log = whole_log(plan.cluster.nodes[0], ends(plan.url))
+    alive = next(node for node in plan.cluster.nodes if listening(node.stream, node.host))
+    log = whole_log(alive, ends(plan.url))
     alone = plan.database()
     feed(alone, log)
     expected, here = outcome(alone), outcome(plan.url)
