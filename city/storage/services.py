@@ -8,6 +8,15 @@ from city.errors import CityError
 from city.storage.database import connect, translated
 
 ROLE = "city_services"
+# What a connection of ours asks for at its start, which a pooler in between does not pass on.
+_STANDING = {
+    "timezone": "UTC",
+    "search_path": "public",
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+    "client_connection_check_interval": "5s",
+}
 
 
 def ensure(owner_url: str, services_url: str) -> bool:
@@ -30,7 +39,10 @@ def ensure(owner_url: str, services_url: str) -> bool:
         proof = connection.pgconn.encrypt_password(
             password.encode(), name.encode(), b"scram-sha-256"
         ).decode()
-        known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None
+        found = connection.execute(
+            "SELECT pg_has_role(oid, %s, 'MEMBER') FROM pg_roles WHERE rolname = %s", [ROLE, name]
+        ).fetchone()
+        known = found is not None
         try:
             connection.execute(
                 sql.SQL("{} ROLE {} LOGIN PASSWORD {} NOSUPERUSER NOCREATEDB NOCREATEROLE").format(
@@ -38,7 +50,15 @@ def ensure(owner_url: str, services_url: str) -> bool:
                 )
             )
             connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(ROLE), sql.Identifier(name)))
+            for setting, value in _STANDING.items():
+                connection.execute(
+                    sql.SQL("ALTER ROLE {} SET {} = {}").format(
+                        sql.Identifier(name), sql.Identifier(setting), sql.Literal(value)
+                    )
+                )
         except errors.InsufficientPrivilege as error:
+            if found and found[0]:  # whoever made it looks after its password: an operator of databases
+                return False
             raise CityError(
                 f"CITY_DATABASE_OWNER_URL: {owner} may not make accounts; as a superuser run"
                 f' CREATE ROLE "{name}" LOGIN PASSWORD \'…\'; GRANT {ROLE} TO "{name}"'

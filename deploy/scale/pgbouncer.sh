@@ -2,5 +2,5 @@
 # Its account file from the database's password, then pgbouncer itself.
 set -eu
 umask 077
-printf '"city" "%s"\n' "$(cat /run/secrets/database_password)" >/tmp/users.txt
+printf '"city_serving" "%s"\n' "$(cat /run/secrets/serving_password)" >/tmp/users.txt
 exec pgbouncer /etc/pgbouncer/city.ini

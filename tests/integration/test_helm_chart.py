@@ -78,9 +78,7 @@ def test_every_setting_exists_and_no_secret_is_written_down(city: list[Document]
             if re.search("PASSWORD|TOKEN|SECRET|KEY", variable):
                 assert variable.endswith("_FILE"), f"{name}: {variable}"
             if "@" in one.get("value", ""):
-                assert re.match(r"[\w-]+://(\$\(BROKER_USER\)|city)@", one["value"]), (
-                    variable
-                )
+                assert re.match(r"[\w-]+://(\$\(BROKER_USER\)|city|city_serving)@", one["value"]), variable
         assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
     assert not [one for one in city if one["kind"] == "Secret"]
 

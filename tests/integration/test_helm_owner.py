@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from city.storage import migrate
+from city.storage import migrate, services
 from tests.integration.rendered_chart import one_of, rendered
 from tests.servers.postgres import PostgresServer
 
@@ -33,9 +33,15 @@ def test_a_database_owner_of_the_chart_can_migrate(
         url = f"postgresql://{said['owner']}:of-a-test@{place}"
         assert migrate.apply(url)
         assert migrate.missing(url) == []
-        with psycopg.connect(url) as owner:
-            assert owner.execute("SHOW statement_timeout").fetchone() == ("30s",)
+        with psycopg.connect(postgres_server.url(name), autocommit=True) as admin:  # the operator's part
+            admin.execute("ALTER ROLE city_serving PASSWORD 'of-a-test-too'")
+        serving = f"postgresql://city_serving:of-a-test-too@{place}"
+        assert not services.ensure(url, serving), "an owner who may not make accounts finds it made"
+        assert not services.owns_schema(serving)
+        with psycopg.connect(serving) as connection:
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("30s",)
+            assert connection.execute("SELECT count(*) FROM incidents").fetchone() == (0,)
     finally:
         postgres_server.drop_database(name)
         with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as admin:
-            admin.execute(f"DROP ROLE IF EXISTS {said['owner']}")
+            admin.execute(f"DROP ROLE IF EXISTS {said['owner']}, city_serving")

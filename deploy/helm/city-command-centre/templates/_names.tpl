@@ -24,17 +24,26 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end }}
 
-{{- define "city.databaseUrl" -}}
+{{- define "city.databaseHost" -}}
 {{- if .Values.database.create -}}
-postgresql://city@{{ include "city.database" . }}-rw:5432/city
+{{ include "city.database" . }}-rw:5432
 {{- else -}}
-postgresql://city@{{ required "database.host: name the host of the database, or let the chart create one" .Values.database.host }}/city
+{{ required "database.host: name the host of the database, or let the chart create one" .Values.database.host }}
 {{- end -}}
+{{- end }}
+
+{{- /* Whoever serves reads and writes rows; the schema is its owner's, whom the migration alone signs in as. */ -}}
+{{- define "city.databaseUrl" -}}
+postgresql://city_serving@{{ include "city.databaseHost" . }}/city
+{{- end }}
+
+{{- define "city.ownerUrl" -}}
+postgresql://city@{{ include "city.databaseHost" . }}/city
 {{- end }}
 
 {{- define "city.pooledUrl" -}}
 {{- if and .Values.database.create .Values.database.pooler.enabled -}}
-postgresql://city@{{ include "city.database" . }}-pooler:5432/city
+postgresql://city_serving@{{ include "city.database" . }}-pooler:5432/city
 {{- else -}}
 {{ include "city.databaseUrl" . }}
 {{- end -}}

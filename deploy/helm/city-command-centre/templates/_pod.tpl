@@ -68,7 +68,7 @@ topologySpreadConstraints:
   emptyDir: {medium: Memory, sizeLimit: 256Mi}
 - name: database-password
   secret:
-    secretName: {{ include "city.databaseSecret" . }}
+    secretName: {{ .Values.secrets.serving }}
     items: [{key: password, path: password}]
     defaultMode: 0440
 {{- end }}
