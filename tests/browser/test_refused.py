@@ -67,3 +67,20 @@ def test_a_page_behind_the_log_in_says_why_it_is_not_let_in(
     page.reload()
     page.wait_for_selector("header")
     expect(refused).to_have_count(0)
+
+
+def test_a_page_whose_part_does_not_come_is_loaded_anew_once_somebody_answers(
+    centre: MockCentre, open_page: OpenPage
+) -> None:
+    page = open_page("about:blank")
+    asked: list[str] = []
+    page.route("**/assets/Wall-*.js", lambda route: route.abort())  # as while a centre restarts
+    page.route("**/healthz", lambda route: asked.append("healthz") or route.fulfill(status=503))
+    page.goto(f"{centre.url}/wall")
+    while len(asked) < 2:
+        page.wait_for_timeout(50)
+    assert page.locator("[data-wall]").count() == 0
+    page.unroute("**/assets/Wall-*.js")
+    page.unroute("**/healthz")
+    page.route("**/healthz", lambda route: route.fulfill(status=200, body="ok"))
+    page.wait_for_selector("[data-wall]")  # nobody touched the machine
