@@ -4,6 +4,7 @@ import getpass
 import os
 import shutil
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class DeployedBroker:
     def stop(self) -> None:
         if self.process is not None:
             self.process.stop()
+            while listening(self.port):  # the shell that started it may end first; the next start would meet the old one
+                time.sleep(0.02)
 
 
 class Talker:

@@ -92,6 +92,7 @@ export const auditWords = {
   "audited_action.rules.exported": ["导出规则", "rules taken out"],
   "audited_action.media.seen": ["查看报警画面", "picture of an alarm seen"],
   "audited_action.photo.seen": ["查看照片", "photo seen"],
+  "audited_action.district.moved": ["迁移辖区数据库", "district moved to another database"],
   "audited_detail.role": ["角色", "role"],
   "audited_detail.unit": ["单位", "unit"],
   "audited_detail.scope": ["辖区", "area"],
