@@ -57,7 +57,7 @@ class DeployedBroker:
     def stop(self) -> None:
         if self.process is not None:
             self.process.stop()
-            while listening(self.port):  # the shell that started it may end first; the next start would meet the old one
+            while listening(self.port):  # else the next start would meet what its shell left for a moment
                 time.sleep(0.02)
 
 
