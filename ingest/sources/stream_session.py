@@ -111,8 +111,11 @@ class Session:
         if not self._streams:
             raise TroubleError(f"there is no super stream {SUPER_STREAM}; run city scale init")
         self._streams = [stream for stream in (*self._streams, self._extra) if self._wanted(stream)]
+        # While a node is cut off each subscription takes a while: several workers begin at different ones.
+        random.shuffle(self._streams)
+        places = await first.places_of(self._streams)
         for number, stream in enumerate(self._streams):
-            self._at[stream] = await self._beside(first, stream)
+            self._at[stream] = await self._beside(first, stream, places[stream])
             await self._subscribe(number, stream)
         self.subscribed = True
 
@@ -170,10 +173,10 @@ class Session:
         )
         return client
 
-    async def _beside(self, first: LogClient, stream: str) -> LogClient:
-        """A connection to a node that has the stream: the one at hand where it does."""
-        leader, replicas = await first.query_leader_and_replicas(stream)
-        places = [(broker.host, broker.port) for broker in (*replicas, leader)]
+    async def _beside(self, first: LogClient, stream: str, places: Sequence[tuple[str, int]]) -> LogClient:
+        """A connection to a node of ``places`` (the leader's last): the one at hand where it is among them."""
+        if not places:
+            raise TroubleError(f"stream {stream} has no node now")
         said = first.server_properties or {}
         own = (said.get("advertised_host", ""), int(said.get("advertised_port", 0)))
         if own in places:
@@ -182,7 +185,7 @@ class Session:
             if place in self._clients:
                 return self._clients[place]
         parts = urlsplit(self._urls[0])
-        return await self._open(*random.choice(places[: len(replicas)] or places), parts)  # noqa: S311  # spreading
+        return await self._open(*random.choice(places[:-1] or places), parts)  # noqa: S311  # spreading
 
     async def _subscribe(self, number: int, stream: str) -> None:
         properties = {"single-active-consumer": "true", "name": GROUP}

@@ -250,7 +250,7 @@ log.file = false
 disk_free_limit.absolute = 50MB
 """
 # No line of rabbitmq.conf stands for this one, and a line it does not know keeps a node from starting.
-_ADVANCED = "[{rabbit, [{stream_sac_disconnected_timeout, 5000}]}].\n"
+_ADVANCED = "[{rabbit, [{stream_sac_disconnected_timeout, 1000}]}, {kernel, [{net_setuptime, 0.3}]}].\n"
 _CLUSTER = [
     "cluster_formation.peer_discovery_backend = classic_config",
     "cluster_partition_handling = pause_minority",
