@@ -17,6 +17,7 @@ from tests.servers.rabbitmq import PASSWORD, USER, RabbitNode
 
 CELLS = 64
 CONNECT_S = 1.0
+WINDOW = 500  # unacknowledged at once: paho looks through all of them at each acknowledgement
 DEAF_S = 3.0  # unacknowledged for so long: try another node
 
 Key = tuple[str, int]  # device's code, sequence number
@@ -37,6 +38,7 @@ class Publisher(threading.Thread):
         self._at = devices.start % len(nodes)
         self._client: mqtt.Client | None = None
         self._up = threading.Event()
+        self._due: deque[Key] = deque()  # what the connection at hand is still to be given
         self._waiting: dict[int, Key] = {}
         self._first_waits = 0.0  # monotonic seconds: since when something is unacknowledged
         self._answers: deque[int] = deque()  # paho calls us with its own lock held: nothing is done there
@@ -44,11 +46,13 @@ class Publisher(threading.Thread):
     def run(self) -> None:
         """Publish until ``ended``, then until all is acknowledged."""
         begin, number = time.time(), 0
-        while not self.ended.is_set() or self.sent.keys() - self.acknowledged:
+        while not self.ended.is_set() or len(self.acknowledged) < len(self.sent):
             while not self.ended.is_set() and begin + number / self._rate < time.time():
                 self._say(number, begin + number / self._rate)
                 number += 1
             self._hear()
+            while self._client is not None and self._due and len(self._waiting) < WINDOW:
+                self._send(self._client, self._due.popleft())
             if self._client is None:
                 self._connect()
             elif not self._up.is_set() or self._deaf():
@@ -63,8 +67,7 @@ class Publisher(threading.Thread):
         payload = {"ts": int(due_at * 1000), "value": value, "seq": second}
         self.sent[key] = (f"city/c{device % CELLS}/smoke/s{device}", json.dumps(payload).encode())
         self.due_at[key] = due_at
-        if self._client is not None:
-            self._send(self._client, key)
+        self._due.append(key)
 
     def _send(self, client: mqtt.Client, key: Key) -> None:
         topic, payload = self.sent[key]
@@ -111,9 +114,9 @@ class Publisher(threading.Thread):
         self._answers = answers
         self._client = client
         self._up.set()
-        for key in sorted(self.sent.keys() - self.acknowledged, key=lambda one: self.due_at[one]):
-            self.resent += 1
-            self._send(client, key)
+        waiting = sorted(self.sent.keys() - self.acknowledged, key=lambda one: self.due_at[one])
+        self.resent += len(waiting) - len(self._due)
+        self._due = deque(waiting)
 
     def _leave(self) -> None:
         client, self._client = self._client, None
