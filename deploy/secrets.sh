@@ -8,7 +8,7 @@ folder=${1:-./secrets}
 umask 077
 mkdir -p "$folder"
 chmod 700 "$folder"
-for name in database_password serving_password mqtt_ingest_password mqtt_centre_password mqtt_devices_password api_token \
+for name in database_password serving_password mqtt_ingest_password mqtt_centre_password mqtt_devices_password mqtt_gateway_password api_token \
     grafana_database_password grafana_admin_password replication_password broker_cookie broker_admin_password; do
     file=$folder/$name
     [ -e "$file" ] && continue

@@ -18,6 +18,9 @@ account() { # name, file of its password, configure, write, read: regular expres
 # A device publishes to city.in and has an MQTT session of its own; nothing else is its to write or read.
 account devices /run/secrets/mqtt_devices_password '^mqtt-subscription-' '^(city\.in|mqtt-subscription-.*)$' '^mqtt-subscription-'
 ctl set_topic_permissions devices city.in '^city\.' '^$'
+# What stations and feeds say, by `city gateway`: under their families' topics and no other.
+account gateway /run/secrets/mqtt_gateway_password '^mqtt-subscription-' '^(city\.in|mqtt-subscription-.*)$' '^mqtt-subscription-'
+ctl set_topic_permissions gateway city.in '^(sl651|gb26875|hj212|nwps|environment_agency)\.' '^$'
 # Ingest reads the streams, and nothing more.
 account ingest /run/secrets/mqtt_ingest_password '^$' '^$' '^events(-.*)?$'
 account centre /run/secrets/mqtt_centre_password '^mqtt-subscription-' '^(city\.in|mqtt-subscription-.*)$' '^(city\.in|mqtt-subscription-.*)$'

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ingest.sources.feed_plan import FAMILIES
 from tests.conftest import lacking
 from tests.servers.balancer import balancer_programs
 from tests.servers.deployed import ROOT
@@ -57,10 +58,11 @@ def test_images_are_those_of_the_single_machine_where_it_has_them(scale: dict[st
         assert scale["services"][name]["image"] == single[twin]["image"]
 
 
-def test_only_the_balancer_has_ports_and_only_here(scale: dict[str, Any]) -> None:
+def test_only_balancer_and_gateway_have_ports_and_only_here(scale: dict[str, Any]) -> None:
     ports = {name: service["ports"] for name, service in scale["services"].items() if "ports" in service}
-    assert set(ports) == {"balancer"}
-    assert all(mapping.split("}:")[0].endswith(":-127.0.0.1") for mapping in ports["balancer"])
+    assert set(ports) == {"balancer", "gateway"}
+    assert scale["services"]["gateway"]["profiles"] == ["stations"]
+    assert all(mapping.split("}:")[0].endswith(":-127.0.0.1") for one in ports.values() for mapping in one)
 
 
 def test_secrets_are_files_that_are_given_to_who_reads_them(scale: dict[str, Any]) -> None:
@@ -105,6 +107,8 @@ def test_nothing_a_device_sends_can_vanish_for_want_of_a_binding() -> None:
     accounts = (FOLDER / "accounts.sh").read_text()
     assert re.search(r"^account devices \S+ \S+ '\^\(city\\\.in\|", accounts, re.MULTILINE)
     assert "set_topic_permissions devices city.in '^city\\.' '^$'" in accounts
+    (families,) = re.findall(r"permissions gateway city\.in '\^\((\S+)\)\\\.' '\^\$'", accounts)
+    assert set(families.split("|")) == {"sl651", "gb26875", "hj212", *FAMILIES}
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in FOLDER.glob("*.sh")))
