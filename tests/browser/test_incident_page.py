@@ -166,6 +166,11 @@ def test_from_alarm_to_archive(centre: Centre, camera_host: Recorder, open_page:
     expect(form.get_by_role("img", name="done.jpg")).to_be_visible()
     form.get_by_role("button", name="确定").click()
     handled = unit.locator("[data-kind=handled]")
+    # The system's own deeds (the report that joins) may come between reading and sending; then it is asked again.
+    overtaken = unit.get_by_role("alert").filter(has_text="现在可以")
+    expect(handled.or_(overtaken).first).to_be_visible()
+    if overtaken.count():
+        form.get_by_role("button", name="确定").click()
     expect(handled).to_contain_text("明火已扑灭")
     expect(handled.get_by_role("img")).to_have_count(1)
 
