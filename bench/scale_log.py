@@ -1,6 +1,9 @@
 """What bench/scale.py compares: the log itself, what one pipeline makes of it, and when each message was stored."""
 
 import asyncio
+import json
+import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -9,6 +12,7 @@ from typing import Any
 import psycopg
 from rstream import schema
 from rstream.client import Client
+from rstream.exceptions import StreamNotAvailable
 
 from bench.scale_load import Key
 from city.partitions import UNROUTED, stream_of
@@ -49,10 +53,22 @@ def whole_log(node: RabbitNode, ends: dict[int, int]) -> list[Record]:
         found: list[Record] = []
         for partition, end in ends.items():
             if end:
-                found += await _stream(node, partition, end)
+                found += await _patiently(node, partition, end)
         return found
 
     return sorted(asyncio.run(taken()), key=lambda one: (one.at_ms, one.partition, one.offset))
+
+
+async def _patiently(node: RabbitNode, partition: int, end: int) -> list[Record]:
+    """Right after a fault a node may have no copy that runs."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await _stream(node, partition, end)
+        except StreamNotAvailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(1)
 
 
 async def _stream(node: RabbitNode, partition: int, end: int) -> list[Record]:
@@ -85,6 +101,20 @@ async def _stream(node: RabbitNode, partition: int, end: int) -> list[Record]:
     await asyncio.wait_for(over.wait(), PATIENCE_S)
     await client.close()
     return [record for record in found if record.offset < end]
+
+
+def overtaken(log: Iterable[Record]) -> set[str]:
+    """Devices of which a message stands in the log behind a newer one: it was sent again after a fault. Pure."""
+    newest: dict[str, int] = {}
+    known: set[Key] = set()
+    found: set[str] = set()
+    for record in log:
+        device, number = record.topic.decode().rsplit("/", 1)[-1], json.loads(record.payload)["seq"]
+        if (device, number) not in known and number < newest.get(device, -1):
+            found.add(device)
+        known.add((device, number))
+        newest[device] = max(number, newest.get(device, -1))
+    return found
 
 
 def feed(url: str, records: Iterable[Record]) -> None:
@@ -171,7 +201,10 @@ def by_fault(
     ]
     still = gaps(rows)
     told: dict[str, dict[str, float]] = {}
-    for (begin, name), (end, _) in zip(began, [*began[1:], (float("inf"), "")], strict=True):
+    times: Counter[str] = Counter()
+    for (begin, fault), (end, _) in zip(began, [*began[1:], (float("inf"), "")], strict=True):
+        times[fault] += 1
+        name = fault if times[fault] == 1 else f"{fault} ({times[fault]})"
         longest, where = max(
             ((seconds, partition) for at, seconds, partition in still if begin - 1 <= at < end),
             default=(0.0, -1),

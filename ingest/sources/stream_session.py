@@ -29,6 +29,7 @@ PAID_AT = 10  # so many are owed to the broker when it gets them in one go; less
 HEARTBEAT_S = 2  # RabbitMQ ends a connection that was silent for two or three of them
 SILENT_S = 5.0  # a node that said nothing for so long is gone: it sends a sign of life every second
 OPEN_S = 3.0  # to connect and be let in; a node that is cut off answers never
+NEXT_S = 0.3  # a node that has not let us in by then is not waited for alone
 CLOSE_S = 1.0
 FRAME_MAX = 4 * 1024 * 1024
 TICK_S = 0.05
@@ -132,15 +133,37 @@ class Session:
     # ── connections ───────────────────────────────────────────────────────────────────────────────────
 
     async def _first(self) -> LogClient:
-        """A connection to any address that answers, in an order of our own so that workers spread."""
+        """A connection to any address that answers, in an order of our own so that workers spread.
+
+        The next is tried beside one that is slow (RFC 8305, section 5): a node that is cut off refuses nobody.
+        """
         why = "no address"
-        for url in random.sample(self._urls, len(self._urls)):
-            parts = urlsplit(url)
-            try:
-                return await self._open(parts.hostname or "127.0.0.1", parts.port or 5552, parts)
-            except (TimeoutError, OSError, AssertionError) as error:
-                why = f"{parts.hostname}:{parts.port}: {error or type(error).__name__}"
+        left = random.sample(self._urls, len(self._urls))
+        tried: set[asyncio.Task[LogClient]] = set()
+        try:
+            while left or tried:
+                if left:
+                    tried.add(asyncio.ensure_future(self._open_url(left.pop())))
+                done, tried = await asyncio.wait(
+                    tried, timeout=NEXT_S if left else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for attempt in done:
+                    try:
+                        return attempt.result()
+                    except TroubleError as error:
+                        why = str(error)
+        finally:
+            for attempt in tried:
+                attempt.cancel()
+            await asyncio.gather(*tried, return_exceptions=True)
         raise TroubleError(why)
+
+    async def _open_url(self, url: str) -> LogClient:
+        parts = urlsplit(url)
+        try:
+            return await self._open(parts.hostname or "127.0.0.1", parts.port or 5552, parts)
+        except (TimeoutError, OSError, AssertionError) as error:
+            raise TroubleError(f"{parts.hostname}:{parts.port}: {error or type(error).__name__}") from error
 
     async def _open(self, host: str, port: int, parts: Any) -> LogClient:
         client = LogClient(

@@ -100,7 +100,8 @@ class RabbitNode:
         peers = [f"cluster_formation.classic_config.nodes.{at} = {one}" for at, one in enumerate(members, 1)]
         conf = [_CONF.format(node=self), *([*_CLUSTER, *peers] if len(members) > 1 else ())]
         (self.folder / "rabbitmq.conf").write_text("\n".join([*conf, *lines]) + "\n")
-        (self.folder / "advanced.config").write_text(_ADVANCED)
+        for name in ("advanced.config", "guard.erl"):
+            shutil.copy(_DEPLOYED / name, self.folder)
         (self.folder / "enabled_plugins").write_text("[rabbitmq_mqtt,rabbitmq_stream,rabbitmq_management].\n")
         cookie = self.folder / ".erlang.cookie"
         if not cookie.exists():
@@ -249,12 +250,11 @@ log.console = true
 log.file = false
 disk_free_limit.absolute = 50MB
 """
-# No line of rabbitmq.conf stands for this one, and a line it does not know keeps a node from starting.
-_ADVANCED = "[{rabbit, [{stream_sac_disconnected_timeout, 1000}]}, {kernel, [{net_setuptime, 0.3}]}].\n"
+_DEPLOYED = Path(__file__).resolve().parents[2] / "deploy" / "scale"
+_SHARED = ("net_ticktime", "raft.")  # when a node is believed gone, as it is deployed
 _CLUSTER = [
     "cluster_formation.peer_discovery_backend = classic_config",
-    "cluster_partition_handling = pause_minority",
-    "net_ticktime = 4",
+    *(line for line in (_DEPLOYED / "rabbitmq.conf").read_text().splitlines() if line.startswith(_SHARED)),
 ]
 _START = """
 export RABBITMQ_NODENAME={node.name} RABBITMQ_USE_LONGNAME=true RABBITMQ_DIST_PORT={node.dist}
@@ -262,6 +262,6 @@ export RABBITMQ_MNESIA_BASE=/srv/data RABBITMQ_LOG_BASE=/srv/log RABBITMQ_LOGS=-
 export RABBITMQ_CONFIG_FILE=/srv/rabbitmq RABBITMQ_ADVANCED_CONFIG_FILE=/srv/advanced.config
 export RABBITMQ_ENABLED_PLUGINS_FILE=/srv/enabled_plugins
 export RABBITMQ_GENERATED_CONFIG_DIR=/srv/config RABBITMQ_PID_FILE=/srv/pid
-export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none"
+export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none -eval ok=file:eval("/srv/guard.erl")'
 exec {program}
 """
