@@ -262,6 +262,7 @@ export RABBITMQ_MNESIA_BASE=/srv/data RABBITMQ_LOG_BASE=/srv/log RABBITMQ_LOGS=-
 export RABBITMQ_CONFIG_FILE=/srv/rabbitmq RABBITMQ_ADVANCED_CONFIG_FILE=/srv/advanced.config
 export RABBITMQ_ENABLED_PLUGINS_FILE=/srv/enabled_plugins
 export RABBITMQ_GENERATED_CONFIG_DIR=/srv/config RABBITMQ_PID_FILE=/srv/pid
-export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none -eval ok=file:eval("/srv/guard.erl")'
+export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none
+ -eval ok=file:eval("/srv/guard.erl")'
 exec {program}
 """
