@@ -4,21 +4,18 @@ The same way for a check into a scratch database and for a restore.
 """
 
 import asyncio
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from city.backups import ANCHORS, DATABASE, BackupError, Check, Content, differences
 from city.storage import backups as stored
-from city.storage.database import DatabaseError
 from runtime import audit, postgres_programs
+from runtime.scratch_database import scratch
 
 SCRATCH = "city_check_"
+INSTEAD = "use --no-check and check elsewhere with `city restore --check`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +24,6 @@ class Programs:
 
     folder: Path | None
     jobs: int
-
-
-def with_database(url: str, name: str) -> str:
-    """The same server's address with another database."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc, "/" + quote(name, safe=""), parts.query, parts.fragment))
 
 
 def fill(url: str, folder: Path, content: Content, programs: Programs) -> None:
@@ -73,29 +64,13 @@ def compare(url: str, folder: Path, content: Content, started: float) -> Check:
     )
 
 
-@contextmanager
-def scratch(url: str) -> Iterator[str]:
-    """The address of a new database on the same server, dropped afterwards; raises BackupError when we may not."""
-    for forgotten in stored.forgotten_scratch(url, SCRATCH):
-        stored.drop(url, forgotten)
-    name = SCRATCH + secrets.token_hex(4)
-    try:
-        stored.create(url, name)
-    except DatabaseError as error:
-        raise BackupError(
-            f"no scratch database to check the backup in ({error}); give the account CREATEDB, or use --no-check "
-            "and check elsewhere with `city restore --check`"
-        ) from error
-    try:
-        yield with_database(url, name)
-    finally:
-        stored.drop(url, name)
-
-
 def checked(url: str, folder: Path, content: Content, programs: Programs) -> Check:
-    """Restore into a scratch database beside ``url`` and compare; what pg_restore refuses is a fault as well."""
+    """Restore into a scratch database beside ``url`` and compare; what pg_restore refuses is a fault as well.
+
+    Raises CityError when we may not make one.
+    """
     started = time.monotonic()
-    with scratch(url) as address:
+    with scratch(url, SCRATCH, purpose="the backup's check", instead=INSTEAD) as address:
         try:
             fill(address, folder, content, programs)
             return compare(address, folder, content, started)

@@ -7,24 +7,23 @@ with us over MQTT only, so that a decoder's mistake cannot hide there, and ``ben
 
 import multiprocessing
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from city import district
 from city.errors import CityError
-from city.storage import backups, fleets, migrate
-from city.storage.database import DatabaseError, connect
+from city.storage import fleets, migrate
+from city.storage.database import connect
 from rules.definitions import to_rows
 from runtime import fleet_load
 from runtime.fleet_load import Load
+from runtime.scratch_database import scratch
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from ingest.pipeline import Pipeline
 
 SCRATCH = "city_fleet_"
+INSTEAD = "leave CITY_DATABASE_URL empty"
 INTERVAL_S = 300  # between two readings of a device, in event time
 BATCH = 5_000  # readings in one transaction
 _ENROLLED_AT_ONCE = 50_000
@@ -86,7 +86,7 @@ class Cost:
 def measure(url: str, sizes: list[int], wanted: Wanted, say: Callable[[str], None]) -> Iterator[Cost]:
     """Each size on a database of its own beside the one of ``url``, in a process of its own; smallest first."""
     for devices in sorted(sizes):
-        with scratch(url) as address:
+        with scratch(url, SCRATCH, purpose="the fleet", instead=INSTEAD) as address:
             say(f"{devices:,} devices are put into a register")
             prepare(address, devices)
             one = replace(wanted, devices=devices)
@@ -94,28 +94,6 @@ def measure(url: str, sizes: list[int], wanted: Wanted, say: Callable[[str], Non
             # A fresh interpreter for each: memory that an earlier size freed would hide what this one takes.
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
                 yield fresh.submit(drive, address, one).result()
-
-
-@contextmanager
-def scratch(url: str) -> Iterator[str]:
-    """The address of a new database on the same server, dropped afterwards; raises CityError when we may not."""
-    for forgotten in backups.forgotten_scratch(url, SCRATCH):
-        backups.drop(url, forgotten)
-    name = SCRATCH + secrets.token_hex(4)
-    try:
-        backups.create(url, name)
-    except DatabaseError as error:
-        raise CityError(
-            f"no database of its own for the fleet ({error}); give the account CREATEDB,"
-            " or leave CITY_DATABASE_URL empty"
-        ) from error
-    parts = urlsplit(url)
-    try:
-        yield urlunsplit(
-            (parts.scheme, parts.netloc, "/" + quote(name, safe=""), parts.query, parts.fragment)
-        )
-    finally:
-        backups.drop(url, name)
 
 
 def prepare(url: str, devices: int) -> None:

@@ -16,6 +16,7 @@ from city.storage.backups import Settled
 from rules.definitions import to_rows
 from runtime import backup, backup_check, backup_files
 from runtime.backup_check import Programs
+from runtime.scratch_database import beside
 
 Told = Callable[[str], None]
 SET_ASIDE = ".before-restore"
@@ -109,7 +110,7 @@ def restore(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restore
     target = url
     if wanted.into:
         stored.create(url, wanted.into)
-        target = backup_check.with_database(url, wanted.into)
+        target = beside(url, wanted.into)
     elif not stored.is_empty(url):
         raise BackupError(
             "the database is not empty, nothing was changed; restore with --into NAME into a new one beside it, "
