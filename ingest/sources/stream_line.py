@@ -118,6 +118,11 @@ class _Line(Connection):
             log.warning("the log sent what cannot be read", why=str(error))
             raise ConnectionClosed from None
 
+    def abort(self) -> None:
+        """Close without a word to a node that does not answer."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
 
 class LogClient(Client):
     """rstream's client on such a line."""
@@ -129,6 +134,11 @@ class LogClient(Client):
         self.start_task("listener", self._listener())
         self.add_handler(schema.Heartbeat, self._on_heartbeat)
         self.add_handler(schema.Close, self._on_close)
+
+    def abort(self) -> None:
+        """Leave a node that does not answer: its end of the line learns it from the network, or from our silence."""
+        if isinstance(self._conn, _Line):
+            self._conn.abort()
 
     async def end_of(self, stream: str) -> int:
         """The offset behind the last record of a stream; 0 = it is empty. Raises ServerError, TimeoutError."""

@@ -116,9 +116,11 @@ class StreamLog:
 
     def figures(self) -> dict[str, object]:
         """The log's part of this process's health, under the names of a broker."""
+        session = self._session
+        passing = session.why if session is not None and not session.subscribed else ""
         return {
             "broker_connected": self.connected,
-            "broker_refusal": self.trouble,
+            "broker_refusal": self.trouble or passing,
             "broker_dropped": 0,
             "broker_reconnects": self.reconnects,
             "partitions": len(self.active),

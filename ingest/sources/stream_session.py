@@ -1,9 +1,9 @@
-"""One life of a worker's connections to RabbitMQ's streams: from the first address that answers to the first trouble.
+"""One life of a worker's connections to RabbitMQ's streams.
 
-rstream speaks the protocol, on a line of ours (``stream_line``); what to do when something breaks is decided here, in
-one way: everything is closed, the broker gives our partitions to whoever is there, and the next life begins. Leans on
-``rstream.client.Client`` alone; its consumers reconnect by themselves, stream by stream, which leaves a worker half
-alive.
+rstream speaks the protocol, on a line of ours (``stream_line``); what to do when something breaks is decided here. A
+partition whose stream has no node now, or whose node is gone, is given back and subscribed to again, alone; the others
+are read on. What no single partition can mend (a fence, a chunk that cannot be taken, no address that answers) ends
+this life, and the next begins. Leans on ``rstream.client.Client`` alone; its consumers reconnect by themselves.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 from rstream import OffsetType, schema
+from rstream.connection import ConnectionClosed
+from rstream.exceptions import InternalError, StreamDoesNotExist, StreamNotAvailable
 from rstream.schema import OffsetSpecification
 
 from city.partitions import SUPER_STREAM
@@ -27,12 +30,24 @@ GROUP = "city-ingest"  # consumers of one name share the partitions
 CREDITS = 40  # chunks of a partition that may be under way beside what is held
 PAID_AT = 10  # so many are owed to the broker when it gets them in one go; less at the next tick
 HEARTBEAT_S = 2  # RabbitMQ ends a connection that was silent for two or three of them
-SILENT_S = 5.0  # a node that said nothing for so long is gone: it sends a sign of life every second
+SILENT_S = 4.0  # a node that said nothing for so long is gone: it sends a sign of life every second
 OPEN_S = 3.0  # to connect and be let in; a node that is cut off answers never
 NEXT_S = 0.3  # a node that has not let us in by then is not waited for alone
 CLOSE_S = 1.0
+AGAIN_S = 0.25  # before a partition is asked for again
+ASK_S = 3.0  # for an answer that subscribes to nothing
 FRAME_MAX = 4 * 1024 * 1024
 TICK_S = 0.05
+
+# What one partition meets while its stream moves or its node goes.
+_PASSING = (
+    StreamNotAvailable,
+    StreamDoesNotExist,
+    InternalError,  # the log is without a coordinator for the moment
+    ConnectionClosed,
+    TimeoutError,
+    OSError,
+)
 
 log = structlog.get_logger()
 
@@ -51,6 +66,7 @@ class Chunk:
     records: Sequence[bytes]
 
 
+Place = tuple[str, int]  # a node's host and port
 Activated = Callable[[str], Awaitable[int]]  # a stream is ours to read; from which offset
 Deactivated = Callable[[str], Awaitable[None]]
 
@@ -84,41 +100,72 @@ class Session:
         self._deactivated = deactivated
         self._tls = tls
         self._name = name
-        self._clients: dict[tuple[str, int], LogClient] = {}
+        self._clients: dict[Place, LogClient] = {}
+        self._opening = asyncio.Lock()
         self._streams: list[str] = []
-        self._at: dict[str, LogClient] = {}
+        self._at: dict[str, LogClient] = {}  # where each is subscribed to, or about to be
+        self._moved: dict[str, asyncio.Event] = {}  # that subscription is over
+        self._settled: set[str] = set()
         self._owed: dict[int, int] = {}  # credits kept back while there is no room, by subscription
-        self._heard: dict[tuple[str, int], float] = {}
+        self._heard: dict[LogClient, float] = {}  # monotonic seconds
         self._work: set[asyncio.Task[None]] = set()
         self._trouble: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.subscribed = False
+        self.why = ""  # the last partition that had to be asked for again
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether every partition is subscribed to."""
+        return len(self._settled) == len(self._streams) > 0
 
     async def run(self) -> None:
-        """Until something breaks: raises TroubleError."""
+        """Until something breaks that no single partition can mend: raises TroubleError."""
         try:
             # In the background: trouble must not wait for an answer that never comes.
-            self._do(self._subscribe_all())
+            self._do(self._begin())
             while not self._trouble.done():
                 await asyncio.wait([self._trouble], timeout=TICK_S)
                 self._look()
             raise TroubleError(self._trouble.result())
         finally:
-            self.subscribed = False
+            self._settled.clear()
             await self._close()
 
-    async def _subscribe_all(self) -> None:
+    async def _begin(self) -> None:
         first = await self._first()
-        self._streams = [*await first.partitions(SUPER_STREAM)]
-        if not self._streams:
+        streams = [*await first.partitions(SUPER_STREAM)]
+        if not streams:
             raise TroubleError(f"there is no super stream {SUPER_STREAM}; run city scale init")
-        self._streams = [stream for stream in (*self._streams, self._extra) if self._wanted(stream)]
+        self._streams = [stream for stream in (*streams, self._extra) if self._wanted(stream)]
         # While a node is cut off each subscription takes a while: several workers begin at different ones.
         random.shuffle(self._streams)
         places = await first.places_of(self._streams)
         for number, stream in enumerate(self._streams):
-            self._at[stream] = await self._beside(first, stream, places[stream])
-            await self._subscribe(number, stream)
-        self.subscribed = True
+            self._do(self._keep(number, stream, places[stream]))
+
+    async def _keep(self, number: int, stream: str, places: Sequence[Place]) -> None:
+        """Subscribed to one stream, wherever it is, for as long as this life lasts."""
+        while True:
+            moved = self._moved[stream] = asyncio.Event()
+            try:
+                places = places or await self._places(stream)
+                await _unless(moved, self._subscribe(number, stream, places))
+                self._settled.add(stream)
+                await moved.wait()
+            except _PASSING as error:
+                self._move(stream, f"{stream}: {error or type(error).__name__}")
+            await self._deactivated(stream)
+            await asyncio.sleep(AGAIN_S)
+            places = ()
+
+    def _move(self, stream: str, why: str) -> None:
+        """A subscription is over: what still comes of it is not taken."""
+        if why != self.why:
+            log.info("a partition is asked for again", stream=stream, why=why)
+        self.why = why
+        self._at.pop(stream, None)
+        self._settled.discard(stream)
+        self._owed.pop(self._streams.index(stream), None)
+        self._moved[stream].set()
 
     def end(self, why: str) -> None:
         """Give everything up."""
@@ -173,48 +220,70 @@ class Session:
             frame_max=FRAME_MAX,
             heartbeat=HEARTBEAT_S,
             connection_name=self._name,
-            connection_closed_handler=lambda _: self.end(f"{host}:{port} closed the connection"),
+            connection_closed_handler=lambda _: self._lost(client, "closed the connection"),
         )
         user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
         try:
             async with asyncio.timeout(OPEN_S):
                 await client.start()
-                client.add_handler(schema.Heartbeat, lambda _: self._hear((host, port)), name="0")
+                client.add_handler(schema.Heartbeat, lambda _: self._hear(client), name="0")
                 await client.authenticate(unquote(parts.path[1:]) or "/", user, password)
         except BaseException:
             await _ended(client)
             raise
-        self._clients[host, port] = client
-        self._hear((host, port))
+        said = client.server_properties or {}  # where others find this node: places are told by that name
+        place = (said.get("advertised_host") or host, int(said.get("advertised_port") or port))
+        if place in self._clients:  # by two of our addresses
+            await _ended(client)
+            return self._clients[place]
+        self._clients[place] = client
+        self._hear(client)
         client.add_stream(SUPER_STREAM)  # rstream tells of a lost connection only where it knows of a stream
-        client.add_handler(ChunkFrame, partial(self._deliver, (host, port)), name="0")
-        client.add_handler(schema.ConsumerUpdateResponse, self._updated, name="0")
-        client.add_handler(
-            schema.MetadataUpdate,
-            lambda frame: self.end(f"stream {frame.metadata_info.stream} changed its place"),
-            name="0",
-        )
+        client.add_handler(ChunkFrame, partial(self._deliver, client), name="0")
+        client.add_handler(schema.ConsumerUpdateResponse, partial(self._updated, client), name="0")
+        client.add_handler(schema.MetadataUpdate, partial(self._elsewhere, client), name="0")
         return client
 
-    async def _beside(self, first: LogClient, stream: str, places: Sequence[tuple[str, int]]) -> LogClient:
-        """A connection to a node of ``places`` (the leader's last): the one at hand where it is among them."""
-        if not places:
-            raise TroubleError(f"stream {stream} has no node now")
-        said = first.server_properties or {}
-        own = (said.get("advertised_host", ""), int(said.get("advertised_port", 0)))
-        if own in places:
-            return first
-        for place in places:
-            if place in self._clients:
-                return self._clients[place]
-        parts = urlsplit(self._urls[0])
-        return await self._open(*random.choice(places[:-1] or places), parts)  # noqa: S311  # spreading
+    def _lost(self, client: LogClient, why: str) -> None:
+        """A connection is over, and with it every subscription on it."""
+        place = next((place for place, at in self._clients.items() if at is client), None)
+        if place is None:
+            return
+        del self._clients[place]
+        self._heard.pop(client, None)
+        for stream in [stream for stream, at in self._at.items() if at is client]:
+            self._move(stream, f"{place[0]}:{place[1]} {why}")
+        self._do(_ended(client))
 
-    async def _subscribe(self, number: int, stream: str) -> None:
+    def _elsewhere(self, client: LogClient, frame: schema.MetadataUpdate) -> None:
+        stream = frame.metadata_info.stream
+        if self._at.get(stream) is client:
+            self._move(stream, f"{stream} changed its place")
+
+    async def _places(self, stream: str) -> list[Place]:
+        """Of the nodes that have it now, the leader's last; asked of who spoke last, or of a new connection."""
+        async with self._opening:
+            if self._clients:
+                client = max(self._clients.values(), key=lambda one: self._heard.get(one, 0.0))
+            else:
+                client = await self._first()
+        async with asyncio.timeout(ASK_S):
+            places: list[Place] = (await client.places_of([stream]))[stream]
+        if not places:
+            raise TimeoutError("it has no node now")
+        return places
+
+    async def _subscribe(self, number: int, stream: str, places: Sequence[Place]) -> None:
+        async with self._opening:
+            at_hand = [self._clients[place] for place in places if place in self._clients]
+            if not at_hand:
+                host, port = random.choice(places[:-1] or places)  # noqa: S311  # spreading
+                at_hand = [await self._open(host, port, urlsplit(self._urls[0]))]
+        client = self._at[stream] = at_hand[0]
         properties = {"single-active-consumer": "true", "name": GROUP}
         if stream != self._extra:
             properties["super-stream"] = SUPER_STREAM
-        await self._at[stream].subscribe(stream, number, initial_credit=CREDITS, properties=properties)
+        await client.subscribe(stream, number, initial_credit=CREDITS, properties=properties)
 
     async def _close(self) -> None:
         for task in self._work:
@@ -223,19 +292,20 @@ class Session:
 
     # ── what comes in ─────────────────────────────────────────────────────────────────────────────────
 
-    def _hear(self, place: tuple[str, int]) -> None:
-        self._heard[place] = time.monotonic()
+    def _hear(self, client: LogClient) -> None:
+        self._heard[client] = time.monotonic()
 
-    def _deliver(self, place: tuple[str, int], frame: ChunkFrame) -> None:
-        self._hear(place)
-        if self._trouble.done():
+    def _deliver(self, client: LogClient, frame: ChunkFrame) -> None:
+        self._hear(client)
+        number = frame.subscription_id
+        stream = self._streams[number]
+        if self._trouble.done() or self._at.get(stream) is not client:
             return  # a chunk taken behind one that was not would look as if the log had lost that one
         try:
-            number = frame.subscription_id
             self._owed[number] = self._owed.get(number, 0) + 1
             self._take(
                 Chunk(
-                    stream=self._streams[number],
+                    stream=stream,
                     first_offset=frame.first_offset,
                     at_ms=frame.timestamp,
                     records=frame.records,
@@ -250,19 +320,27 @@ class Session:
     async def _pay(self) -> None:
         owed, self._owed = self._owed, {}
         for number, due in owed.items():
-            await self._at[self._streams[number]].credit(number, due)
+            client = self._at.get(self._streams[number])
+            if client is not None:
+                with suppress(ConnectionClosed, OSError):  # which its own handler, or its silence, tells of
+                    await client.credit(number, due)
 
-    def _updated(self, frame: schema.ConsumerUpdateResponse) -> None:
-        self._do(self._answer(frame))
+    def _updated(self, client: LogClient, frame: schema.ConsumerUpdateResponse) -> None:
+        self._do(self._answer(client, frame))
 
-    async def _answer(self, frame: schema.ConsumerUpdateResponse) -> None:
+    async def _answer(self, client: LogClient, frame: schema.ConsumerUpdateResponse) -> None:
         stream = self._streams[frame.subscription_id]
+        if self._at.get(stream) is not client:
+            return
+        moved = self._moved[stream]
         if frame.active:
             offset = OffsetSpecification(OffsetType.OFFSET.value, await self._activated(stream))
         else:
             await self._deactivated(stream)
             offset = OffsetSpecification(OffsetType.NEXT.value, 0)
-        await self._at[stream].consumer_update(frame.correlation_id, offset)
+        if not moved.is_set():
+            with suppress(ConnectionClosed, OSError):  # as above
+                await client.consumer_update(frame.correlation_id, offset)
 
     def _do(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -277,11 +355,23 @@ class Session:
     def _look(self) -> None:
         """What no frame tells: a node that froze, room that is there again."""
         now = time.monotonic()
-        for (host, port), heard in self._heard.items():
-            if now - heard > SILENT_S:
-                self.end(f"{host}:{port} has been silent for {now - heard:.0f} s")
+        for client in [one for one in self._clients.values() if now - self._heard[one] > SILENT_S]:
+            self._lost(client, f"was silent for {SILENT_S:.0f} s")
         if self._owed and self._may_read():
             self._do(self._pay())
+
+
+async def _unless(moved: asyncio.Event, work: Awaitable[None]) -> None:
+    """Do it; raises TimeoutError when the subscription is over before there was an answer."""
+    doing, over = asyncio.ensure_future(work), asyncio.ensure_future(moved.wait())
+    try:
+        await asyncio.wait({doing, over}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise TimeoutError("it moved before it answered")
+        doing.result()
+    finally:
+        doing.cancel()
+        over.cancel()
 
 
 async def _ended(client: LogClient) -> None:
@@ -291,3 +381,5 @@ async def _ended(client: LogClient) -> None:
             await client.close()
     except Exception as error:
         log.debug("closing a connection", why=str(error))
+    finally:
+        client.abort()
