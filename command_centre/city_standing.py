@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from city.flood import LEVELS
+
 Row = Mapping[str, Any]
 Why = Literal["", "unreachable", "slow", "moved", "refused", "another"]
 WORDS: Mapping[Why, tuple[str, str]] = {
@@ -71,6 +73,22 @@ def summed(each: Iterable[Standing]) -> dict[str, Any]:
             for name in ("devices", "online", "alarms", "stations", "above_warning")
         },
         "classes": classes,
+    }
+
+
+def in_force(own: str | None, each: Mapping[str, Standing]) -> dict[str, Any]:
+    """The highest response level of this centre (``own``) and of those that answer, and whose it is.
+
+    ``unknown`` is how many are silent: theirs may be higher, whatever they said last.
+    """
+    levels = {code: one.figures["response_level"] for code, one in each.items() if one.figures is not None}
+    known = [level for level in (own, *levels.values()) if level is not None]
+    highest = max(known, key=LEVELS.index, default=None)
+    return {
+        "level": highest,
+        "centre": highest is not None and own == highest,
+        "districts": [code for code, level in levels.items() if highest is not None and level == highest],
+        "unknown": len(each) - len(levels),
     }
 
 

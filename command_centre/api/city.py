@@ -14,7 +14,7 @@ from command_centre.api.paging import read as read_cursor
 from command_centre.api.problem import beyond_reach, not_found
 from command_centre.api.services import services
 from command_centre.api.shapes.city import CityIncidents, CityMap, CityOverview
-from command_centre.city_standing import WORDS, Standing, before, cursor_of, merged, summed
+from command_centre.city_standing import WORDS, Standing, before, cursor_of, in_force, merged, summed
 from command_centre.city_watch import CityWatch
 
 router = APIRouter(prefix="/api", tags=["city"])
@@ -40,7 +40,10 @@ def _watch(request: Request) -> CityWatch:
     responses=gives(CityOverview),
 )
 async def overview_of_city(request: Request) -> Response:
-    """Open incidents by class, alarms, devices on line, water above warning; a silent district has none of them."""
+    """Open incidents by class, alarms, devices on line, water above warning; a silent district has none of them.
+
+    ``response`` is the highest level in force among this centre and the districts that answer.
+    """
     watch = _watch(request)
     standings = watch.standings()
     items = [
@@ -53,7 +56,11 @@ async def overview_of_city(request: Request) -> Response:
         }
         for one in watch.districts.each
     ]
-    return answer({"sum": summed(standings.values()), "items": items}, headers={"Cache-Control": "no-store"})
+    own = services(request).hub.feed.state.response_level
+    return answer(
+        {"sum": summed(standings.values()), "response": in_force(own, standings), "items": items},
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 def _shown(standing: Standing) -> Row:

@@ -56,7 +56,11 @@ def overview() -> dict[str, Any]:
         of: {count: sum(one["classes"][of][count] for one in answering) for count in _of_class(0, 0)}
         for of in "ABC"
     }
-    return {"sum": {"districts": len(items), "answering": len(answering), **total}, "items": items}
+    return {
+        "sum": {"districts": len(items), "answering": len(answering), **total},
+        "response": {"level": "III", "centre": False, "districts": ["d1"], "unknown": len(SILENT)},
+        "items": items,
+    }
 
 
 def outlines() -> dict[str, Any]:

@@ -389,6 +389,24 @@ def test_a_scope_shows_only_its_street(browser: Browser) -> None:
         page.close()
 
 
+def test_the_citys_head_says_the_highest_response_and_whose(browser: Browser) -> None:
+    made = storm()  # this centre's own is IV
+    with running(made) as centre:
+        watched = Watched(browser, centre.url, "/wall?lang=en")
+        page = watched.page
+        head = page.locator("header")
+        expect(head).to_contain_text("Response level IV")
+        page.evaluate(GO, "/wall/city")
+        expect(head.locator("[data-response=III]")).to_have_text("Response level III · Old Town")
+        expect(head).to_contain_text("level unknown in 2 districts")
+        assert "level IV" not in head.inner_text()
+        nobody = {"level": None, "centre": False, "districts": [], "unknown": 0}
+        made.answers["/api/wall/city"] = {**city_scene.overview(), "response": nobody}
+        expect(head).not_to_contain_text("evel")  # neither a level nor an unknown one
+        page.close()
+        assert watched.faults == []
+
+
 def test_the_screens_own_clock_may_be_wrong_by_a_day(browser: Browser) -> None:
     with running(storm()) as centre:
         page = browser.new_page(viewport={"width": 1920, "height": 1080})

@@ -108,6 +108,39 @@ def test_who_answers_is_shown_while_others_hang_or_are_not_there(city: Centre) -
     assert found["sum"]["classes"]["A"] == {"open": 2, "unacknowledged": 2, "overdue": 0}
 
 
+def address_of(city: Centre, server: PostgresServer, code: str) -> str:
+    """Of a district's own database, among those that the centre asks."""
+    asked = city.execute(
+        "SELECT DISTINCT datname FROM pg_stat_activity WHERE application_name = 'city overview'"
+    )
+    for (name,) in asked:
+        with psycopg.connect(server.url(str(name))) as connection:
+            if connection.execute("SELECT code FROM district").fetchone() == (code,):
+                return server.url(str(name))
+    raise AssertionError(f"{code} is not asked")
+
+
+def test_the_highest_response_level_is_shown_with_whose_it_is(
+    city: Centre, postgres_server: PostgresServer
+) -> None:
+    def level(said: dict[str, Any]) -> tuple[Any, ...]:
+        of = said["response"]
+        return of["level"], of["centre"], of["districts"], of["unknown"]
+
+    until(lambda: overview(city), lambda said: level(said) == (None, False, [], 2))
+    set_level = "UPDATE district SET response_level = %s"
+    with psycopg.connect(address_of(city, postgres_server, "west"), autocommit=True) as connection:
+        city.execute(set_level, "IV")
+        city.execute("INSERT INTO changes (kind, object) VALUES ('district.changed', 'x')")
+        until(lambda: overview(city), lambda said: level(said) == ("IV", True, [], 2))
+        connection.execute(set_level, ["II"])
+        until(lambda: overview(city), lambda said: level(said) == ("II", False, ["west"], 2))
+        connection.execute(set_level, [None])
+        city.execute(set_level, None)
+        city.execute("INSERT INTO changes (kind, object) VALUES ('district.changed', 'x')")
+        until(lambda: overview(city), lambda said: level(said) == (None, False, [], 2))
+
+
 def test_incidents_of_all_districts_are_one_list_page_by_page(city: Centre) -> None:
     until(lambda: overview(city), lambda said: said["sum"]["answering"] == 2)
     shown: list[tuple[str, str]] = []

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_centre.city_standing import FRESH, WORDS, Seen, Why, before, cursor_of, merged, standing, summed
+from command_centre.city_standing import (
+    FRESH,
+    WORDS,
+    Seen,
+    Why,
+    before,
+    cursor_of,
+    in_force,
+    merged,
+    standing,
+    summed,
+)
 from command_centre.city_watch import reason
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
@@ -45,6 +56,34 @@ def test_the_sum_says_of_how_many_districts_it_is() -> None:
     assert (found["devices"], found["alarms"], found["above_warning"]) == (20, 4, 2)
     assert found["classes"]["A"] == {"open": 2, "unacknowledged": 2, "overdue": 0}
     assert found["classes"]["C"] == {"open": 0, "unacknowledged": 0, "overdue": 0}
+
+
+@pytest.mark.parametrize(
+    ("own", "levels", "level", "centre", "districts"),
+    [
+        (None, [None, None], None, False, []),
+        ("IV", [None, "II"], "II", False, ["d1"]),
+        ("I", ["III", "II"], "I", True, []),
+        ("III", ["III", "IV", "III"], "III", True, ["d0", "d2"]),
+        (None, ["IV", "III"], "III", False, ["d1"]),
+    ],
+)
+def test_the_highest_response_level_is_named_with_whose_it_is(
+    own: str | None, levels: list[str | None], level: str | None, centre: bool, districts: list[str]
+) -> None:
+    each = {
+        f"d{n}": standing(Seen(figures=FIGURES | {"response_level": one}, answered_at=NOW), NOW)
+        for n, one in enumerate(levels)
+    }
+    found = in_force(own, each)
+    assert found == {"level": level, "centre": centre, "districts": districts, "unknown": 0}
+
+
+def test_a_silent_districts_last_level_is_not_in_force_and_not_absent() -> None:
+    was = Seen(figures=FIGURES | {"response_level": "I"}, answered_at=NOW, why="moved")
+    answers = Seen(figures=FIGURES | {"response_level": "IV"}, answered_at=NOW)
+    found = in_force(None, {"gone": standing(was, NOW), "here": standing(answers, NOW)})
+    assert found == {"level": "IV", "centre": False, "districts": ["here"], "unknown": 1}
 
 
 def district_rows(code: str, seconds: list[int]) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ class DistrictState:
         self._tallies: dict[str, Tally] = {"": Tally(EVERYTHING)}
         self.parents: dict[str, tuple[str, ...]] = {}
         self.unclaimed = 0
+        self.response_level: str | None = None
 
     def set_cells(self, rows: Iterable[Row]) -> None:
         """All valid cells; those that are no longer in the list leave the screens."""
@@ -92,6 +93,7 @@ class DistrictState:
     def set_district(self, row: Row | None) -> None:
         """Name, zone and response level; before the first import a district without a name."""
         unnamed = {"code": "", "name": "", "name_en": "", "timezone": "Asia/Shanghai", "response_level": None}
+        self.response_level = row["response_level"] if row else None
         self._log.stage("district", "info", dict(row) if row else unnamed)
 
     def set_health(self, health: Mapping[str, object]) -> None:

@@ -45,8 +45,18 @@ class DistrictStanding(TypedDict):
     figures: CityFigures | None
 
 
+class CityResponse(TypedDict):
+    """``level`` null: none is in force where it is known. ``unknown`` districts are silent: theirs may be higher."""
+
+    level: str | None
+    centre: bool  # this centre's own is that high
+    districts: list[str]  # codes of those where it is in force
+    unknown: int
+
+
 class CityOverview(TypedDict):
     sum: CitySum
+    response: CityResponse
     items: list[DistrictStanding]
 
 

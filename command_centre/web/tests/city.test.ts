@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { drawn, fill, gravest, open, overdue, share, worstFirst, type District } from "../src/wall/city/city";
+import { inForce } from "../src/wall/city/response.svelte";
 
 function district(code: string, classes: Record<string, number> | null): District {
   return {
@@ -52,5 +53,22 @@ describe("districts of a city", () => {
     expect(one?.path).toMatch(/^M[\d.]+,[\d.]+L.*Z$/);
     expect(one?.at[1]).toBeLessThan(50);
     expect(drawn([], 100, 50)).toEqual([]);
+  });
+});
+
+describe("the response level at the head of the city's wall", () => {
+  const own = { name: "全市", name_en: "City", response_level: "IV" };
+  const items = [district("a", {}), district("b", {}), district("gone", null)];
+  it("names the districts that have it", () => {
+    const response = { level: "II", centre: false, districts: ["b"], unknown: 1 };
+    expect(inForce({ response, items }, own)).toEqual({ level: "II", whose: [items[1]], unknown: 1 });
+  });
+  it("names this centre first where it has it too", () => {
+    const response = { level: "IV", centre: true, districts: ["a"], unknown: 0 };
+    expect(inForce({ response, items }, own).whose).toEqual([own, items[0]]);
+  });
+  it("says its own alone while the districts are not read, and none as none", () => {
+    expect(inForce(null, own)).toEqual({ level: "IV", whose: [own], unknown: 0 });
+    expect(inForce(null, { ...own, response_level: null })).toEqual({ level: null, whose: [], unknown: 0 });
   });
 });

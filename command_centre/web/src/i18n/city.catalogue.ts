@@ -11,6 +11,7 @@ export const cityWords = {
   "city.devices": ["设备", "Devices"],
   "city.water": ["超警戒测站", "Above warning"],
   "city.response": ["响应", "Response"],
+  "city.responseUnknown": ["{n} 个区响应级别不明", "level unknown in {n} districts"],
   "city.map": ["各区分布", "Map of the districts"],
   "city.noMap": ["未配置区界", "No outlines configured"],
   "city.all": ["{n} 个区全部应答", "All {n} districts answer"],
