@@ -101,6 +101,29 @@ def test_mounted_files_and_named_services_exist(scale: dict[str, Any]) -> None:
     assert "host=timescaledb" in (FOLDER / "pgbouncer.ini").read_text()
 
 
+def test_every_node_finds_its_guard(scale: dict[str, Any]) -> None:
+    conf = (FOLDER / "rabbitmq-env.conf").read_text()
+    done = subprocess.run(  # as rabbitmq-server does: read by its shell, then taken apart at spaces
+        [
+            "/bin/sh",
+            "-ec",
+            f'. {FOLDER}/rabbitmq-env.conf\nprintf "%s\\n" $RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS',
+        ],
+        env={"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *kept, option, guard = done.stdout.splitlines()
+    assert (kept, option) == (["+S", "1:1"], "-eval"), conf
+    (path,) = re.findall(r'^ok=file:eval\("/etc/city/(\S+)"\)$', guard)
+    assert (FOLDER / path).is_file()
+    for number in (1, 2, 3):
+        volumes = scale["services"][f"rabbitmq-{number}"]["volumes"]
+        assert "./deploy/scale:/etc/city:ro" in volumes
+        assert "./deploy/scale/rabbitmq-env.conf:/etc/rabbitmq/rabbitmq-env.conf:ro" in volumes
+
+
 def test_nothing_a_device_sends_can_vanish_for_want_of_a_binding() -> None:
     """MQTT goes where `city scale init` puts the alternate exchange, and a device may write there."""
     assert "mqtt.exchange = city.in\n" in (FOLDER / "rabbitmq.conf").read_text()
@@ -145,7 +168,7 @@ def test_rabbitmq_itself_takes_every_line() -> None:
         for line in (FOLDER / "rabbitmq.conf").read_text().splitlines()
         if line and not line.startswith(("#", *apart))
     ]
-    assert "cluster_partition_handling = pause_minority" in lines
+    assert {"net_ticktime = 2", "raft.adaptive_failure_detector.poll_interval = 500"} <= set(lines)
     cluster = RabbitCluster(1, lines)
     try:
         cluster.start()

@@ -198,13 +198,36 @@ def test_probes_ask_what_is_answered(city: list[Document]) -> None:
 
 def test_the_logs_lines_are_those_of_the_other_deployment(whole: list[Document]) -> None:
     log = one_of(whole, "RabbitmqCluster", "city-log")["spec"]["rabbitmq"]
-    given = {line for line in log["additionalConfig"].splitlines() if line}
-    compose = set((ROOT / "deploy/scale/rabbitmq.conf").read_text().splitlines())
-    assert given <= compose
-    assert {"mqtt.exchange = city.in", "cluster_partition_handling = pause_minority"} <= given
-    assert log["advancedConfig"].strip() == (ROOT / "deploy/scale/advanced.config").read_text().strip()
+    given = log["additionalConfig"].splitlines()
+    told = (ROOT / "deploy/scale/rabbitmq.conf").read_text().splitlines()
+    compose = [line for line in told if line and not line.startswith("#")]
+    apart = {line for line in compose if line not in given}  # the operator's own affair
+    assert given == [line for line in compose if line not in apart]
+    assert {re.split(r"[._]", line)[0] for line in apart} == {
+        "cluster",
+        "mqtt",
+        "stream",
+        "management",
+        "log",
+    }
+    assert {line for line in apart if line[:4] == "mqtt"} == {"mqtt.listeners.tcp.default = 1883"}
+    for key, name in (("advancedConfig", "advanced.config"), ("envConfig", "rabbitmq-env.conf")):
+        assert log[key].strip() == (ROOT / "deploy/scale" / name).read_text().strip()
     plugins = (ROOT / "deploy/scale/enabled_plugins").read_text()
     assert all(plugin in plugins for plugin in log["additionalPlugins"])
+
+
+def test_every_node_of_the_log_finds_its_guard(whole: list[Document]) -> None:
+    spec = one_of(whole, "RabbitmqCluster", "city-log")["spec"]
+    pod = spec["override"]["statefulSet"]["spec"]["template"]["spec"]
+    (volume,) = pod["volumes"]
+    (container,) = pod["containers"]
+    (mount,) = container["volumeMounts"]
+    assert (container["name"], mount["name"]) == ("rabbitmq", volume["name"])
+    (kept,) = one_of(whole, "ConfigMap", volume["configMap"]["name"])["data"].items()
+    name, text = kept
+    assert text.strip() == (ROOT / "deploy/scale/guard.erl").read_text().strip()
+    assert f'-eval ok=file:eval(\\"{mount["mountPath"]}/{name}\\")"' in spec["rabbitmq"]["envConfig"]
 
 
 def test_accounts_may_what_the_other_deployments_may(whole: list[Document]) -> None:

@@ -58,10 +58,14 @@ class RabbitNode:
     """One node on ports that it keeps; it finds its cluster's others through the port mapper ``epmd``."""
 
     def __init__(self, number: int, epmd: int, host: str = "127.0.0.1", entrance: Sequence[str] = ()) -> None:
-        """``entrance`` stands before its commands: the way to its machine, at ``host``."""
+        """``entrance`` stands before its commands: the way to its machine, at ``host``.
+
+        Set ``guarded`` to False before the launch for a node without deploy/scale/guard.erl.
+        """
         self.folder = Path(tempfile.mkdtemp(prefix="city-test-rabbit-"))
         self.host = host
         self.entrance = entrance
+        self.guarded = True
         self.name = f"rabbit{number}@{host}"
         self.mqtt, self.stream, self.admin, self.amqp, self.dist = (_kept_port() for _ in range(5))
         self._epmd = epmd
@@ -102,6 +106,10 @@ class RabbitNode:
         (self.folder / "rabbitmq.conf").write_text("\n".join([*conf, *lines]) + "\n")
         for name in ("advanced.config", "guard.erl"):
             shutil.copy(_DEPLOYED / name, self.folder)
+        env = (_DEPLOYED / "rabbitmq-env.conf").read_text()
+        (self.folder / "rabbitmq-env.conf").write_text(
+            env.replace("/etc/city/", "/srv/") if self.guarded else ""
+        )
         (self.folder / "enabled_plugins").write_text("[rabbitmq_mqtt,rabbitmq_stream,rabbitmq_management].\n")
         cookie = self.folder / ".erlang.cookie"
         if not cookie.exists():
@@ -260,9 +268,8 @@ _START = """
 export RABBITMQ_NODENAME={node.name} RABBITMQ_USE_LONGNAME=true RABBITMQ_DIST_PORT={node.dist}
 export RABBITMQ_MNESIA_BASE=/srv/data RABBITMQ_LOG_BASE=/srv/log RABBITMQ_LOGS=- TMPDIR=/srv/tmp
 export RABBITMQ_CONFIG_FILE=/srv/rabbitmq RABBITMQ_ADVANCED_CONFIG_FILE=/srv/advanced.config
-export RABBITMQ_ENABLED_PLUGINS_FILE=/srv/enabled_plugins
+export RABBITMQ_ENABLED_PLUGINS_FILE=/srv/enabled_plugins RABBITMQ_CONF_ENV_FILE=/srv/rabbitmq-env.conf
 export RABBITMQ_GENERATED_CONFIG_DIR=/srv/config RABBITMQ_PID_FILE=/srv/pid
-export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none
- -eval ok=file:eval("/srv/guard.erl")'
+export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {{{octets}}} +S 1:1 +sbwt none'
 exec {program}
 """
