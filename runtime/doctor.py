@@ -279,7 +279,7 @@ def _log(chosen: Settings) -> Finding:
     if not chosen.stream_url:
         return Finding(check="log", state="ok", text="not partitioned: CITY_STREAM_URL is unset")
     faults = scale_cli.faults(chosen)
-    remedy = "run `city scale init` (docs/scale.md)"
+    remedy = "`city scale init` adds what is missing; for the rest docs/scale.md"
     if not faults:
         return Finding(
             check="log", state="ok", text="partitions, bindings and what catches the rest are there"

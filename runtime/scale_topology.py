@@ -27,6 +27,8 @@ from city.partitions import (
 _ROOT = "/%2F"
 _SEGMENT_BYTES = 100_000_000  # of a stream's files; whole ones are removed when they are too old
 _PATIENCE_S = 30.0
+_GUARD = "city_guard"  # deploy/scale/guard.erl, an application of its node
+_SETTLED_MS = 30_000
 
 
 class TopologyError(CityError):
@@ -148,7 +150,7 @@ class Topology:
             found += _cell_faults(bound, cells)
             if own is not None and (strayed := strays(bound, cells, own)):
                 found.append(strayed)
-        return found
+        return found + unguarded(self._get("/nodes?columns=name,running,uptime,applications.name"))
 
     def _exchange(self, name: str, kind: str, arguments: dict[str, Any]) -> None:
         body = {"type": kind, "durable": True, "auto_delete": False, "arguments": arguments}
@@ -198,6 +200,24 @@ def strays(bound: Mapping[str, Sequence[int]], cells: Iterable[str], own: Collec
         f"{len(found)} cells are bound to partitions of another district ({_some(found)}): a cell's code is one"
         " district's in the whole city, and its binding one of that district's partitions"
     )
+
+
+def unguarded(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of ``nodes`` as GET /api/nodes gives them, those that run without the guard; a single node needs none.
+
+    A node tells every five seconds what it runs, first before its guard is evaluated: who began less than half a minute
+    ago is not judged.
+    """
+    if len(nodes) < 2:
+        return []
+    return [
+        f"node {node['name']} runs without guard.erl: after a cut of the network, acknowledged messages can be lost;"
+        " start it with deploy/scale/rabbitmq-env.conf"
+        for node in nodes
+        if node["running"]
+        and node.get("uptime", 0) >= _SETTLED_MS
+        and _GUARD not in {one["name"] for one in node["applications"]}
+    ]
 
 
 def _limited(queue: dict[str, Any]) -> bool:
