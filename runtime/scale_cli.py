@@ -65,6 +65,7 @@ def faults(chosen: Settings) -> list[str]:
     with _connected(chosen) as connection, database.translated():
         cells = [cell for cell, _ in partitions.cells(connection)]
         own, read = _own(chosen, connection), partitions.served(connection)
+        reading = reading_faults(partitions.behind(connection))
     topology = Topology(chosen.stream_admin_url, chosen.tls_of_log_admin())
     try:
         found = topology.faults(cells, own=own)
@@ -74,7 +75,7 @@ def faults(chosen: Settings) -> list[str]:
         found.append(
             "the partitions read into this database are not those of CITY_DISTRICTS: run city scale init"
         )
-    return found
+    return found + reading
 
 
 def _own(chosen: Settings, connection: "Connection[tuple[object, ...]]") -> frozenset[int] | None:
@@ -87,7 +88,7 @@ def _own(chosen: Settings, connection: "Connection[tuple[object, ...]]") -> froz
     return district.partitions
 
 
-def _of_reading(behind: partitions.Behind) -> list[str]:
+def reading_faults(behind: partitions.Behind) -> list[str]:
     """What stands in the database of how the log is read; every remedy has its page under docs/runbooks."""
     found = []
     if behind.lost:

@@ -116,10 +116,11 @@ class Topology:
 
     def streams(self) -> list[str]:
         """Our streams that there are."""
-        queues = self._get(f"/queues{_ROOT}?columns=name,type")
-        return sorted(
-            queue["name"] for queue in queues if queue["name"] == UNROUTED_STREAM or _numbered(queue["name"])
-        )
+        return sorted(queue["name"] for queue in self._queues())
+
+    def _queues(self) -> list[dict[str, Any]]:
+        queues = self._get(f"/queues{_ROOT}?columns=name,arguments,effective_policy_definition")
+        return [queue for queue in queues if queue["name"] == UNROUTED_STREAM or _numbered(queue["name"])]
 
     def cells(self) -> dict[str, list[int]]:
         """The partitions that each bound cell's messages go to; more than one is a mistake."""
@@ -140,11 +141,16 @@ class Topology:
             found.append(f"exchange {IN_EXCHANGE} is missing: nothing that devices send arrives")
         elif taken != UNROUTED_EXCHANGE:
             found.append(f"exchange {IN_EXCHANGE} has no alternate: what no binding takes is lost")
-        streams = self.streams()
+        queues = self._queues()
+        streams = [queue["name"] for queue in queues]
         if UNROUTED_STREAM not in streams:
             found.append(f"stream {UNROUTED_STREAM} is missing: what no binding takes is lost")
         if not any(_numbered(stream) for stream in streams):
             found.append("there are no partitions")
+        if limited := sorted(queue["name"] for queue in queues if _limited(queue)):
+            found.append(
+                f"{len(limited)} streams have a limit of bytes ({_some(limited)}): then the oldest are lost, read or not"
+            )
         if IN_EXCHANGE in exchanges:
             bound = self.cells()
             found += _cell_faults(bound, cells)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import paho.mqtt.client as mqtt
 import psycopg
 import pytest
@@ -213,6 +214,17 @@ def test_the_topology_says_what_is_wrong_and_is_declared_twice_without_harm(rabb
         (loose, dotted) = topology.faults(["c0", "c8.1"])
         assert loose.startswith("1 cells have no binding (c8.1)")
         assert "dot" in dotted
+        limit = {"pattern": "^events-1$", "definition": {"max-length-bytes": 10**9}, "apply-to": "streams"}
+        policy = f"{rabbit.nodes[0].admin_url}/api/policies/%2F/full"
+        httpx.put(policy, json=limit).raise_for_status()
+        deadline = time.monotonic() + PATIENCE_S
+        while not (limited := topology.faults([cell for cell, _ in CELLS])):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        httpx.delete(policy).raise_for_status()
+        (fault,) = limited
+        assert fault.startswith("1 streams have a limit of bytes (events-1)")
+        assert "lost" in fault  # doctor fails by this word
         with pytest.raises(TopologyError, match="4 partitions, not 8"):
             topology.declare(CELLS, partitions=8, replicas=1, days=7)
     finally:
