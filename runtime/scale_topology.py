@@ -149,7 +149,7 @@ class Topology:
             found.append("there are no partitions")
         if limited := sorted(queue["name"] for queue in queues if _limited(queue)):
             found.append(
-                f"{len(limited)} streams have a limit of bytes ({_some(limited)}): then the oldest are lost, read or not"
+                f"{len(limited)} streams have a limit of bytes ({_some(limited)}): the oldest is lost, read or not"
             )
         if IN_EXCHANGE in exchanges:
             bound = self.cells()
