@@ -98,6 +98,7 @@ def test_no_value_is_a_password_and_settings_may_hold_none() -> None:
     ("values", "unset", "said"),
     [
         ("city", "database.image=", "database.image"),
+        ("city", "district.configMap=,gateway.ports.sl651=0,gateway.ports.hj212=0", "gateway.ports"),
         ("city", "ingest.autoscaling.prometheus=", "ingest.autoscaling.prometheus"),
         ("city", "centre.ingress.tlsSecret=", "centre.ingress.tlsSecret"),
         ("minimal", "database.host=", "database.host"),
@@ -232,7 +233,7 @@ def test_every_node_of_the_log_finds_its_guard(whole: list[Document]) -> None:
 
 def test_accounts_may_what_the_other_deployments_may(whole: list[Document]) -> None:
     script = (ROOT / "deploy/scale/accounts.sh").read_text()
-    for name in ("devices", "ingest", "centre"):
+    for name in ("devices", "ingest", "centre", "gateway"):
         rights = one_of(whole, "Permission", f"city-log-{name}")["spec"]["permissions"]
         told = f"'{rights['configure']}' '{rights['write']}' '{rights['read']}'"
         assert re.search(rf"^account {name} \S+ {re.escape(told)}$", script, re.M), name
@@ -241,6 +242,43 @@ def test_accounts_may_what_the_other_deployments_may(whole: list[Document]) -> N
         for one in topics:
             assert f"{name} {one['exchange']} '{one['write']}' '{one['read']}'" in script
         assert bool(topics) == (f"set_topic_permissions {name} " in script)
+
+
+def test_the_gateway_is_one_that_listens_where_its_service_sends_and_knows_no_database(
+    whole: list[Document],
+) -> None:
+    deployment = one_of(whole, "Deployment", "city-gateway")["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {"type": "Recreate"}  # two would ask each feed twice
+    (container,) = deployment["template"]["spec"]["containers"]
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    assert not [name for name in environment if "DATABASE" in name]
+    assert environment["CITY_SL651_PASSWORD_FILE"] == "/run/secrets/stations/password"
+    service = one_of(whole, "Service", "city-gateway")["spec"]
+    assert service["loadBalancerSourceRanges"] == ["10.30.0.0/16"]
+    listened = {one["name"]: one["containerPort"] for one in container["ports"]}
+    assert {one["targetPort"]: one["port"] for one in service["ports"]} == listened
+    assert listened == {"sl651": 5025, "hj212": 5212}
+    asked = {f"CITY_{name.upper()}_PORT": str(port) for name, port in listened.items()}
+    assert {name: value for name, value in environment.items() if name.endswith("_PORT")} == asked
+    assert container["livenessProbe"]["tcpSocket"]["port"] in listened
+
+
+def test_no_gateway_unless_it_is_asked_for() -> None:
+    names = {(one["kind"], one["metadata"]["name"]) for one in rendered("edge")}
+    assert not [name for _, name in names if name.endswith("gateway")]
+
+
+def test_settings_of_history_are_those_of_the_other_deployments() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-settings"]
+    told = yaml.safe_load((CHART / "values.yaml").read_text())["settings"]
+    for name in ("CITY_HOT_DAYS", "CITY_CHUNK_HOURS"):
+        assert compose[name] == f"${{{name}:-{told[name]}}}"
+        Settings(**{name.removeprefix("CITY_").lower(): told[name]})
+    done = helm("template", "city", str(CHART), "-f", str(CHART / "ci/minimal.yaml"),
+                 "--set-string", "settings.CITY_CHUNK_HOURS=5")  # fmt: skip
+    assert done.returncode != 0
+    assert "CITY_CHUNK_HOURS" in done.stderr
 
 
 def test_alerts_are_the_files_of_the_other_deployment(whole: list[Document]) -> None:
@@ -269,7 +307,10 @@ def test_nobody_speaks_with_a_pod_unless_a_policy_says_so(whole: list[Document])
             assert labels["app.kubernetes.io/part-of"] == "city"
     anywhere = [(one["metadata"]["name"], rule["ports"]) for one in policies
                 for rule in one["spec"].get("ingress", ()) if "from" not in rule]  # fmt: skip
-    assert anywhere == [("city-log", [{"protocol": "TCP", "port": 8883}])]  # devices, over TLS
+    assert anywhere == [
+        ("city-gateway", [{"protocol": "TCP", "port": 5212}, {"protocol": "TCP", "port": 5025}]),  # stations
+        ("city-log", [{"protocol": "TCP", "port": 8883}]),  # devices, over TLS
+    ]
 
 
 def test_the_first_installation_and_an_upgrade_migrate_before_the_log_is_bound() -> None:

@@ -42,11 +42,15 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{- define "city.settings" -}}
+{{- define "city.given" -}}
 {{- range $name, $value := .Values.settings }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
+{{- end }}
+
+{{- define "city.settings" -}}
+{{- include "city.given" . }}
 - name: CITY_DATABASE_PASSWORD_FILE
   value: /run/secrets/database/password
 {{- end }}
