@@ -1,8 +1,8 @@
 """What a backup says of itself, whether two databases hold the same, and which backups may go; pure.
 
 A backup is a folder ``city-20261122T031500Z``: ``database/`` (pg_dump's directory form), ``photos/``, ``documents/``,
-``district/``, ``anchors.log``, ``audit.log`` and, written last, ``manifest.json``. One that is being made, or was
-interrupted, ends in ``.partial`` and has no manifest; one that did not prove itself ends in ``.failed``.
+``history/``, ``district/``, ``anchors.log``, ``audit.log`` and, written last, ``manifest.json``. One that is being
+made, or was interrupted, ends in ``.partial`` and has no manifest; one that did not prove itself ends in ``.failed``.
 """
 
 import re
@@ -15,8 +15,8 @@ import msgspec
 from city.errors import CityError
 
 FORMAT = 1
-MANIFEST, DATABASE, PHOTOS, DOCUMENTS, DISTRICT, ANCHORS, AUDIT = (
-    "manifest.json", "database", "photos", "documents", "district", "anchors.log", "audit.log",
+MANIFEST, DATABASE, PHOTOS, DOCUMENTS, HISTORY, DISTRICT, ANCHORS, AUDIT = (
+    "manifest.json", "database", "photos", "documents", "history", "district", "anchors.log", "audit.log",
 )  # fmt: skip
 PARTIAL, FAILED = ".partial", ".failed"
 _NAME = re.compile(r"city-\d{8}T\d{6}Z")
@@ -98,6 +98,8 @@ class Manifest:
         str, ...
     ]  # ids of the data keys that sealed columns open with; the keys themselves are elsewhere
     check: Check | None
+    # Files of archived days that the data folder lacked, or had otherwise; None = made before backups had history.
+    missing_history: tuple[str, ...] | None = None
 
     @property
     def bytes(self) -> int:
@@ -156,6 +158,18 @@ def differences(written: Content, found: Content) -> list[str]:
         faults.append("who may see which rows is not the same (grants, policies)")
     if found.chains != written.chains:
         faults.append(f"its chains end otherwise: {found.chains} for {written.chains}")
+    return faults
+
+
+def history_differences(manifest: Manifest, named: Mapping[str, str]) -> list[str]:
+    """Files of archived days that a restored database names (``named``: SHA-256 by name) and the backup has not so."""
+    if manifest.missing_history is None:
+        return []
+    faults = []
+    for name in sorted(named.keys() - set(manifest.missing_history)):
+        there = manifest.files.get(f"{HISTORY}/{name}")
+        if there is None or there.sha256 != named[name]:
+            faults.append(f"{HISTORY}/{name}: {'missing' if there is None else 'not the file of that day'}")
     return faults
 
 

@@ -25,6 +25,7 @@ from city.backups import (
     DOCUMENTS,
     FAILED,
     FORMAT,
+    HISTORY,
     PARTIAL,
     PHOTOS,
     BackupError,
@@ -32,9 +33,11 @@ from city.backups import (
 )
 from city.settings import Settings
 from city.storage import backups as stored
+from city.storage import history_archive
 from command_centre import papers, photos
-from runtime import backup_check, backup_files, postgres_programs
+from runtime import backup_check, backup_files, backup_history, postgres_programs
 from runtime.backup_check import Programs
+from runtime.backup_history import Gathered
 
 Told = Callable[[str], None]
 
@@ -55,6 +58,7 @@ class Made:
 
     folder: Path
     manifest: Manifest
+    history: Gathered
     removed: tuple[str, ...]
 
 
@@ -69,10 +73,10 @@ def make(url: str, settings: Settings, wanted: Wanted, told: Told) -> Made:
         if final.exists() or partial.exists():
             raise BackupError(f"{final}: there is one of this second; try again")
         started = time.monotonic()
-        manifest = _collect(url, settings, partial, programs, told)
+        manifest, history = _collect(url, settings, partial, programs, told)
         if wanted.check:
             told("checking: restoring into a scratch database")
-            check = backup_check.checked(url, partial, manifest.content, programs)
+            check = backup_check.checked(url, partial, manifest, programs)
             manifest = _with(manifest, check, started)
         digest = backup_files.write_manifest(partial, manifest)
         if not manifest.good:
@@ -85,7 +89,8 @@ def make(url: str, settings: Settings, wanted: Wanted, told: Told) -> Made:
         backup_files.sync_folder(wanted.folder)
         place = f"{socket.gethostname()}:{final}"
         stored.record(url, manifest, finished_at=datetime.now(UTC), place=place, digest=digest)
-        return Made(folder=final, manifest=manifest, removed=_prune(wanted.folder, wanted.keep))
+        removed = _prune(wanted.folder, wanted.keep)
+        return Made(folder=final, manifest=manifest, history=history, removed=removed)
 
 
 def _faults(manifest: Manifest) -> tuple[str, ...]:
@@ -111,10 +116,16 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _collect(url: str, settings: Settings, partial: Path, programs: Programs, told: Told) -> Manifest:
+def _collect(
+    url: str, settings: Settings, partial: Path, programs: Programs, told: Told
+) -> tuple[Manifest, Gathered]:
     started = time.monotonic()
+    known = backup_history.earlier(partial.parent)
     with stored.snapshot(url) as snapshot:
-        _require_room(settings, partial.parent, snapshot.table_bytes)
+        days = history_archive.archived(snapshot.connection)
+        _require_room(
+            settings, partial.parent, snapshot.table_bytes, backup_history.bytes_to_copy(days, known)
+        )
         partial.mkdir(mode=0o700)
         told(f"copying {snapshot.database_bytes / 1e9:.2f} GB of database")
         dump = postgres_programs.dump(
@@ -134,18 +145,22 @@ def _collect(url: str, settings: Settings, partial: Path, programs: Programs, to
         (AUDIT, series[1], "seq", content.chains.audit),
     ):
         backup_files.copy_published(settings.data_dir / file, partial / file, line_of, number, newest)
-    return Manifest(
+    told("copying or linking the files of archived days, and proving them")
+    history = backup_history.gather(settings.data_dir / HISTORY, partial / HISTORY, days, known)
+    manifest = Manifest(
         format=FORMAT,
         product=importlib.metadata.version("city-command-centre"),
         snapshot_at=snapshot.at.astimezone(UTC),
         seconds=round(time.monotonic() - started, 1),
         content=content,
         missing_files=_missing(partial, named),
-        files=backup_files.digests(partial),
+        missing_history=history.missing,
+        files=backup_files.digests(partial, history.files),
         settings=backups.plain_settings(settings.model_dump(mode="json")),
         keys=data_keys(settings),
         check=None,
     )
+    return manifest, history
 
 
 def data_keys(settings: Settings) -> tuple[str, ...]:
@@ -168,8 +183,8 @@ def _missing(partial: Path, named: tuple[set[bytes], set[bytes]]) -> int:
     )
 
 
-def _require_room(settings: Settings, folder: Path, table_bytes: int) -> None:
-    files = sum(
+def _require_room(settings: Settings, folder: Path, table_bytes: int, history_bytes: int) -> None:
+    files = history_bytes + sum(
         backup_files.size_below(one)
         for one in (settings.photo_folder, settings.document_folder)
         if one.is_dir()

@@ -9,8 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from city.backups import ANCHORS, DATABASE, BackupError, Check, Content, differences
+from city.backups import (
+    ANCHORS,
+    DATABASE,
+    BackupError,
+    Check,
+    Content,
+    Manifest,
+    differences,
+    history_differences,
+)
 from city.storage import backups as stored
+from city.storage import history_archive
 from runtime import audit, postgres_programs
 from runtime.scratch_database import scratch
 
@@ -48,9 +58,15 @@ def fill(url: str, folder: Path, content: Content, programs: Programs) -> None:
     stored.set_default_privileges(url, content.default_privileges)
 
 
-def compare(url: str, folder: Path, content: Content, started: float) -> Check:
-    """Every table's rows and digest, the ends of the timelines, and every timeline proved; ``started`` is monotonic."""
-    faults = differences(content, stored.restored_content(url))
+def compare(url: str, folder: Path, manifest: Manifest, started: float) -> Check:
+    """Every table's rows and digest, the ends of the timelines, every timeline proved, and files of archived days.
+
+    ``started`` is monotonic.
+    """
+    faults = differences(manifest.content, stored.restored_content(url))
+    if manifest.missing_history is not None:  # an older one's schema may not know archived days
+        named = {one.file: one.sha256 for one in history_archive.days(url) if one.alone}
+        faults += history_differences(manifest, named)
     report = asyncio.run(audit.examined(url, folder / ANCHORS))
     faults += [audit.described(one) for one in report.broken[:20]]
     if report.fault is not None and report.fault.what != "unsealed":  # the centre that seals is not here
@@ -64,7 +80,7 @@ def compare(url: str, folder: Path, content: Content, started: float) -> Check:
     )
 
 
-def checked(url: str, folder: Path, content: Content, programs: Programs) -> Check:
+def checked(url: str, folder: Path, manifest: Manifest, programs: Programs) -> Check:
     """Restore into a scratch database beside ``url`` and compare; what pg_restore refuses is a fault as well.
 
     Raises CityError when we may not make one.
@@ -72,8 +88,8 @@ def checked(url: str, folder: Path, content: Content, programs: Programs) -> Che
     started = time.monotonic()
     with scratch(url, SCRATCH, purpose="the backup's check", instead=INSTEAD) as address:
         try:
-            fill(address, folder, content, programs)
-            return compare(address, folder, content, started)
+            fill(address, folder, manifest.content, programs)
+            return compare(address, folder, manifest, started)
         except BackupError as error:
             seconds = round(time.monotonic() - started, 1)
             return Check(at=datetime.now(UTC), seconds=seconds, incidents=0, events=0, faults=(str(error),))

@@ -3,7 +3,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,7 @@ def backup(
     jobs: Jobs = 2,
     as_json: AsJson = False,
 ) -> None:
-    """备份 · Copy database, photos, documents and district while all runs, and prove the copy by restoring it."""
+    """备份 · Copy database, archived days, photos, documents, district while all runs; prove it by restoring it."""
     from runtime import backup as room
     from runtime import connections
 
@@ -53,6 +53,10 @@ def backup(
         "checked": manifest.check is not None,
         "check_seconds": manifest.check.seconds if manifest.check else None,
         "missing_files": manifest.missing_files,
+        "history_files": len(made.history.files),
+        "history_bytes": made.history.bytes,
+        "history_copied_bytes": made.history.copied_bytes,
+        "missing_history": list(made.history.missing),
         "removed": list(made.removed),
     }
     lines = [
@@ -66,7 +70,23 @@ def backup(
         lines.append(
             f"{manifest.missing_files} photos or documents are not on this machine: run it where the centre runs"
         )
+    if made.history.files:
+        lines.append(
+            f"{len(made.history.files)} archived days, {made.history.bytes / 1e9:.2f} GB, of which "
+            f"{made.history.copied_bytes / 1e9:.2f} GB were copied now"
+        )
+    lines += _lacking_days(made.history.missing)
     _say(console, as_json, result, lines)
+
+
+def _lacking_days(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [
+        f"{len(names)} archived days lack their file, or have another ({', '.join(names[:3])}{more}): bring them from "
+        "another copy into CITY_DATA_DIR/history; `city history check` looks again"
+    ]
 
 
 def restore(
@@ -126,6 +146,7 @@ def _report(console: Console, as_json: bool, done: "Restored") -> None:
         "migrated": list(done.migrated),
         "settled": asdict(done.settled) if done.settled else None,
         "lacking_keys": list(done.lacking_keys),
+        "lacking_history": list(done.lacking_history),
     }
     verdict = (
         "the same, every timeline proved" if not found.faults else f"NOT the same: {'; '.join(found.faults)}"
@@ -141,6 +162,7 @@ def _report(console: Console, as_json: bool, done: "Restored") -> None:
             f"CITY_DATA_KEY_FILE lacks the data key {', '.join(done.lacking_keys)}: without it what is sealed in the "
             "database (reporters' names, second factors) stays shut; put the kept file there before the centre starts"
         )
+    lines += _lacking_days(done.lacking_history)
     if done.settled:
         lines += _settled(done.settled)
     _say(console, as_json, result, lines)

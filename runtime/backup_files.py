@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from city.backups import MANIFEST, BackupError, File, Manifest, decode, encode
@@ -54,25 +54,29 @@ def copy_published(source: Path, target: Path, series: str, number: str, newest:
     target.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
-def digests(folder: Path) -> dict[str, File]:
-    """Size and SHA-256 of every file below a backup's folder, the manifest left out; each is on the disk after it."""
+def digests(folder: Path, known: Mapping[str, File]) -> dict[str, File]:
+    """Size and SHA-256 of every file below a backup's folder, the manifest left out; each is on the disk after it.
+
+    Those in ``known`` were hashed and made sure of already.
+    """
     found = {}
     for path in files_below(folder):
         name = path.relative_to(folder).as_posix()
         if name != MANIFEST:
-            found[name] = _digest(path, sync=True)
+            found[name] = known.get(name) or digest(path, sync=True)
     return found
 
 
-def _digest(path: Path, *, sync: bool = False) -> File:
-    digest, size = hashlib.sha256(), 0
+def digest(path: Path, *, sync: bool = False) -> File:
+    """Size and SHA-256 of one file; with ``sync`` it is on the disk afterwards."""
+    hashed, size = hashlib.sha256(), 0
     with path.open("rb") as opened:
         while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
+            hashed.update(chunk)
             size += len(chunk)
         if sync:
             os.fsync(opened.fileno())
-    return File(bytes=size, sha256=digest.hexdigest())
+    return File(bytes=size, sha256=hashed.hexdigest())
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> str:
@@ -115,7 +119,7 @@ def prove(folder: Path, manifest: Manifest) -> None:
         path = folder / name
         if not path.is_file():
             faults.append(f"{name} is missing")
-        elif path.stat().st_size != written.bytes or _digest(path) != written:
+        elif path.stat().st_size != written.bytes or digest(path) != written:
             faults.append(f"{name} is not as it was written")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""

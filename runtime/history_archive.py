@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from city.backups import HISTORY
 from city.errors import CityError
 from city.storage import history_archive as stored
 from city.storage.database import translated
@@ -13,7 +14,7 @@ from city.storage.history_archive import Archived, Db, Extent, Leaving
 from runtime import history_files
 from runtime.history_files import ArchiveError, DayFile, file_name
 
-FOLDER = "history"  # of the data folder
+FOLDER = HISTORY  # of the data folder
 _ATTEMPTS = 3
 
 
@@ -80,11 +81,12 @@ def check(url: str, folder: Path) -> list[Found]:
     """Every file, byte by byte, against its digest."""
     with translated(), closing(stored.opened(url)) as connection:
         return [
-            Found(day=one.day, fault=_fault(folder, one)) for one in stored.archived(connection) if one.file
+            Found(day=one.day, fault=fault(folder, one)) for one in stored.archived(connection) if one.file
         ]
 
 
-def _fault(folder: Path, one: Archived) -> str | None:
+def fault(folder: Path, one: Archived) -> str | None:
+    """Why a day's file cannot be used; None = it is as it was written."""
     path = folder / one.file
     if not path.is_file():
         return f"{path} is not there"
@@ -97,8 +99,8 @@ def restore(url: str, folder: Path, day: date) -> tuple[int, int]:
         one = next((one for one in stored.archived(connection) if one.day == day), None)
         if one is None:
             raise CityError(f"{day}: was never archived; `city history list` says which days were")
-        if fault := (_fault(folder, one) if one.file else None):
-            raise ArchiveError(f"{fault}; bring it from its copy")
+        if why := (fault(folder, one) if one.file else None):
+            raise ArchiveError(f"{why}; bring it from its copy")
         back = 0
         with connection.transaction():
             devices, metrics = ({code: n for n, code in names.items()} for names in stored.names(connection))
@@ -113,6 +115,6 @@ def files_between(url: str, folder: Path, start: date, end: date) -> list[Path]:
     with translated(), closing(stored.opened(url)) as connection:
         wanted = [one for one in stored.archived(connection) if one.file and start <= one.day <= end]
     for one in wanted:
-        if fault := _fault(folder, one):
-            raise ArchiveError(f"{fault}; bring it from its copy")
+        if why := fault(folder, one):
+            raise ArchiveError(f"{why}; bring it from its copy")
     return [folder / one.file for one in wanted]

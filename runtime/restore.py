@@ -8,18 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from city import backups, district
-from city.backups import ANCHORS, AUDIT, DISTRICT, DOCUMENTS, PHOTOS, BackupError, Check, Manifest
+from city.backups import ANCHORS, AUDIT, DISTRICT, DOCUMENTS, HISTORY, PHOTOS, BackupError, Check, Manifest
 from city.settings import Settings
 from city.storage import backups as stored
+from city.storage import history_archive as days
 from city.storage import migrate
 from city.storage.backups import Settled
 from rules.definitions import to_rows
-from runtime import backup, backup_check, backup_files
+from runtime import backup, backup_check, backup_files, backup_history, history_archive
 from runtime.backup_check import Programs
+from runtime.backup_history import SET_ASIDE
 from runtime.scratch_database import beside
 
 Told = Callable[[str], None]
-SET_ASIDE = ".before-restore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Restored:
     migrated: tuple[str, ...]
     settled: Settled | None
     lacking_keys: tuple[str, ...]  # of the data keys that sealed columns open with, those not on this machine
+    lacking_history: tuple[str, ...]  # files of archived days that are not here, or not as they were written
 
 
 def newest(folder: Path) -> Path:
@@ -79,7 +81,7 @@ def check(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restored:
     manifest = proved(url, folder, told)
     programs = Programs(folder=settings.postgres_programs, jobs=wanted.jobs)
     told("restoring into a scratch database")
-    found = backup_check.checked(url, folder, manifest.content, programs)
+    found = backup_check.checked(url, folder, manifest, programs)
     return _restored(settings, folder, manifest, found)
 
 
@@ -91,7 +93,11 @@ def _restored(
     *,
     migrated: Sequence[str] = (),
     settled: Settled | None = None,
+    lacking_history: Sequence[str] | None = None,
 ) -> Restored:
+    """``lacking_history`` None = nothing was put here: what the backup itself lacks."""
+    if lacking_history is None:
+        lacking_history = manifest.missing_history or ()
     lacking = tuple(one for one in manifest.keys if one not in backup.data_keys(settings))
     return Restored(
         folder=folder,
@@ -100,6 +106,7 @@ def _restored(
         migrated=tuple(migrated),
         settled=settled,
         lacking_keys=lacking,
+        lacking_history=tuple(lacking_history),
     )
 
 
@@ -116,22 +123,33 @@ def restore(url: str, settings: Settings, wanted: Wanted, told: Told) -> Restore
             "the database is not empty, nothing was changed; restore with --into NAME into a new one beside it, "
             "or give an empty one (docs/backup.md)"
         )
+    if not wanted.into:
+        backup_history.require_room(manifest, settings.data_dir / HISTORY)
     started = time.monotonic()
     told("restoring")
     programs = Programs(folder=settings.postgres_programs, jobs=wanted.jobs)
     backup_check.fill(target, folder, manifest.content, programs)
     told("comparing")
-    found = backup_check.compare(target, folder, manifest.content, started)
+    found = backup_check.compare(target, folder, manifest, started)
     if found.faults:
         return _restored(settings, folder, manifest, found)
     stored.analyze(target)
     migrated = migrate.apply(target)
     if migrated:
         district.import_defaults(target, parse_rules=to_rows)
+    lacking = None
     if not wanted.into:
-        _files(settings, folder)
+        _files(settings, folder, manifest)
+        lacking = _lacking(target, settings.data_dir / HISTORY)
     settled = settle(target, settings, manifest.snapshot_at, send_waiting=wanted.send_waiting)
-    return _restored(settings, folder, manifest, found, migrated=migrated, settled=settled)
+    return _restored(
+        settings, folder, manifest, found, migrated=migrated, settled=settled, lacking_history=lacking
+    )
+
+
+def _lacking(url: str, folder: Path) -> list[str]:
+    """Files of archived days that this database names and ``folder`` has not, each read once more."""
+    return [one.file for one in days.days(url) if one.alone and history_archive.fault(folder, one)]
 
 
 def settle(url: str, settings: Settings, snapshot_at: datetime | None, *, send_waiting: bool) -> Settled:
@@ -141,13 +159,14 @@ def settle(url: str, settings: Settings, snapshot_at: datetime | None, *, send_w
     return stored.settle(url, today=today, now=now, snapshot_at=snapshot_at, send_waiting=send_waiting)
 
 
-def _files(settings: Settings, folder: Path) -> None:
-    """Photos and documents beside those that are there; the district's folder where there is none; the anchors.
+def _files(settings: Settings, folder: Path, manifest: Manifest) -> None:
+    """Photos, documents, archived days beside those that are there; a district's folder where there is none; anchors.
 
     This machine's own anchors.log and audit.log are set aside, never overwritten: they may know of more.
     """
     backup_files.copy_folder(folder / PHOTOS, settings.photo_folder)
     backup_files.copy_folder(folder / DOCUMENTS, settings.document_folder)
+    backup_history.put_back(folder, manifest, settings.data_dir / HISTORY)
     if settings.config is None and not (settings.data_dir / DISTRICT).exists():
         backup_files.copy_folder(folder / DISTRICT, settings.data_dir / DISTRICT)
     for name in (ANCHORS, AUDIT):

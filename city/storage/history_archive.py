@@ -15,7 +15,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from city.observations import Readings
-from city.storage.database import connect
+from city.storage.database import connect, translated
 from city.storage.observations import POSTGRES_EPOCH_US, insert_new
 
 Db = Connection[Any]
@@ -47,6 +47,11 @@ class Archived:
     archived_at: datetime
     restored_at: datetime | None
 
+    @property
+    def alone(self) -> bool:
+        """Whether its file has readings that the database has not."""
+        return bool(self.file) and self.restored_at is None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
@@ -73,6 +78,12 @@ def archived(connection: Db) -> list[Archived]:
     return cursor.execute(
         "SELECT day, file, readings, bytes, sha256, archived_at, restored_at FROM history_archive ORDER BY day"
     ).fetchall()
+
+
+def days(url: str) -> list[Archived]:
+    """The same of a database that nobody changes; raises DatabaseError."""
+    with translated(), connect(url, application="city restore") as connection:
+        return archived(connection)
 
 
 def extent(connection: Db) -> Extent:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -24,7 +24,7 @@ from city.storage import backups as stored
 from city.storage import incidents
 from city.storage.changes import open_connection
 from command_centre import anchoring, photos, sealing, upkeep
-from runtime import audit, backup, backup_check, doctor, restore
+from runtime import audit, backup, backup_check, backup_history, doctor, history_archive, restore
 from runtime.cli import app
 from tests.integration import small_town
 from tests.integration.small_town import rows
@@ -32,14 +32,22 @@ from tests.servers.city_process import city_environment
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import ServerProcess
 
+DAY = date(2026, 3, 1)  # archived, and the one after it
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 PHOTO = bytes(range(32))
 SQL = """
 INSERT INTO observations (device_id, metric_id, observed_at, received_at, value)
 SELECT d.id, m.id, '2026-11-19Z'::timestamptz + n * interval '1 minute', now(), n
-FROM devices d, metrics m, generate_series(1, 4000) n WHERE m.code = 'smoke' AND d.code = 'c00-s1';
+FROM devices d, metrics m, generate_series(1, 3999) n WHERE m.code = 'smoke' AND d.code = 'c00-s1';
 INSERT INTO users (name, role, password_hash) VALUES ('li', 'dispatcher', 'x');
 INSERT INTO sessions (token_digest, user_id, expires_at) SELECT '\\x01', id, now() + interval '1 day' FROM users;
+"""
+
+
+OLD = """
+INSERT INTO observations (device_id, metric_id, observed_at, received_at, value)
+SELECT d.id, m.id, '2026-03-01Z'::timestamptz + n * interval '1 minute', now(), n
+FROM devices d, metrics m, generate_series(0, 2 * 1440) n WHERE m.code = 'smoke' AND d.code = 'c00-s1';
 """
 
 
@@ -71,10 +79,21 @@ async def _incidents(url: str, folder: Path) -> None:
         await sealing.publish(connection, folder / sealing.FILE, "", NOW)
 
 
+async def _archive(url: str, folder: Path) -> None:
+    """Two days of old readings leave the database, of the third one stays."""
+    async with await open_connection(url, "test", autocommit=True) as connection:
+        await connection.execute(OLD)
+        await upkeep.roll_up(connection, datetime(2026, 3, 6, 12, tzinfo=UTC), asyncio.Event())
+    made = list(history_archive.archive(url, folder, before=DAY + timedelta(days=2), most=9))
+    assert [one.readings for one in made] == [1440, 1440]
+
+
 def _town(url: str, folder: Path) -> Settings:
     small_town.build(url)
     with psycopg.connect(url) as connection:
         connection.execute("INSERT INTO metrics (code, name) VALUES ('smoke', '烟') ON CONFLICT DO NOTHING")
+    asyncio.run(_archive(url, folder / "history"))
+    with psycopg.connect(url) as connection:
         connection.execute(SQL)
     asyncio.run(_incidents(url, folder))
     with psycopg.connect(url) as connection:
@@ -155,7 +174,9 @@ def test_what_was_committed_at_the_instant_is_in_it_and_proved(town: Town) -> No
     assert (manifest.check.incidents, manifest.check.events) == (2, 4)
     assert manifest.content.tables["public.observations"].rows == 4000
     assert (manifest.content.chains.anchor, manifest.content.chains.audit) == (1, 1)
-    assert manifest.missing_files == 0
+    assert (manifest.missing_files, manifest.missing_history) == (0, ())
+    days = [history_archive.file_name(DAY + timedelta(days=n)) for n in range(2)]
+    assert [name for name in manifest.files if name.startswith("history/")] == [f"history/{d}" for d in days]
     written = manifest.content.tables["public.changes"].rows
     (later,) = rows(town.url, "SELECT count(*) FROM changes")
     assert written <= later[0]
@@ -166,6 +187,9 @@ def test_what_was_committed_at_the_instant_is_in_it_and_proved(town: Town) -> No
 
 def test_it_comes_back_whole_and_goes_on(town: Town, tmp_path: Path) -> None:
     (tmp_path / anchoring.FILE).write_text("of this machine\n")
+    history, day_file = tmp_path / "history", history_archive.file_name(DAY)
+    history.mkdir()
+    (history / day_file).write_text("of this machine")
     wanted = restore.Wanted(backup=town.made.folder.parent, into="", jobs=2, send_waiting=False)
     with pytest.raises(BackupError, match="not empty, nothing was changed"):
         restore.restore(town.url, town.settings, wanted, told)
@@ -184,7 +208,11 @@ def test_it_comes_back_whole_and_goes_on(town: Town, tmp_path: Path) -> None:
         ]
         assert rows(url, "SELECT count(*) FROM observations") == [(4000,)]
         assert photos.path(settings.photo_folder, PHOTO).read_bytes() == b"jpg"
-        assert (tmp_path / (anchoring.FILE + restore.SET_ASIDE)).read_text() == "of this machine\n"
+        assert (tmp_path / (anchoring.FILE + backup_history.SET_ASIDE)).read_text() == "of this machine\n"
+        assert (history / (day_file + backup_history.SET_ASIDE)).read_text() == "of this machine"
+        assert done.lacking_history == ()
+        assert [one.fault for one in history_archive.check(url, history)] == [None, None]
+        assert history_archive.restore(url, history, DAY) == (1440, 1440)
 
         async def next_number() -> list[str]:
             async with await open_connection(url, "test", autocommit=True) as connection:

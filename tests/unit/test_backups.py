@@ -55,6 +55,24 @@ def test_a_manifest_of_a_later_form_names_the_remedy() -> None:
         backups.decode(backups.encode(replace(MANIFEST, format=backups.FORMAT + 1)))
 
 
+def test_files_of_archived_days_are_those_that_the_database_names() -> None:
+    name, digest = "readings-2026-03-01.parquet", "22"
+    had = replace(MANIFEST, missing_history=(), files={f"history/{name}": File(bytes=1, sha256=digest)})
+    assert backups.history_differences(had, {name: digest}) == []
+    assert backups.history_differences(had, {}) == []  # more than is named is no fault
+    assert backups.history_differences(had, {name: "33"}) == [f"history/{name}: not the file of that day"]
+    without = replace(had, files={})
+    assert backups.history_differences(without, {name: digest}) == [f"history/{name}: missing"]
+    assert backups.history_differences(replace(without, missing_history=(name,)), {name: digest}) == []
+    assert backups.history_differences(replace(without, missing_history=None), {name: digest}) == []
+
+
+def test_a_manifest_of_the_version_before_history_is_read() -> None:
+    raw = backups.encode(MANIFEST).replace(b'"missing_history": null', b'"other": 1')
+    assert b"missing_history" not in raw
+    assert backups.decode(raw).missing_history is None
+
+
 def test_one_with_faults_is_no_good() -> None:
     check = backups.Check(at=AT, seconds=1, incidents=0, events=0, faults=("rows",))
     assert not replace(MANIFEST, check=check).good
