@@ -60,6 +60,7 @@ class Plan:
         self.machines = Machines(options.nodes)
         self.cluster = RabbitCluster(options.nodes, machines=self.machines)
         self.workers: list[ServerProcess] = []
+        self.gone: list[ServerProcess] = []
         self.victim = 0  # the node that the last fault befell
         self.faults: dict[str, Callable[[], None]] = {
             "nothing": lambda: None,
@@ -135,7 +136,12 @@ class Plan:
 
     def kill_worker(self) -> None:
         """The one that has worked longest."""
-        self.workers.pop(0).kill()
+        self.end(0)
+
+    def end(self, at: int) -> None:
+        """A worker's process, whose log stays."""
+        self.gone.append(self.workers.pop(at))
+        self.gone[-1].kill()
 
     def crash_database(self) -> None:
         """Killed, and started again."""
@@ -228,7 +234,7 @@ def happen(plan: Plan, options: argparse.Namespace) -> list[tuple[float, str]]:
         began.append((time.time(), f"{options.kills} kills"))
         for _ in range(options.kills):
             plan.work()
-            plan.workers.pop(random.randrange(len(plan.workers) - 1)).kill()
+            plan.end(random.randrange(len(plan.workers) - 1))
             time.sleep(KILL_EVERY_S)
         return began
     for name in options.only or list(plan.faults):
@@ -278,7 +284,7 @@ def differing(expected: list[Any], here: list[Any]) -> list[tuple[str, Any]]:
 def keep_logs(plan: Plan, folder: Path) -> None:
     """For whoever looks for the reason."""
     folder.mkdir(parents=True, exist_ok=True)
-    for process in [*plan.workers]:
+    for process in [*plan.gone, *plan.workers]:
         (folder / f"worker-{process.pid}.log").write_bytes(process.log.read_bytes())
     for node in plan.cluster.nodes:
         (folder / f"{node.name}.log").write_bytes(node.log.read_bytes())

@@ -203,13 +203,13 @@ class Shards:
         connection: Connection[Any],
         *,
         owner: str,
-        lost: Callable[[], None],
+        lost: Callable[[int], None],
         max_unclaimed: int,
         retention_days: int,
         router: Router | None = None,
         zone: ZoneInfo | None = None,
     ) -> None:
-        """``owner``: a name unlike any other worker's. ``lost`` is called when another one owns one of ours."""
+        """``owner``: a name unlike any other worker's. ``lost`` is told which of ours another one owns."""
         self._connection = connection
         self._owner = owner
         self._lost = lost
@@ -308,9 +308,9 @@ class Shards:
                 if not ours:
                     log.warning("partition lost", why=str(error))
                     self.release(partition)
-                    self._lost()
+                    self._lost(partition)
                     return None
                 shard.follow(claim)
         self.release(partition)
-        self._lost()
+        self._lost(partition)
         return None

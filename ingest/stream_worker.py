@@ -46,7 +46,7 @@ class StreamWorker(Worker):
         shards = Shards(
             connection,
             owner=self.name,
-            lost=self._log.give_up,
+            lost=self._log.ask_again,
             max_unclaimed=self._settings.max_unclaimed_devices,
             retention_days=self._settings.retention_days,
             router=self._router,

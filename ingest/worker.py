@@ -100,7 +100,7 @@ class Worker:
         return False
 
     def _attend(self) -> None:
-        """Do what it wants."""
+        """Do what it wants, or a part of it: batches go on between."""
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``; what is not committed then comes again from the broker."""
@@ -111,7 +111,8 @@ class Worker:
             self._watched()
             if self._asked:
                 self._attempt(self._attend, stop)
-            deliveries = self._inbox.take(gather_s=self._settings.batch_interval_ms / 1000, wait_s=0.1)
+            wait_s = 0.0 if self._asked else 0.1
+            deliveries = self._inbox.take(gather_s=self._settings.batch_interval_ms / 1000, wait_s=wait_s)
             if deliveries and self._attempt(partial(self._commit, deliveries), stop):
                 for delivery in deliveries:
                     self._sources[delivery.source].acknowledge(delivery.generation, delivery.packet_ids)

@@ -25,6 +25,7 @@ RETRY_S = (0.1, 2.0)  # first and longest wait before the next session
 BEHIND_S = 3.0  # records older than this when they come are a backlog
 SETTLE_S = 1.0  # so long after an activation more may be on its way
 LOOK_S = 2.0  # between two looks at where our partitions end
+ATTEND_S = 0.1  # of taking over partitions before what has come is worked off
 STUCK_S = 30.0  # records wait and nothing is committed for so long: another worker shall try
 
 log = structlog.get_logger()
@@ -87,7 +88,13 @@ class StreamLog:
         self.give_up("stopping")
         self._thread.join(5)
 
-    def give_up(self, why: str = "a partition is another worker's") -> None:
+    def ask_again(self, partition: int) -> None:
+        """Leave one partition to whoever owns it and stand in line for it again; from any thread."""
+        session, loop = self._session, self._loop
+        if session is not None and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(session.again, partition)
+
+    def give_up(self, why: str) -> None:
         """End the session and begin another; from any thread."""
         session, loop = self._session, self._loop
         if session is not None and loop is not None and not loop.is_closed():
@@ -132,8 +139,12 @@ class StreamLog:
         self._progress_at = time.monotonic()
 
     def attend(self, owner: Owner) -> None:
-        """On the pipeline's thread: acquire and release what was asked for, in that order of asking."""
-        while self._asked:
+        """On the pipeline's thread: acquire and release what was asked for, in that order of asking.
+
+        For ``ATTEND_S``, the rest at the next call: who is given all partitions at once begins with the first.
+        """
+        until = time.monotonic() + ATTEND_S
+        while self._asked and time.monotonic() < until:
             asked = self._asked[0]  # stays until done: the database may be away
             if asked.generation:
                 offset = owner.acquire(asked.partition, asked.generation)

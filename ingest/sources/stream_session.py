@@ -23,7 +23,7 @@ from rstream.connection import ConnectionClosed
 from rstream.exceptions import InternalError, StreamDoesNotExist, StreamNotAvailable
 from rstream.schema import OffsetSpecification
 
-from city.partitions import SUPER_STREAM
+from city.partitions import SUPER_STREAM, partition_of
 from ingest.sources.stream_line import ChunkFrame, LogClient
 
 GROUP = "city-ingest"  # consumers of one name share the partitions
@@ -158,14 +158,29 @@ class Session:
             places = ()
 
     def _move(self, stream: str, why: str) -> None:
-        """A subscription is over: what still comes of it is not taken."""
-        if why != self.why:
-            log.info("a partition is asked for again", stream=stream, why=why)
+        """A subscription is over, or did not come about: what still comes of it is not taken."""
         self.why = why
         self._at.pop(stream, None)
-        self._settled.discard(stream)
+        if stream in self._settled:  # told once, however often it is asked for
+            log.info("a partition is asked for again", stream=stream, why=why)
+            self._settled.discard(stream)
         self._owed.pop(self._streams.index(stream), None)
         self._moved[stream].set()
+
+    def again(self, partition: int) -> None:
+        """Unsubscribe from one partition and subscribe anew."""
+        stream = next((one for one in self._at if partition_of(one) == partition), None)
+        if stream is not None:
+            self._do(self._leave(stream, self._at[stream]))
+
+    async def _leave(self, stream: str, client: LogClient) -> None:
+        try:
+            async with asyncio.timeout(ASK_S):
+                await client.unsubscribe(self._streams.index(stream))
+        except _PASSING:
+            self._lost(client, "did not answer")
+        if self._at.get(stream) is client:
+            self._move(stream, f"{stream} is another worker's")
 
     def end(self, why: str) -> None:
         """Give everything up."""

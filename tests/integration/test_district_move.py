@@ -70,7 +70,9 @@ class Log:
 
     def _read_into(self, number: int, url: str) -> None:
         with database.connect(url, application="city ingest", autocommit=True) as connection:
-            shards = Shards(connection, owner="w", lost=lambda: None, max_unclaimed=1000, retention_days=30)
+            shards = Shards(
+                connection, owner="w", lost=lambda _partition: None, max_unclaimed=1000, retention_days=30
+            )
             offset = shards.acquire(PARTITION, 1)
             while not (self.stop.is_set() and self.caught_up):
                 part = self.records[offset : offset + 500]

@@ -63,7 +63,7 @@ def over_the_log(url: str, partition_of: dict[str, int]) -> None:
             shards = Shards(
                 connection,
                 owner=f"worker {partition}",
-                lost=lambda: pytest.fail("nobody else is there"),
+                lost=lambda partition: pytest.fail(f"nobody else is there to take {partition}"),
                 max_unclaimed=100,
                 retention_days=30,
             )

@@ -57,7 +57,7 @@ class Lot:
         self.shards = Shards(
             self.connection,
             owner=name,
-            lost=lambda: self.told.append(name),
+            lost=lambda _partition: self.told.append(name),
             max_unclaimed=100,
             retention_days=30,
         )

@@ -1,8 +1,9 @@
-"""Three nodes on machines of their own, three workers, under load: a worker, a node and the database die."""
+"""Three nodes on machines of their own, three workers, under load: something dies, a node is cut off."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.slow  # three nodes, a minute of load
 
 PATIENCE_S = 900
 FAULTS = ("worker killed", "worker added", "node killed", "database crashed")
+CUTS = ("node's cable pulled", "node's cable in", "node parted from nodes", "node joined") * 2
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +32,22 @@ def able() -> None:
 
 
 @pytest.mark.usefixtures("able")
-def test_nothing_is_lost_or_doubled_and_the_state_is_that_of_one_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("faults", "seconds"),
+    [
+        pytest.param(FAULTS, 10, id="something dies"),
+        # the cut ends about when new leaders are elected: what was acknowledged got lost there (docs/scale.md)
+        pytest.param(CUTS, 7, id="a node is cut off and comes back alive"),
+    ],
+)
+def test_nothing_is_lost_or_doubled_and_the_state_is_that_of_one_machine(
+    faults: Sequence[str], seconds: int, tmp_path: Path
+) -> None:
     out = tmp_path / "scale.json"
     ended = subprocess.run(
         [
-            *(sys.executable, "bench/scale.py", "--out", str(out), "--only", *FAULTS),
-            *("--partitions", "8", "--devices", "64", "--rate", "200", "--seconds", "10"),
+            *(sys.executable, "bench/scale.py", "--out", str(out), "--only", *faults),
+            *("--partitions", "8", "--devices", "64", "--rate", "200", "--seconds", str(seconds)),
         ],
         cwd=REPOSITORY,
         env=city_environment(),
