@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import pytest
 import structlog
@@ -106,11 +106,17 @@ def products_hasher() -> Iterator[PasswordHasher]:
         yield own
 
 
+Server = TypeVar("Server", PostgresServer, NatsServer, RabbitCluster)
+
+
 @contextmanager
-def _running(server: PostgresServer) -> Iterator[PostgresServer]:
+def running(server: Server) -> Iterator[Server]:
+    """Started, and closed afterwards; the test ends where this machine lacks it."""
     try:
         server.start()
         yield server
+    except UnavailableError as missing:
+        lacking(missing)
     finally:
         server.close()
 
@@ -122,7 +128,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         server = PostgresServer(wheel_binaries())
     except UnavailableError as missing:
         lacking(missing)
-    with _running(server):
+    with running(server):
         yield server
 
 
@@ -133,7 +139,7 @@ def timescale_server() -> Iterator[PostgresServer]:
         server = PostgresServer(timescale_binaries(), settings=TIMESCALE_SETTINGS, extension="timescaledb")
     except UnavailableError as missing:
         lacking(missing)
-    with _running(server):
+    with running(server):
         yield server
 
 
@@ -241,14 +247,15 @@ def mosquitto(start_mosquitto: Callable[..., MosquittoServer]) -> MosquittoServe
 @pytest.fixture
 def nats() -> Iterator[NatsServer]:
     """The embedded default's broker; same attributes as `mosquitto`."""
-    server = NatsServer()
-    try:
-        server.start()
+    with running(NatsServer()) as server:
         yield server
-    except UnavailableError as missing:
-        lacking(missing)
-    finally:
-        server.close()
+
+
+@pytest.fixture(scope="module")
+def rabbit() -> Iterator[RabbitCluster]:
+    """One node of RabbitMQ, empty, for each file: it costs five seconds of processor."""
+    with running(RabbitCluster()) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -256,17 +263,11 @@ def rabbit_log() -> Iterator[RabbitCluster]:
     """One node of RabbitMQ with the log of several machines declared: ingest reads it where it gets `.settings`."""
     from runtime.scale_topology import Topology  # late, as above
 
-    cluster = RabbitCluster()
-    try:
-        cluster.start()
+    with running(RabbitCluster()) as cluster:
         topology = Topology(cluster.nodes[0].admin_url)
         topology.declare([("c1", "m1")], partitions=2, replicas=1, days=1)
         topology.close()
         yield cluster
-    except UnavailableError as missing:
-        lacking(missing)
-    finally:
-        cluster.close()
 
 
 @pytest.fixture(params=["mosquitto", "nats", OVER_LOG])

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ingest.sources.feed_plan import FAMILIES
-from tests.conftest import lacking
+from tests.conftest import lacking, running
 from tests.servers.balancer import balancer_programs
 from tests.servers.deployed import ROOT
 from tests.servers.processes import UnavailableError
@@ -169,10 +169,5 @@ def test_rabbitmq_itself_takes_every_line() -> None:
         if line and not line.startswith(("#", *apart))
     ]
     assert {"net_ticktime = 2", "raft.adaptive_failure_detector.poll_interval = 500"} <= set(lines)
-    cluster = RabbitCluster(1, lines)
-    try:
-        cluster.start()
-    except UnavailableError as missing:
-        lacking(missing)
-    finally:
-        cluster.close()
+    with running(RabbitCluster(1, lines)):
+        pass  # it takes MQTT and streams

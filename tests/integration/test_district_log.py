@@ -2,33 +2,19 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.conftest import _database, lacking
+from tests.conftest import _database
 from tests.integration.test_stream_log import District, import_ground
 from tests.servers.postgres import PostgresServer
-from tests.servers.processes import UnavailableError
 from tests.servers.rabbitmq import RabbitCluster
 
 pytestmark = pytest.mark.slow  # the node alone costs five seconds of processor
 
 CELLS = {"east": ["c0", "c1", "c2", "c3", "c4"], "west": ["w0", "w1"]}
-
-
-@pytest.fixture
-def rabbit() -> Iterator[RabbitCluster]:
-    cluster = RabbitCluster()
-    try:
-        cluster.start()
-        yield cluster
-    except UnavailableError as missing:
-        lacking(missing)
-    finally:
-        cluster.close()
 
 
 def prepare(url: str, code: str) -> None:

@@ -6,8 +6,7 @@ import httpx
 import pytest
 
 from runtime.scale_topology import Topology
-from tests.conftest import lacking
-from tests.servers.processes import UnavailableError
+from tests.conftest import running
 from tests.servers.rabbitmq import RabbitCluster
 
 pytestmark = pytest.mark.slow  # two nodes cost ten seconds of processor
@@ -19,8 +18,7 @@ def test_doctor_names_the_node_of_a_cluster_that_runs_without_the_guard() -> Non
     cluster = RabbitCluster(2)
     guarded, bare = cluster.nodes
     bare.guarded = False
-    try:
-        cluster.start()
+    with running(cluster):
         topology = Topology(guarded.admin_url)
         topology.declare([("c1", "m1")], partitions=1, replicas=1, days=1)
         deadline = time.monotonic() + PATIENCE_S
@@ -34,7 +32,3 @@ def test_doctor_names_the_node_of_a_cluster_that_runs_without_the_guard() -> Non
         settled = httpx.get(f"{guarded.admin_url}/api/nodes/{guarded.name}").json()
         assert "city_guard" in {one["name"] for one in settled["applications"]}
         topology.close()
-    except UnavailableError as missing:
-        lacking(missing)
-    finally:
-        cluster.close()

@@ -11,10 +11,8 @@ import psycopg
 import pytest
 
 from city.storage import migrate
-from tests.conftest import lacking
 from tests.integration.test_stream_log import CELLS, PARTITIONS, District, import_ground
 from tests.servers.postgres import PostgresServer, wheel_binaries
-from tests.servers.processes import UnavailableError
 from tests.servers.rabbitmq import RabbitCluster
 
 pytestmark = pytest.mark.slow  # RabbitMQ, two servers of PostgreSQL, two workers
@@ -68,18 +66,14 @@ def _publish(district: District, sent: list[int]) -> None:
         sent.append(DEVICES)
 
 
-def test_a_promoted_replica_has_everything(pair: tuple[PostgresServer, PostgresServer, str]) -> None:
+def test_a_promoted_replica_has_everything(
+    pair: tuple[PostgresServer, PostgresServer, str], rabbit: RabbitCluster
+) -> None:
     primary, replica, name = pair
     place = f"127.0.0.1:{primary.port}"
     both = primary.url(name).replace(place, f"{place},127.0.0.1:{replica.port}")
     assert migrate.apply(both) == []  # `city migrate` takes the same address
-    cluster = RabbitCluster()
-    try:
-        cluster.start()
-        district = District(both, cluster)
-    except UnavailableError as missing:
-        cluster.close()
-        lacking(missing)
+    district = District(both, rabbit)
     try:
         made = district.city("scale", "init", "--partitions", str(PARTITIONS), "--replicas", "1")
         assert made.returncode == 0, made.stderr
@@ -109,4 +103,3 @@ def test_a_promoted_replica_has_everything(pair: tuple[PostgresServer, PostgresS
         logging.getLogger(__name__).info("promoted after %.2f s, stored again after %.2f s", promoted, again)
     finally:
         district.close()
-        cluster.close()

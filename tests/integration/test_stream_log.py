@@ -19,10 +19,9 @@ from ingest.delivery import Delivery
 from ingest.pipeline import Pipeline
 from rules.definitions import to_rows
 from runtime.scale_topology import Topology, TopologyError
-from tests.conftest import lacking
 from tests.servers.city_process import city_environment, start_city
 from tests.servers.postgres import PostgresServer
-from tests.servers.processes import ServerProcess, UnavailableError
+from tests.servers.processes import ServerProcess
 from tests.servers.rabbitmq import PASSWORD, USER, RabbitCluster
 
 pytestmark = pytest.mark.slow  # the node alone costs five seconds of processor
@@ -32,18 +31,6 @@ PARTITIONS = 4
 DEVICES = 12
 ROUNDS = 60
 CELLS = [("c0", "m0"), ("c1", "m1"), ("c2", "m2"), ("c3", "m3"), ("c4", "m0")]
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[RabbitCluster]:
-    cluster = RabbitCluster()
-    try:
-        cluster.start()
-        yield cluster
-    except UnavailableError as missing:
-        lacking(missing)
-    finally:
-        cluster.close()
 
 
 class District:
