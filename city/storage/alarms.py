@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from city.storage import changes
+from city.storage.conditions import given
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -295,17 +296,15 @@ async def page(
 ) -> list[Row]:
     """Alarms newest id first, those with an id below ``before``.
 
-    ``standing`` None is any; ``states`` are ISA-18.2 names, none means all. What is given decides what the database
-    can look for by index, so it is part of the query's text: a plan that is kept for any value walks all alarms.
+    ``standing`` None is any; ``states`` are ISA-18.2 names, none means all.
     """
-    where = {None: "true", True: "a.cleared_at IS NULL", False: "a.cleared_at IS NOT NULL"}[standing]
-    for condition, given in (
-        (" AND a.incident_id = %(incident)s", incident),
-        (" AND d.code = %(device)s", device),
-        (" AND a.exercise = %(exercise)s", exercise),
-        (" AND a.id < %(before)s", before),
-    ):
-        where += condition if given is not None else ""
+    where = given(
+        {None: "true", True: "a.cleared_at IS NULL", False: "a.cleared_at IS NOT NULL"}[standing],
+        ("a.incident_id = %(incident)s", incident),
+        ("d.code = %(device)s", device),
+        ("a.exercise = %(exercise)s", exercise),
+        ("a.id < %(before)s", before),
+    )
     if states:
         where += " AND (" + STATE + ") = ANY(%(states)s)"
         if "NORM" not in states and "RTNUN" not in states:

@@ -14,6 +14,7 @@ from psycopg.rows import class_row, dict_row
 
 from city.clocks import Clock, read_limit
 from city.incidents import Incident
+from city.storage.conditions import given
 from city.storage.incidents import _INCIDENT
 
 Connection = AsyncConnection[Any]
@@ -206,16 +207,12 @@ async def board(
     limit: int = 100,
 ) -> list[Row]:
     """Open clocks with their incident, by deadline; ``unit`` is a code; ``after`` is the last (due_at, id) seen."""
-    where = " AND ".join(  # only what is given: a plan that is kept for any value walks all clocks
-        condition
-        for condition, given in (
-            ("c.ended_at IS NULL", True),
-            ("c.unit_id = (SELECT id FROM units WHERE code = %(unit)s)", unit is not None),
-            ("c.stage = %(stage)s", stage is not None),
-            ("(c.paused_at IS NULL AND c.due_at <= %(now)s) = %(overdue)s", overdue is not None),
-            ("(c.due_at, c.id) > (%(after_at)s, %(after_id)s)", after is not None),
-        )
-        if given
+    where = given(
+        "c.ended_at IS NULL",
+        ("c.unit_id = (SELECT id FROM units WHERE code = %(unit)s)", unit),
+        ("c.stage = %(stage)s", stage),
+        ("(c.paused_at IS NULL AND c.due_at <= %(now)s) = %(overdue)s", overdue),
+        ("(c.due_at, c.id) > (%(after_at)s, %(after_id)s)", after),
     )
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(

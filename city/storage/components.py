@@ -7,6 +7,7 @@ from psycopg.rows import TupleRow, class_row
 
 from city.code_forms import CodeForms, from_plain
 from city.components import Component
+from city.storage.conditions import given
 
 _COMPONENT = """
     SELECT c.code, c.kind, c.category, c.name, c.owner_unit, c.maintainer_unit, a.code AS cell, c.address,
@@ -37,16 +38,12 @@ def page(
         "plain": words or "",
         "limit": limit,
     }
-    where = " AND ".join(  # only what is given: a plan that is kept for any value walks them all
-        condition
-        for condition, given in (
-            ("c.state <> 'removed'", True),
-            ("c.code > %(after)s", after is not None),
-            (_IN_CELL, cell is not None),
-            ("c.kind = %(kind)s", kind is not None),
-            (_WORDS, bool(words)),
-        )
-        if given
+    where = given(
+        "c.state <> 'removed'",
+        ("c.code > %(after)s", after),
+        (_IN_CELL, cell),
+        ("c.kind = %(kind)s", kind),
+        (_WORDS, words or None),
     )
     query = f"{_COMPONENT} WHERE {where} ORDER BY c.code LIMIT %(limit)s"
     return connection.cursor(row_factory=class_row(Component)).execute(query.encode(), values).fetchall()

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow, class_row
 from city.devices import DeviceRow, DeviceState, Kind, Metric, Register, ServiceState, UnclaimedDevice
 from city.errors import CityError
 from city.storage import audit
+from city.storage.conditions import given
 from city.storage.database import nudge
 
 REGISTER_LOCK = 7235_0002  # advisory lock of a transaction that adds devices or areas
@@ -417,24 +418,16 @@ def list_devices(
     pattern = None
     if containing:
         pattern = "%" + containing.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
-    # Only what is given: a plan that is kept for any value walks all devices.
-    where = " AND ".join(
-        condition
-        for condition, given in (
-            ("true", True),
-            ("d.code > %(after)s", after is not None),
-            ("d.kind = %(kind)s", kind is not None),
-            ("a.code = %(cell)s", cell is not None),
-            ("d.registration = %(registration)s", registration is not None),
-            ("d.service_state = %(service)s", service_state is not None),
-            ("(d.owner_unit = %(unit)s OR d.maintainer_unit = %(unit)s)", unit is not None),
-            (f"%(online)s = ({_ONLINE})", online is not None),
-            (
-                "(d.code ILIKE %(pattern)s OR d.name ILIKE %(pattern)s OR d.address ILIKE %(pattern)s)",
-                pattern is not None,
-            ),
-        )
-        if given
+    where = given(
+        "true",
+        ("d.code > %(after)s", after),
+        ("d.kind = %(kind)s", kind),
+        ("a.code = %(cell)s", cell),
+        ("d.registration = %(registration)s", registration),
+        ("d.service_state = %(service)s", service_state),
+        ("(d.owner_unit = %(unit)s OR d.maintainer_unit = %(unit)s)", unit),
+        (f"%(online)s = ({_ONLINE})", online),
+        ("(d.code ILIKE %(pattern)s OR d.name ILIKE %(pattern)s OR d.address ILIKE %(pattern)s)", pattern),
     )
     cursor = connection.cursor(row_factory=class_row(DeviceState))
     return cursor.execute(

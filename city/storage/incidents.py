@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from city.incidents import FINAL, GENESIS, Event, Happening, Incident, link, text_digest
 from city.storage import chains
+from city.storage.conditions import given
 
 Connection = AsyncConnection[Any]
 Row = dict[str, Any]
@@ -390,19 +391,14 @@ async def page(
 
     The page is chosen first, by what stands in the row and its indexes; names are looked up for it alone.
     """
-    conditions = [
-        condition
-        for condition, given in (
-            ("closed_at IS NULL", bool(states) and not FINAL.intersection(states)),
-            ("state = ANY(%(states)s)", bool(states)),
-            ("class = ANY(%(classes)s)", bool(classes)),
-            ("unit_id = (SELECT id FROM units WHERE code = %(unit)s)", unit is not None),
-            ("area_id IN (SELECT id FROM areas WHERE code = %(cell)s)", cell is not None),
-            ("id < %(before)s", before is not None),
-        )
-        if given
-    ]
-    where = " AND ".join(conditions) or "true"
+    where = given(
+        "closed_at IS NULL" if states and not FINAL.intersection(states) else "true",
+        ("state = ANY(%(states)s)", states or None),
+        ("class = ANY(%(classes)s)", classes or None),
+        ("unit_id = (SELECT id FROM units WHERE code = %(unit)s)", unit),
+        ("area_id IN (SELECT id FROM areas WHERE code = %(cell)s)", cell),
+        ("id < %(before)s", before),
+    )
     chosen = f"SELECT id FROM incidents WHERE {where} ORDER BY id DESC LIMIT %(limit)s"  # noqa: S608  # fixed texts
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
