@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from city import district
+from city import district, logs
 from city.errors import CityError
 from city.storage import fleets, migrate
 from city.storage.database import connect
@@ -92,7 +92,12 @@ def measure(url: str, sizes: list[int], wanted: Wanted, say: Callable[[str], Non
             one = replace(wanted, devices=devices)
             say(f"{devices:,} devices report {wanted.rounds} times")
             # A fresh interpreter for each: memory that an earlier size freed would hide what this one takes.
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+            with ProcessPoolExecutor(
+                1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=logs.configure,  # else it logs to standard output, among the JSON
+                initargs=("simulate", "warning"),
+            ) as fresh:
                 yield fresh.submit(drive, address, one).result()
 
 

@@ -13,7 +13,7 @@ from ingest.worker import in_turn
 from runtime import fleet
 from tests.integration.small_town import rows
 from tests.servers.postgres import PostgresServer
-from tests.unit.test_runtime_cli import city
+from tests.unit.test_runtime_cli import process
 
 DEVICES = 1_200
 ROUNDS = 3
@@ -97,7 +97,7 @@ def test_everybody_has_a_turn_where_more_speak_than_are_written() -> None:
 
 
 def test_the_command_measures_in_a_database_of_its_own_and_leaves_nothing(url: str, tmp_path: Path) -> None:
-    done = city(
+    done = process(  # the processes of the sizes write to its standard output as well
         "simulate", "fleet", "--devices", "40", "--devices", "20", "--rounds", "2", "--json",
         folder=tmp_path, CITY_DATABASE_URL=url,
     )  # fmt: skip
