@@ -76,6 +76,7 @@ class Known:
         self.register = DeviceRegister(connection, max_unclaimed=max_unclaimed, partial=partial)
         self.foreign = Senders(max_unclaimed=max_unclaimed)
         self.counters: Counter[str] = Counter()
+        self.laps = Laps()
 
 
 class Pipeline:
@@ -113,7 +114,7 @@ class Pipeline:
         self._places: Places = {}
         self._rules: list[tuple[str, int]] = []
         self.counters = known.counters
-        self.laps = Laps()
+        self.laps = known.laps
         self._name = tracing.fresh()  # of the batches of this connection, in the log
         self.load()
 

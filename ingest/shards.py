@@ -223,6 +223,7 @@ class Shards:
         }
         self._held: dict[int, tuple[int, Shard]] = {}  # partition -> generation of its activation, shard
         self.counters = self._known.counters
+        self.laps = self._known.laps
 
     def acquire(self, partition: int, generation: int) -> int:
         """Own it under a new epoch, with what its devices' rules remember; the offset of the first record wanted."""

@@ -1,12 +1,14 @@
 """``city simulate fleet``: what each device more costs ingest, from ten thousand to a million of them.
 
-The same ``Pipeline`` that ``city ingest`` runs, on a database of its own; only the source differs: it makes the bytes
-that a broker would hand over (``fleet_load``). It stands in ``runtime`` because it joins rooms: ``simulators`` speak
-with us over MQTT only, so that a decoder's mistake cannot hide there, and ``bench`` is no part of the package.
+The same ``Pipeline`` that ``city ingest`` runs, or the same ``Shards`` that a worker of several machines does, on a
+database of its own; only the source differs: it makes the bytes that a broker would hand over (``fleet_load``). It
+stands in ``runtime`` because it joins rooms: ``simulators`` speak with us over MQTT only, so that a decoder's mistake
+cannot hide there, and ``bench`` is no part of the package.
 """
 
 import multiprocessing
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,16 +21,18 @@ from zoneinfo import ZoneInfo
 from city import district, logs
 from city.errors import CityError
 from city.storage import fleets, migrate
+from city.storage import partitions as partition_storage
 from city.storage.database import connect
 from rules.definitions import to_rows
 from runtime import fleet_load
-from runtime.fleet_load import Load
+from runtime.fleet_load import Load, Log
 from runtime.scratch_database import scratch
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
     from ingest.pipeline import Pipeline
+    from ingest.shards import Shards
 
 SCRATCH = "city_fleet_"
 INSTEAD = "leave CITY_DATABASE_URL empty"
@@ -45,6 +49,7 @@ class Wanted:
 
     devices: int
     rounds: int
+    partitions: int = 0  # that one worker owns, all there are; 0 = one pipeline, no log in partitions
     interval_s: int = INTERVAL_S
     batch: int = BATCH
 
@@ -57,6 +62,7 @@ class Cost:
     """
 
     devices: int
+    partitions: int  # 0 = one pipeline
     readings: int  # measured ones
     stored: int  # all of them
     transitions: int
@@ -88,7 +94,7 @@ def measure(url: str, sizes: list[int], wanted: Wanted, say: Callable[[str], Non
     for devices in sorted(sizes):
         with scratch(url, SCRATCH, purpose="the fleet", instead=INSTEAD) as address:
             say(f"{devices:,} devices are put into a register")
-            prepare(address, devices)
+            prepare(address, devices, wanted.partitions)
             one = replace(wanted, devices=devices)
             say(f"{devices:,} devices report {wanted.rounds} times")
             # A fresh interpreter for each: memory that an earlier size freed would hide what this one takes.
@@ -101,8 +107,11 @@ def measure(url: str, sizes: list[int], wanted: Wanted, say: Callable[[str], Non
                 yield fresh.submit(drive, address, one).result()
 
 
-def prepare(url: str, devices: int) -> None:
-    """Schema, built-in kinds and rules, and so many devices of ``fleet_load`` in the register."""
+def prepare(url: str, devices: int, partitions: int = 0) -> None:
+    """Schema, built-in kinds and rules, and so many devices of ``fleet_load`` in the register.
+
+    Where there are ``partitions``, each device has its cell's, as ``city scale init`` leaves it.
+    """
     migrate.apply(url)
     district.import_defaults(url, parse_rules=to_rows)
     with connect(url, application="city simulate", autocommit=True) as connection:
@@ -116,6 +125,10 @@ def prepare(url: str, devices: int) -> None:
                     [fleet_load.kind(n) for n in numbers],
                     [fleet_load.cell(n) for n in numbers],
                 )
+        if partitions:
+            cells = {fleet_load.cell(n) for n in range(0, devices, fleet_load.CELL_DEVICES)}
+            given = {cell: fleet_load.partition(cell, partitions) for cell in cells}
+            partition_storage.assign(connection, given, otherwise=0)
         fleets.analyze(connection)
 
 
@@ -128,45 +141,71 @@ def drive(url: str, wanted: Wanted) -> Cost:
         end_us=time.time_ns() // 1000 - 5_000_000,
         batch=wanted.batch,
     )
-    from ingest import pipeline as _  # noqa: PLC0415, F401 - what is imported is not what devices cost
+    from ingest import shards as _  # noqa: PLC0415, F401 - what is imported is not what devices cost
 
     with connect(url, application="city ingest", autocommit=True) as connection:
         server = connection.info.backend_pid if _is_here(url) else None
         empty = _resident()
         _forget_peak()
-        pipeline, load_s, _restart_s = _begun(connection)
+        pipeline, load_s, _restart_s = _begun(connection, wanted.partitions)
         figures: dict[str, Any] = {
             "load_s": round(load_s, 2),
             "bytes_loaded": round((_resident() - empty) / wanted.devices),
             "bytes_peak": round((_resident("VmHWM") - empty) / wanted.devices),
         }
-        figures |= _reported(connection, pipeline, load, server)
+        figures |= _reported(connection, pipeline, load, Log(wanted.partitions), server)
         figures["bytes_held"] = round((_resident() - empty) / wanted.devices)
-        figures |= _afterwards(connection, pipeline, load, server)
+        figures |= _afterwards(connection, pipeline, load, wanted.partitions, server)
     counted = pipeline.counters
     return Cost(
-        devices=wanted.devices, stored=counted["stored"], transitions=counted["transitions"], **figures
+        devices=wanted.devices,
+        partitions=wanted.partitions,
+        stored=counted["stored"],
+        transitions=counted["transitions"],
+        **figures,
     )
 
 
-def _begun(connection: "Connection[Any]") -> "tuple[Pipeline, float, float]":
-    """A pipeline that read everything it remembers; processor seconds of this process, and seconds on the clock."""
+def _begun(connection: "Connection[Any]", partitions: int) -> "tuple[Pipeline | Shards, float, float]":
+    """A pipeline that read everything it remembers, or a worker that took over so many partitions.
+
+    Processor seconds of this process, and seconds on the clock.
+    """
     from ingest.pipeline import Pipeline  # noqa: PLC0415 - as in drive
+    from ingest.shards import Shards  # noqa: PLC0415 - as in drive
 
     cpu, clock = time.process_time(), time.monotonic()
-    pipeline = Pipeline(
-        connection, max_unclaimed=1_000, retention_days=_RETENTION_DAYS, zone=ZoneInfo("Asia/Shanghai")
-    )
+    pipeline: Pipeline | Shards
+    max_unclaimed, zone = 1_000, ZoneInfo("Asia/Shanghai")
+    if partitions:
+        pipeline = Shards(
+            connection,
+            owner=secrets.token_hex(4),
+            lost=_lost,
+            max_unclaimed=max_unclaimed,
+            retention_days=_RETENTION_DAYS,
+            zone=zone,
+        )
+        for partition in range(partitions):
+            pipeline.acquire(partition, Log.generation)
+    else:
+        pipeline = Pipeline(
+            connection, max_unclaimed=max_unclaimed, retention_days=_RETENTION_DAYS, zone=zone
+        )
     return pipeline, time.process_time() - cpu, time.monotonic() - clock
 
 
+def _lost(partition: int) -> None:
+    raise CityError(f"somebody else claimed partition {partition} in the fleet's own database; measure again")
+
+
 def _reported(
-    connection: "Connection[Any]", pipeline: "Pipeline", load: Load, server: int | None
+    connection: "Connection[Any]", pipeline: "Pipeline | Shards", load: Load, log: Log, server: int | None
 ) -> dict[str, Any]:
     """All rounds; what a reading cost in all but the first."""
-    rounds = [_round(pipeline, load, 0)]
+    rounds = [_round(pipeline, load, log, 0)]
     before, laps, spent = fleets.weigh(connection), _laps(pipeline), _server_ns(server)
-    rounds += [_round(pipeline, load, turn) for turn in range(1, load.rounds)]
+    rounds += [_round(pipeline, load, log, turn) for turn in range(1, load.rounds)]
     spent = _server_ns(server) - spent
     after = fleets.weigh(connection)
     readings = (load.rounds - 1) * load.devices
@@ -186,7 +225,11 @@ def _reported(
 
 
 def _afterwards(
-    connection: "Connection[Any]", pipeline: "Pipeline", load: Load, server: int | None
+    connection: "Connection[Any]",
+    pipeline: "Pipeline | Shards",
+    load: Load,
+    partitions: int,
+    server: int | None,
 ) -> dict[str, Any]:
     """What time calls for once all were heard: a tick, last arrivals, and another start from the database."""
     import numpy as np  # noqa: PLC0415 - as in runtime.cli
@@ -198,17 +241,16 @@ def _afterwards(
     # Listened no longer than they spoke: on a machine slower than life nobody may seem to have gone silent.
     pipeline.tick(Listening([(load.end_us - 3_600_000_000, load.end_us + 10_000_000)]))
     ticked = time.process_time_ns() - ticked
-    heard = np.flatnonzero(pipeline.heard_us)
+    heard_us = pipeline.heard_us
+    heard = np.flatnonzero(heard_us)
     for again in (0, 1):  # the first also says that a device was heard at all, once in its life
         written = _server_ns(server)
         for begin in range(0, len(heard), 2_000):
             part = heard[begin : begin + 2_000]
             with connection.transaction():
-                ingest_sessions.write_presence(
-                    connection, part.astype(np.int32), pipeline.heard_us[part] + again
-                )
+                ingest_sessions.write_presence(connection, part.astype(np.int32), heard_us[part] + again)
         written = _server_ns(server) - written
-    _again, restart_cpu_s, restart_s = _begun(connection)
+    _again, restart_cpu_s, restart_s = _begun(connection, partitions)
     return {
         "tick_ms": round(ticked / 1e6, 1),
         "presence_us": round(written / 1000 / max(1, len(heard)), 1),
@@ -218,14 +260,14 @@ def _afterwards(
     }
 
 
-def _round(pipeline: "Pipeline", load: Load, turn: int) -> int:
+def _round(pipeline: "Pipeline | Shards", load: Load, log: Log, turn: int) -> int:
     """Every device once; what is resident afterwards, in bytes."""
     for delivery in load.deliveries(turn):
-        pipeline.process([delivery])
+        pipeline.process(log.chunks(delivery))
     return _resident()
 
 
-def _laps(pipeline: "Pipeline") -> dict[str, int]:
+def _laps(pipeline: "Pipeline | Shards") -> dict[str, int]:
     return {**pipeline.laps.cpu_ns, "commit_wall": pipeline.laps.wall_ns["commit"]}
 
 

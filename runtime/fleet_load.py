@@ -10,6 +10,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from city.partitions import partition_for
 from ingest.delivery import Delivery
 
 CELL_DEVICES = 500  # a cell of a city has 300 to 1,000 households
@@ -40,6 +41,11 @@ def kind(number: int) -> str:
 def cell(number: int) -> str:
     """Where it hangs: neighbours in number share a cell."""
     return f"c{number // CELL_DEVICES:06d}"
+
+
+def partition(cell_code: str, partitions: int) -> int:
+    """Of so many, where ``city scale init`` binds a cell that lies in no community or street."""
+    return partition_for(cell_code, range(partitions))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,39 @@ class Load:
                 received_us=int(observed_us[-1]) + 2_000_000,
                 generation=0,
             )
+
+
+class Log:
+    """The same readings as RabbitMQ's log hands them over: of each batch a chunk for each partition, in its order."""
+
+    generation = 1  # of the one activation that each partition has
+
+    def __init__(self, partitions: int) -> None:
+        """0 = no log: what a broker's queue holds is not divided."""
+        self._ends = [0] * partitions  # offsets behind the last records
+
+    def chunks(self, delivery: Delivery) -> list[Delivery]:
+        """As ``ingest.sources.stream_log`` gives them."""
+        if not self._ends:
+            return [delivery]
+        rows: dict[int, list[int]] = {}
+        for row, topic in enumerate(delivery.topics):
+            cell_code = topic.split(b"/", 2)[1].decode()
+            rows.setdefault(partition(cell_code, len(self._ends)), []).append(row)
+        return [self._chunk(delivery, number, part) for number, part in sorted(rows.items())]
+
+    def _chunk(self, delivery: Delivery, number: int, rows: list[int]) -> Delivery:
+        offset = self._ends[number]
+        self._ends[number] += len(rows)
+        return Delivery(
+            topics=[delivery.topics[row] for row in rows],
+            payloads=[delivery.payloads[row] for row in rows],
+            packet_ids=[0] * len(rows),
+            received_us=delivery.received_us,
+            generation=self.generation,
+            partition=number,
+            offset=offset,
+        )
 
 
 def wire_bytes() -> int:

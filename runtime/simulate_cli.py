@@ -48,6 +48,16 @@ def simulate(
     rounds: Annotated[
         int, typer.Option(help="Readings of each device.", min=2, rich_help_panel=_OF_FLEET)
     ] = 4,
+    partitions: Annotated[
+        int,
+        typer.Option(
+            help="Read as a worker of several machines reads: from a log in so many partitions, all of them its own."
+            " 0 = one pipeline.",
+            min=0,
+            max=200,
+            rich_help_panel=_OF_FLEET,
+        ),
+    ] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a size.", rich_help_panel=_OF_FLEET)
     ] = False,
@@ -55,12 +65,13 @@ def simulate(
     """模拟 · Play a scenario with simulated devices against the broker; or `fleet`: what a million devices cost.
 
     `fleet` drives as many distinct devices as are asked for through decode, rules and commit, without connections,
-    into a database of its own beside the real one, and says bytes a device and nanoseconds a reading.
+    into a database of its own beside the real one, and says bytes a device and nanoseconds a reading;
+    with `--partitions` as a worker of several machines does it.
     """
     chosen = settings.load()
     logs.configure("simulate", "warning" if scenario == FLEET else chosen.log_level, chosen.log_format)
     if scenario == FLEET:
-        _fleet(chosen, devices or [1_000_000], rounds, as_json=as_json)
+        _fleet(chosen, devices or [1_000_000], rounds, partitions, as_json=as_json)
         return
     more: dict[str, Any] = {} if seed is None else {"seed": seed}
     more |= {"speed": speed, "duration_s": duration, "cells": cell or []}
@@ -90,12 +101,12 @@ def _play(chosen: Settings, scenario: str, more: dict[str, Any], drill: tuple[fl
         return room.run(chosen, scenario, mqtt_url=broker, folder=folder, **more)
 
 
-def _fleet(chosen: Settings, devices: list[int], rounds: int, *, as_json: bool) -> None:
+def _fleet(chosen: Settings, devices: list[int], rounds: int, partitions: int, *, as_json: bool) -> None:
     from runtime import connections, fleet
 
     sizes = devices if len(devices) > 1 else [*(size for size in SIZES if size < devices[0]), devices[0]]
     told = Console(stderr=True)
-    wanted = fleet.Wanted(devices=0, rounds=rounds)
+    wanted = fleet.Wanted(devices=0, rounds=rounds, partitions=partitions)
     costs: list[Cost] = []
     with connections.database(chosen) as url:
         for cost in fleet.measure(url, sizes, wanted, lambda said: told.print(said, highlight=False)):
@@ -107,6 +118,7 @@ def _fleet(chosen: Settings, devices: list[int], rounds: int, *, as_json: bool) 
 
 
 _ROWS = (
+    ("partitions, 0 = one pipeline", "partitions"),
     ("decode, ns a reading", "decode_ns"),
     ("rules, ns a reading", "rules_ns"),
     ("commit here, ns a reading", "commit_ns"),

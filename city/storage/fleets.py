@@ -52,7 +52,7 @@ def enrol(connection: Db, codes: Sequence[str], kinds: Sequence[str], cells: Seq
 
 def analyze(connection: Db) -> None:
     """What autovacuum does within a minute of an import; plans are made for the size the tables have."""
-    connection.execute("ANALYZE areas, devices, stations")
+    connection.execute("ANALYZE areas, devices, stations, device_partitions")
 
 
 def weigh(connection: Db) -> Weight:
@@ -62,8 +62,8 @@ def weigh(connection: Db) -> Weight:
         WITH sized AS (
             SELECT t.name, pg_total_relation_size(t.name::regclass) + coalesce(c.bytes, 0) AS bytes,
                 pg_indexes_size(t.name::regclass) + coalesce(c.indexes, 0) AS indexes
-            FROM unnest(ARRAY['observations', 'devices', 'stations', 'presence', 'rule_states', 'alarms',
-                              'alarm_events', 'changes']) t (name)
+            FROM unnest(ARRAY['observations', 'devices', 'stations', 'device_partitions', 'presence', 'rule_states',
+                              'alarms', 'alarm_events', 'changes']) t (name)
             CROSS JOIN LATERAL (
                 SELECT sum(pg_total_relation_size(i.inhrelid)) AS bytes, sum(pg_indexes_size(i.inhrelid)) AS indexes
                 FROM pg_inherits i WHERE i.inhparent = t.name::regclass
@@ -71,7 +71,7 @@ def weigh(connection: Db) -> Weight:
         )
         SELECT sum(bytes) FILTER (WHERE name = 'observations')::bigint AS observations,
             sum(indexes) FILTER (WHERE name = 'observations')::bigint AS observations_indexes,
-            sum(bytes) FILTER (WHERE name IN ('devices', 'stations'))::bigint AS register,
+            sum(bytes) FILTER (WHERE name IN ('devices', 'stations', 'device_partitions'))::bigint AS register,
             sum(bytes) FILTER (WHERE name = 'presence')::bigint AS presence,
             sum(bytes) FILTER (WHERE name = 'rule_states')::bigint AS rule_states,
             (SELECT count(*) FROM rule_states) AS rule_states_rows,

@@ -40,7 +40,29 @@ def test_every_reading_is_stored_and_the_cost_of_each_stage_is_said(url: str, co
     assert cost.readings == DEVICES * (ROUNDS - 1)
     assert min(cost.decode_ns, cost.rules_ns, cost.commit_ns) > 0
     assert cost.disk_bytes > 40  # a row has 24 bytes of header and 34 of values
-    assert cost.bytes_held > 0
+
+
+def test_a_worker_of_four_partitions_stores_every_reading_once_and_under_its_claims(
+    any_migrated_url: str,
+) -> None:
+    devices_, partitions = 3_000, 4  # six cells, of which each partition has one at least
+    fleet.prepare(any_migrated_url, devices_, partitions)
+    cost = fleet.drive(any_migrated_url, fleet.Wanted(devices=devices_, rounds=ROUNDS, partitions=partitions))
+    assert (cost.partitions, cost.stored) == (partitions, devices_ * ROUNDS)
+    assert rows(any_migrated_url, "SELECT count(*), count(DISTINCT (device_id, seq)) FROM observations") == [
+        (cost.stored, cost.stored)
+    ]
+    state = rows(
+        any_migrated_url,
+        # two owners: the one that is measured, and the one that takes over from it afterwards
+        "SELECT p.next_offset, count(*) * %s, p.epoch, p.lost, p.moved, p.takeovers FROM partition_state p"
+        " JOIN device_partitions USING (partition) GROUP BY partition",
+        ROUNDS,
+    )
+    assert len(state) == partitions
+    assert all(row == (row[1], row[1], 2, 0, 0, 1) for row in state)
+    assert min(cost.decode_ns, cost.rules_ns, cost.commit_ns, cost.restart_s) > 0
+    assert cost.transitions > 0
 
 
 def test_only_states_that_changed_are_in_the_database(url: str, cost: fleet.Cost) -> None:
@@ -98,10 +120,13 @@ def test_everybody_has_a_turn_where_more_speak_than_are_written() -> None:
 
 def test_the_command_measures_in_a_database_of_its_own_and_leaves_nothing(url: str, tmp_path: Path) -> None:
     done = process(  # the processes of the sizes write to its standard output as well
-        "simulate", "fleet", "--devices", "40", "--devices", "20", "--rounds", "2", "--json",
+        "simulate", "fleet", "--devices", "40", "--devices", "20", "--rounds", "2", "--partitions", "2", "--json",
         folder=tmp_path, CITY_DATABASE_URL=url,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(one["devices"], one["stored"]) for one in said] == [(20, 40), (40, 80)]
+    assert [(one["devices"], one["partitions"], one["stored"]) for one in said] == [(20, 2, 40), (40, 2, 80)]
+    assert (
+        min(one["bytes_held"] for one in said) > 0
+    )  # in this process another test's memory may be used again
     assert rows(url, "SELECT datname FROM pg_database WHERE starts_with(datname, 'city_fleet_')") == []

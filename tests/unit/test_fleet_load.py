@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 from bench import frames
+from city.partitions import partition_for
 from ingest.decoders.native import Message, decode_one, read_topic
 from ingest.decoders.said import Rejected
 from runtime import fleet_load
-from runtime.fleet_load import Load
+from runtime.fleet_load import Load, Log
 
 END_US = 1_763_750_400_000_000
 LOAD = Load(devices=1_000, rounds=3, interval_s=300, end_us=END_US, batch=300)
@@ -51,6 +52,29 @@ def test_one_reading_in_a_thousand_is_beyond_and_the_next_of_its_device_is_calm(
     assert [len(one) for one in loud] == [2, 2, 2]
     assert not loud[0] & loud[1]
     assert not loud[1] & loud[2]
+
+
+def test_a_log_hands_over_every_reading_once_in_its_cells_partition_and_offsets_go_on() -> None:
+    load, log = Load(devices=2_500, rounds=2, interval_s=300, end_us=END_US), Log(3)
+    ends = {0: 0, 1: 0, 2: 0}
+    handed: list[tuple[bytes, bytes]] = []
+    for turn in range(2):
+        for delivery in load.deliveries(turn):
+            chunks = log.chunks(delivery)
+            assert len({chunk.partition for chunk in chunks}) == len(chunks)
+            for chunk in chunks:
+                assert (chunk.offset, chunk.generation) == (ends[chunk.partition], Log.generation)
+                ends[chunk.partition] += len(chunk)
+                cells = {topic.split(b"/")[1].decode() for topic in chunk.topics}
+                assert {partition_for(cell, range(3)) for cell in cells} == {chunk.partition}
+                handed += zip(chunk.topics, chunk.payloads, strict=True)
+    assert min(ends.values()) > 0
+    assert len(handed) == len(set(handed)) == sum(ends.values()) == 5_000
+
+
+def test_what_is_not_divided_is_handed_over_as_it_came() -> None:
+    delivery = next(LOAD.deliveries(0))
+    assert Log(0).chunks(delivery) == [delivery]
 
 
 def test_a_reading_weighs_on_the_wire_what_its_packet_weighs() -> None:
