@@ -69,12 +69,13 @@ SAID = 1_000  # alarms of one batch that its line in the log names
 
 
 class Known:
-    """What one process knows of senders, and has counted; once, however many pipelines share the work."""
+    """What one process knows of senders and cells, and has counted; once, however many pipelines share the work."""
 
     def __init__(self, connection: Connection[Any], *, max_unclaimed: int, partial: bool = False) -> None:
         """``partial``: of the register, only what is asked for."""
         self.register = DeviceRegister(connection, max_unclaimed=max_unclaimed, partial=partial)
         self.foreign = Senders(max_unclaimed=max_unclaimed)
+        self.places: Places = {}  # of all cells of the district, whichever pipeline read them last
         self.counters: Counter[str] = Counter()
         self.laps = Laps()
 
@@ -102,7 +103,7 @@ class Pipeline:
         self._router = router or Router(())
         self._settings_zone = zone
         self._reports = reports
-        known = known or Known(connection, max_unclaimed=max_unclaimed)
+        self._known = known = known or Known(connection, max_unclaimed=max_unclaimed)
         self._foreign = known.foreign
         self._retention_us = retention_days * 86_400_000_000
         self._register = known.register
@@ -111,7 +112,6 @@ class Pipeline:
         self._newest: dict[int, NDArray[np.int64]] = {}  # metric id -> newest stored observed_us by place
         self._kept_minute = (0, 0, 0)  # minute, messages, bytes
         self._engine = Engine([], {})
-        self._places: Places = {}
         self._rules: list[tuple[str, int]] = []
         self.counters = known.counters
         self.laps = known.laps
@@ -142,9 +142,9 @@ class Pipeline:
     def _load_devices(self, engine: Engine) -> None:
         """The register, and what the rules need of each device, a slice at a time: a million at once would take
         gigabytes for a moment, and longer than the server waits for us."""
-        self._places = areas.load_places(self._connection)
+        self._known.places = areas.load_places(self._connection)
         self._register.load_devices(
-            self._connection, lambda part: engine.know(list(facts_of(part, self._places)))
+            self._connection, lambda part: engine.know(list(facts_of(part, self._known.places)))
         )
 
     def _change_rules(self) -> None:
@@ -313,7 +313,7 @@ class Pipeline:
         self._foreign.know_metrics(self._register.metrics)
         if rows:
             self._register.adopt(rows)
-            self._engine.know([facts_of_row(row, self._places) for row in rows])
+            self._engine.know([facts_of_row(row, self._known.places) for row in rows])
 
     def _resolve(self, topics: Sequence[bytes], decoders: dict[int, Decoder]) -> list[Sender | Rejected]:
         """The sender of each native topic; foreign ones are noted in ``decoders`` and stand as a refusal."""
@@ -338,9 +338,9 @@ class Pipeline:
             self._register.forget(rows)
             raise
         if rows:
-            if any(row.cell_id not in self._places for row in rows if row.cell_id):
-                self._places = areas.load_places(self._connection)
-            self._engine.know([facts_of_row(row, self._places) for row in rows])
+            if any(row.cell_id not in self._known.places for row in rows if row.cell_id):
+                self._known.places = areas.load_places(self._connection)
+            self._engine.know([facts_of_row(row, self._known.places) for row in rows])
         for position in unknown:
             senders[position] = answers[topics[position]]
         return senders

@@ -148,7 +148,7 @@ class Shard(Pipeline):
         if moved or any(row.last_heard_us for row in rows):
             self.load()  # rules remember something of them
         else:
-            self._engine.know([facts_of_row(row, self._places) for row in rows])
+            self._engine.know([facts_of_row(row, self._known.places) for row in rows])
             self._owns(np.array(new, dtype=np.int32))
 
     def _owns(self, ids: NDArray[np.int32]) -> None:
@@ -171,11 +171,11 @@ class Shard(Pipeline):
         self._zone = district_zone(self._connection, self._settings_zone)
 
     def _load_devices(self, engine: Engine) -> None:
-        self._places = areas.load_places(self._connection)
+        self._known.places = areas.load_places(self._connection)
         self._own[:] = False
         for part in register_storage.register_slices(self._connection, self.claim.partition):
             self._register.know(part)
-            engine.know(list(facts_of(part, self._places)))
+            engine.know(list(facts_of(part, self._known.places)))
             self._owns(part.id)
 
     def _stored_states(self) -> list[tuple[str, int, dict[str, object]]]:

@@ -1,6 +1,8 @@
 """A fleet through decode, rules and commit: all of it stored, only what changed written, and found again at a start."""
 
+import gc
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import psycopg
 import pytest
 
 from city.storage import devices, fleets, observations
+from ingest.shards import Shards
 from ingest.worker import in_turn
 from runtime import fleet
 from tests.integration.small_town import rows
@@ -63,6 +66,26 @@ def test_a_worker_of_four_partitions_stores_every_reading_once_and_under_its_cla
     assert all(row == (row[1], row[1], 2, 0, 0, 1) for row in state)
     assert min(cost.decode_ns, cost.rules_ns, cost.commit_ns, cost.restart_s) > 0
     assert cost.transitions > 0
+
+
+def test_a_partition_more_does_not_take_the_districts_cells_once_more(migrated_url: str) -> None:
+    fleet.prepare(migrated_url, 20)
+    cells = [f"x{number:04d}" for number in range(2_000)]
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        fleets.enrol(connection, cells, ["smoke"] * len(cells), cells)
+        shards = Shards(connection, owner="one", lost=lambda _: None, max_unclaimed=100, retention_days=30)
+        tracemalloc.start()  # now, so that it sees what is given back as well
+        try:
+            shards.acquire(0, 1)
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            shards.acquire(1, 1)  # nobody speaks by it
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    taken = after - before
+    assert taken < 200 * len(cells)  # their places alone are twice that
 
 
 def test_only_states_that_changed_are_in_the_database(url: str, cost: fleet.Cost) -> None:
