@@ -47,6 +47,10 @@ class CityWatch:
         now = datetime.now(UTC)
         return {code: standing(line.seen, now) for code, line in self._lines.items()}
 
+    def answered_at(self, code: str) -> datetime | None:
+        """When a district last said anything of itself; None = never since we started."""
+        return self._lines[code].seen.answered_at
+
     async def ask(self, work: Callable[[str], Work[T]]) -> tuple[dict[str, T], dict[str, Why]]:
         """What each district answers to ``work(code)``, and why those that are left out gave nothing.
 

@@ -129,5 +129,20 @@ async def incidents(
 
     lists, silent = await watch.ask(of)
     rows = merged(lists, limit + 1)
-    missing = [{"code": code, "why": WORDS[why][1], "why_zh": WORDS[why][0]} for code, why in silent.items()]
-    return answer({**page(rows, limit, cursor_of), "missing": missing}, headers={"Cache-Control": "no-store"})
+    missing = [
+        {
+            "code": code,
+            "silent_since": watch.answered_at(code),
+            "why": WORDS[why][1],
+            "why_zh": WORDS[why][0],
+        }
+        for code, why in silent.items()
+    ]
+    districts = [
+        {"code": one.code, "name": one.name, "name_en": one.name_en, "url": one.url}
+        for one in watch.districts.each
+    ]
+    return answer(
+        {**page(rows, limit, cursor_of), "districts": districts, "missing": missing},
+        headers={"Cache-Control": "no-store"},
+    )

@@ -11,10 +11,12 @@ from pydantic import BaseModel, Field, SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from city.reach import of_account
 from city.sealing import KeyRing
 from city.settings import Settings
 from city.storage import audit, sessions, users
 from command_centre import accounts, logging_in, passwords, second_factor
+from command_centre.api.access import ROLES
 from command_centre.api.answers import answer, gives
 from command_centre.api.caller import Caller
 from command_centre.api.cookies import (
@@ -154,7 +156,8 @@ async def log_in(request: Request, body: LogIn) -> Response:
     settings = services(request).settings
     unit = await run_in_threadpool(_unit, request, outcome.user.unit_id)
     must_enrol = outcome.user.role in settings.roles_with_second_factor and not outcome.second_factor
-    response = answer({"user": shown(outcome.user, unit, must_enrol=must_enrol)})
+    city = _over_districts(request, outcome.user.role, outcome.user.scope)
+    response = answer({"user": shown(outcome.user, unit, must_enrol=must_enrol, city=city)})
     set_session(request, response, outcome.token)
     if outcome.device is not None:
         put_device(response, outcome.device, tls=over_tls(request, settings.public_url))
@@ -191,7 +194,8 @@ def set_session(request: Request, response: Response, token: str) -> None:
 
 @router.get("", summary="Who am I", operation_id="who_am_i", responses=gives(WhoAmI))
 def who_am_i(request: Request, known: Known) -> Response:
-    """The user of this session; `unit` is whom they act for, `scope` the area they see and act in (null: all)."""
+    """The user of this session; `unit` is whom they act for, `scope` the area they see and act in (null: all), `city`
+    whether they see the districts of a city from here."""
     return answer(
         {
             "user": {
@@ -203,6 +207,7 @@ def who_am_i(request: Request, known: Known) -> Response:
                 "unit": _unit(request, known.unit_id),
                 "scope": known.scope,
                 "by_provider": known.provider is not None,
+                "city": _over_districts(request, known.role, known.scope),
             }
         }
     )
@@ -310,7 +315,16 @@ def _unit(request: Request, unit_id: int | None) -> str | None:
         return users.unit_codes(connection).get(unit_id)
 
 
-def shown(user: users.User, unit: str | None, *, must_enrol: bool) -> dict[str, Any]:
+def _over_districts(request: Request, role: str, scope: str | None) -> bool:
+    """Whether this is a city's own centre, and the account may see all of it."""
+    return (
+        services(request).city is not None
+        and role in ROLES["viewer"]
+        and of_account(role, scope, None, "").whole
+    )
+
+
+def shown(user: users.User, unit: str | None, *, must_enrol: bool, city: bool) -> dict[str, Any]:
     """A user as its own session sees it; ``unit`` is the code of whom they act for."""
     return {
         "name": user.name,
@@ -321,4 +335,5 @@ def shown(user: users.User, unit: str | None, *, must_enrol: bool) -> dict[str, 
         "unit": unit,
         "scope": user.scope,
         "by_provider": False,
+        "city": city,
     }

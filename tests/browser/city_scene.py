@@ -1,6 +1,8 @@
-"""What a city's wall is shown: districts of every kind, some of them silent."""
+"""What a city's wall and its page at the desk are shown: districts of every kind, some of them silent."""
 
 from typing import Any
+
+from tests.browser import scenes
 
 NAMES = (
     ("滨江区", "Riverside"), ("老城区", "Old Town"), ("高新区", "High-Tech Park and University"),
@@ -71,3 +73,67 @@ def outlines() -> dict[str, Any]:
         ring = [(west, south), (west + 0.1, south + 0.01), (west + 0.1, south + 0.09), (west, south + 0.08)]
         items.append({"code": f"d{number}", "rings": [[*ring, ring[0]]]})
     return {"items": items}
+
+
+_LONG = (
+    "凤凰山街道产业园东区临江商务综合体地下二层配电房",
+    "Phoenix Hill Industrial Park East, Riverside Complex",
+)
+_WHAT = (
+    ("厂房起火", "Fire in a works"), ("水位超警戒", "Water above warning"), _LONG, ("路面塌陷", "Sunken road"),
+    ("烟感报警", "Smoke alarm"), ("垃圾堆积", "Refuse"),
+)  # fmt: skip
+
+
+def incident(number: int, district: int, **changed: Any) -> dict[str, Any]:
+    zh, en = _WHAT[number % len(_WHAT)]
+    return {
+        "district": f"d{district}",
+        "id": number,
+        "number": f"20261122-{number:04}",
+        "state": "dispatched",
+        "class": "ABC"[number % 3],
+        "category": "fire",
+        "category_name": zh,
+        "category_name_en": en,
+        "cell": f"C{number}",
+        "cell_name": f"第{number}网格",
+        "cell_name_en": f"Cell {number}",
+        "unit_name": "区消防大队",
+        "unit_name_en": "District fire brigade",
+        "opened_at": scenes.at(-number * 7),
+        "due_at": scenes.at(30 - number * 6),
+        "acknowledged_at": None,
+        "closed_at": None,
+        "exercise": False,
+        **changed,
+    }
+
+
+def incidents() -> dict[str, Any]:
+    """Of the four districts that answer; one of those has no address, two others are silent."""
+    items = [
+        incident(1, 0),
+        incident(2, 1, unit_name=None, unit_name_en=None, state="filed"),
+        incident(3, 4, exercise=True),
+        incident(4, 2, state="suspended"),
+        incident(5, 1, unit_name=_LONG[0], unit_name_en=_LONG[1], state="arrived"),
+        incident(6, 4),
+        incident(8, 0, cell_name="", cell_name_en="", due_at=None),
+        incident(900, 4, state="archived", closed_at=scenes.at(-5), due_at=scenes.at(-6000)),
+    ]
+    shown = overview()["items"]
+    return {
+        "items": items,
+        "districts": [
+            {name: one[name] for name in ("code", "name", "name_en", "url")}
+            | ({"url": ""} if one["code"] == "d4" else {})
+            for one in shown
+        ],
+        "missing": [
+            {name: one[name] for name in ("code", "silent_since", "why", "why_zh")}
+            for one in shown
+            if one["state"] == "silent"
+        ],
+        "next": None,
+    }

@@ -159,7 +159,7 @@ def test_the_one_time_secret_opens_only_its_own_change(browser: httpx.Client, se
     answer = log_in(browser, "admin", secret)
     assert answer.json()["user"] == {
         "name": "admin", "display_name": "管理员", "role": "administrator", "must_change": True,
-        "must_enrol": False, "unit": None, "scope": None, "by_provider": False,
+        "must_enrol": False, "unit": None, "scope": None, "by_provider": False, "city": False,
     }  # fmt: skip
     assert browser.get("/api/session").json()["user"]["must_change"] is True
     refused = browser.get("/api/incidents")

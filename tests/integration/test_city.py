@@ -148,7 +148,11 @@ def test_incidents_of_all_districts_are_one_list_page_by_page(city: Centre) -> N
     while True:
         asked = {"limit": 3} | ({"cursor": cursor} if cursor else {})
         page = city.client.get("/api/city/incidents", params=asked).raise_for_status().json()
-        assert sorted(one["code"] for one in page["missing"]) == ["north", "south"]
+        silent = sorted((one["code"], one["silent_since"]) for one in page["missing"])
+        assert silent == [("north", None), ("south", None)]
+        assert page["districts"][0] == {
+            "code": "east", "name": "east", "name_en": "east", "url": "https://east.city",
+        }  # fmt: skip
         assert "typed by a person" not in json.dumps(page)
         shown += [(row["district"], row["number"][-4:]) for row in page["items"]]
         cursor = page["next"]
@@ -166,6 +170,9 @@ def test_only_who_sees_the_whole_city_sees_it(city: Centre) -> None:
     assert httpx.get(f"{city.base}/api/city/incidents", cookies=of_a_street).status_code == 403
     of_all = account(city, "viewer")
     assert httpx.get(f"{city.base}/api/city/incidents", cookies=of_all).status_code == 200
+    for cookies, sees in ((of_a_street, False), (of_all, True)):
+        me = httpx.get(f"{city.base}/api/session", cookies=cookies).json()["user"]
+        assert me["city"] is sees
     outlines = city.stranger.get("/api/wall/city/map").raise_for_status().json()["items"]
     assert [(one["code"], one["rings"]) for one in outlines] == [("east", [SQUARE])]
 
@@ -205,4 +212,6 @@ def test_the_reading_account_reads_nothing_else(city: Centre, postgres_server: P
 
 def test_a_centre_of_one_district_has_no_city(postgres_server: PostgresServer, city: Centre) -> None:
     with running(city.url) as plain:
+        me = httpx.get(f"{plain.base}/api/session", cookies=account(plain, "supervisor")).json()["user"]
+        assert me["city"] is False
         assert plain.stranger.get("/api/wall/city").status_code == 404

@@ -21,6 +21,7 @@ class Me(TypedDict):
     unit: str | None
     scope: str | None
     by_provider: bool
+    city: bool
 
 
 class WhoAmI(TypedDict):

@@ -96,8 +96,20 @@ CityIncident = TypedDict(
 )
 
 
-class DistrictMissing(TypedDict):
+class CityDistrictName(TypedDict):
+    """``url``: of its own centre, where people act; empty = none is known here."""
+
     code: str
+    name: str
+    name_en: str
+    url: str
+
+
+class DistrictMissing(TypedDict):
+    """``silent_since``: its last answer (null: none since this centre started)."""
+
+    code: str
+    silent_since: datetime | None
     why: str
     why_zh: str
 
@@ -106,5 +118,6 @@ class CityIncidents(TypedDict):
     """``missing``: districts whose incidents are not in this page, since they did not answer."""
 
     items: list[CityIncident]
+    districts: list[CityDistrictName]
     missing: list[DistrictMissing]
     next: str | None

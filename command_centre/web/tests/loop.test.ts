@@ -89,6 +89,7 @@ describe("the form of an action", () => {
 describe("who sees what", () => {
   it("a handler begins with the own unit's work, the hotline with intake", () => {
     expect([tabsOf("handler")[0], tabsOf("hotline")[0], tabsOf("dispatcher")[0]]).toEqual(["mine", "intake", "open"]);
+    expect([tabsOf("viewer").includes("city"), tabsOf("viewer", true).at(-1)]).toEqual([false, "city"]);
   });
   it("roles meet needs as the centre's table says", () => {
     expect(meets("supervisor", "dispatcher")).toBe(true);

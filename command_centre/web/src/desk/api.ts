@@ -27,6 +27,8 @@ export interface User {
   must_enrol?: boolean;
   /** The area they see and act in; null the whole district. */
   scope?: string | null;
+  /** They see the districts of a city from here. */
+  city?: boolean;
   /** The identity provider vouches for them, not a password of the centre's. */
   by_provider?: boolean;
 }

@@ -1,6 +1,6 @@
 import type { Entry } from "./catalogue";
 
-/** What only the wall of a whole city says. */
+/** What only the wall of a whole city, and its page at the desk, say. */
 export const cityWords = {
   "city.open": ["未结事件", "Open incidents"],
   "city.districts": ["各区", "Districts"],
@@ -16,6 +16,19 @@ export const cityWords = {
   "city.noMap": ["未配置区界", "No outlines configured"],
   "city.all": ["{n} 个区全部应答", "All {n} districts answer"],
   "city.some": ["仅 {n}/{all} 个区应答，合计不含未应答区", "{n} of {all} districts answer; sums are of these alone"],
+  "city.listSome": ["仅 {n}/{all} 个区应答，其余区的事件不在列表中", "{n} of {all} districts answer; others are not listed"],
+  "city.noneKnown": ["已应答的区无未结事件", "No open incidents in the districts that answer"],
+  "city.readOnly": ["此处仅供查看，处置请进入该区值班台", "To look at only; act at the district's own desk"],
+  "city.find": ["查找：编号、类别、网格、单位", "Find: number, category, cell, unit"],
+  "city.closedToo": ["含已办结", "Closed ones too"],
+  "city.asOf": ["以下为 {time} 的数据", "Below is as of {time}"],
+  "city.incident": ["事件", "Incident"],
+  "city.unit": ["责任单位", "Unit"],
+  "city.due": ["时限", "Due"],
+  "city.since": ["已历时", "Since"],
+  "city.actThere": ["到该区办理", "Open there"],
+  "city.itsDesk": ["该区值班台", "Its desk"],
+  "city.noUrl": ["未配置网址", "No address known"],
   "city.silentSince": ["自 {time} 起无应答", "silent since {time}"],
   "city.silentEver": ["尚未应答", "has not answered yet"],
   "city.none": ["本中心未配置多区", "No districts are configured here"],

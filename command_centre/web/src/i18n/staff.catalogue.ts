@@ -24,6 +24,7 @@ export const staffWords = {
   "desk.unassigned": ["未分派", "Unassigned"],
   "desk.devices": ["设备", "Devices"],
   "desk.quarantine": ["隔离消息", "Quarantine"],
+  "desk.city": ["全市事件", "City incidents"],
   "desk.sort": ["排序", "Sort"],
   "filter.state": ["全部状态", "All states"],
   "filter.unit": ["全部单位", "All units"],

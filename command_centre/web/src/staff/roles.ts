@@ -13,7 +13,8 @@ export type Tab =
   | "quarantine"
   | "board"
   | "handover"
-  | "performance";
+  | "performance"
+  | "city";
 
 const MEETS: Record<Needs, readonly Role[]> = {
   worker: ["handler", "grid_worker", "hotline", "dispatcher", "flood_officer", "supervisor", "administrator"],
@@ -52,9 +53,9 @@ const TABS: Record<Role, readonly Tab[]> = {
   integrator: ["open"],
 };
 
-/** In the order they are shown; the first one is where the day begins. */
-export function tabsOf(role: Role): readonly Tab[] {
-  return TABS[role];
+/** In the order they are shown; the first one is where the day begins. `city`: they see its districts from here. */
+export function tabsOf(role: Role, city = false): readonly Tab[] {
+  return city ? [...TABS[role], "city"] : TABS[role];
 }
 
 export type View = "wall" | "desk" | "flood" | "field" | "settings";
