@@ -99,6 +99,17 @@ def test_what_is_looked_for_stands_in_the_address_and_is_asked_of_the_centre(
     expect(page.get_by_label("含已办结")).to_be_checked()
 
 
+def test_further_pages_are_asked_for_behind_the_first(city: MockCentre, open_page: OpenPage) -> None:
+    answer = city_scene.incidents()
+    city.answers["/api/city/incidents"] = {**answer, "next": "behind-8"}
+    page = at_desk(city, open_page, "/desk/city?lang=zh", (1280, 800))
+    with page.expect_request(lambda request: "cursor=behind-8" in request.url):
+        page.get_by_role("button", name="更多").click()
+    expect(page.locator("[data-incident]")).to_have_count(8)  # what both pages have stands there once
+    city.answers["/api/city/incidents"] = answer
+    expect(page.get_by_role("button", name="更多")).to_have_count(0)
+
+
 def test_it_is_read_again_and_says_when_what_is_shown_is_old(city: MockCentre, open_page: OpenPage) -> None:
     page = at_desk(city, open_page, "/desk/city?lang=zh", (1280, 800))
     expect(page.locator("[data-incident]")).to_have_count(8)
