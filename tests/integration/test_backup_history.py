@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from city.backups import BackupError
+from city.settings import Settings
+from city.storage import backups
 from city.storage import history_archive as stored
 from runtime import backup, backup_check, backup_files, backup_history, history_archive, restore
 from runtime.backup import Made
@@ -139,13 +141,24 @@ def test_the_check_finds_a_day_that_the_backup_should_have(town: Town, tmp_path:
 def test_where_its_history_has_no_room_nothing_is_restored(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    name = town.server.create_database(bare=True)
+    url = town.server.url(name)
+    settings = Settings(data_dir=tmp_path, database_url=url, _env_file=None)
+    wanted = restore.Wanted(backup=town.made.folder, into="", jobs=1, send_waiting=False)
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _: usage)
-        with pytest.raises(BackupError, match="archived days to put there; make room, nothing was changed"):
-            backup_history.require_room(town.made.manifest, tmp_path / "history")
-        shutil.copytree(town.made.folder / "history", tmp_path / "history", dirs_exist_ok=True)
-        backup_history.require_room(town.made.manifest, tmp_path / "history")  # what is there needs none
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _: usage)
+            with pytest.raises(
+                BackupError, match="archived days to put there; make room, nothing was changed"
+            ):
+                restore.restore(url, settings, wanted, told)
+            assert backups.is_empty(url)
+            shutil.copytree(town.made.folder / "history", tmp_path / "history", dirs_exist_ok=True)
+            done = restore.restore(url, settings, wanted, told)  # what is there already needs none
+        assert done.lacking_history == ()
+    finally:
+        town.server.drop_database(name)
 
 
 def test_what_is_there_already_is_left_and_what_is_lacking_is_named(town: Town, tmp_path: Path) -> None:
