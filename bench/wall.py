@@ -138,20 +138,8 @@ def soak(browser: Browser, ticks: int) -> list[dict[str, Any]]:
 def storm(centre: MockCentre, first: int, ticks: int) -> None:
     """Deltas as an upset district sends them, as fast as the page acknowledges."""
     for number in range(first, first + ticks):
-        code = f"C{number % 30:03}{number % 20:03}"
-        level = {
-            **centre.hub.topics["station"]["W1"],
-            "level_m": 3 + number % 50 / 100,
-            "observed_at": scenes.at(0),
-        }
-        coming = {str(1000 + number): scenes.incident(1000 + number, code)}
-        going = {str(999 + number): None} if number else {}
         centre.publish(
-            {
-                "cell": {code: scenes.cell(**{"class": "ABC"[number % 3], "open": 1})},
-                "incident": coming | going,
-                "station": {"W1": level},
-            },
+            scenes.upset(centre.hub.topics, number),
             [{"kind": "incident.opened", "id": 1000 + number}, {"kind": "alarm.raised", "id": number}],
         )
         centre.hub.log.clear()  # the mock keeps every delta for resuming; this is about the page

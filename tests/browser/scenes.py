@@ -249,6 +249,19 @@ def worst(total: int = 14) -> dict[str, dict[str, Any]]:
     return state
 
 
+def upset(topics: dict[str, dict[str, Any]], number: int) -> dict[str, dict[str, Any]]:
+    """What one delta of an upset district changes: a cell, an incident that comes and one that goes, a level."""
+    code = f"C{number % 30:03}{number % 20:03}"
+    going = {str(999 + number): None} if number else {}
+    return {
+        "cell": {code: cell(**{"class": "ABC"[number % 3], "open": 1})},
+        "incident": {str(1000 + number): incident(1000 + number, code)} | going,
+        "station": {
+            "W1": topics["station"]["W1"] | {"level_m": 3 + number % 50 / 100, "observed_at": at(0)},
+        },
+    }
+
+
 def sensing() -> dict[str, Any]:
     """What `/api/wall/sensing` says at the worst moment: two detectors in alarm, cameras lost, things seen."""
 

@@ -354,24 +354,10 @@ def test_memory_stays_flat(centre: MockCentre, open_page: OpenPage, deltas: int)
 
 
 def storm(centre: MockCentre, deltas: int) -> None:
-    """Deltas as an upset district sends them: cells, incidents that come and go, levels."""
+    """Deltas as an upset district sends them; the last incident goes as well."""
     for number in range(deltas):
-        code = f"C{number % 30:03}{number % 20:03}"
-        level = {
-            **centre.hub.topics["station"]["W1"],
-            "level_m": 3 + number % 50 / 100,
-            "observed_at": scenes.at(0),
-        }
-        coming = {str(1000 + number): scenes.incident(1000 + number, code)}
-        going = {str(999 + number): None} if number else {}
-        centre.publish(
-            {
-                "cell": {code: scenes.cell(**{"class": "ABC"[number % 3], "open": 1})},
-                "incident": coming | going,
-                "station": {"W1": level},
-            },
-            [{"kind": "incident.opened", "id": 1000 + number}],
-        )
+        opened = [{"kind": "incident.opened", "id": 1000 + number}]
+        centre.publish(scenes.upset(centre.hub.topics, number), opened)
     centre.publish({"incident": {str(999 + deltas): None}})
 
 
