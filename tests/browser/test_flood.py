@@ -110,7 +110,7 @@ def test_a_hydrograph_is_read_by_keyboard_by_pointer_and_as_a_table(
     page.mouse.move(chart["x"] + chart["width"] / 2, chart["y"] + chart["height"] / 2)
     expect(moment).not_to_have_attribute("aria-valuetext", before or "")
     page.get_by_text("The figures as a table").click()
-    assert page.locator("details table tbody tr").count() > 40
+    expect(page.locator("details table tbody tr").nth(40)).to_be_attached()  # drawn once the details are open
     expect(page.get_by_role("region", name="Upstream")).to_contain_text("40 min to this station")
     expect(page.get_by_text("81 % inside the 80 % band")).to_be_visible()
     flood.publish(
