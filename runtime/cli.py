@@ -40,6 +40,7 @@ from runtime import (
     tokens_cli,
     uplink_cli,
 )
+from runtime.loading import loading
 
 app = typer.Typer(
     name="city",
@@ -110,8 +111,9 @@ def up(
 def ingest() -> None:
     """采集 · The worker: device messages to committed observations and alarms, until SIGTERM."""
     chosen = _worker("ingest")
-    from city.stopping import leave
-    from ingest import main as room
+    with loading():
+        from city.stopping import leave
+        from ingest import main as room
 
     leave(room.run(chosen, _manager()))
 
@@ -120,8 +122,9 @@ def ingest() -> None:
 def centre() -> None:
     """指挥 · The command centre: incidents, dispatch, deadlines, HTTP and screens, until SIGTERM."""
     chosen = _worker("centre")
-    from city.stopping import leave
-    from command_centre import main as room
+    with loading():
+        from city.stopping import leave
+        from command_centre import main as room
 
     leave(room.run(chosen, _manager()))
 
@@ -130,8 +133,9 @@ def centre() -> None:
 def gateway() -> None:
     """站网接入 · Stations and feeds published to the log of several machines, until SIGTERM."""
     chosen = _settings_of("gateway")
-    from city.stopping import leave
-    from ingest import gateway as room
+    with loading():
+        from city.stopping import leave
+        from ingest import gateway as room
 
     leave(room.run(chosen, _manager()))
 
@@ -140,8 +144,9 @@ def gateway() -> None:
 def uplink() -> None:
     """上联 · A district's line to its city: what is stored here is told there, until SIGTERM."""
     chosen = _worker("uplink")
-    from city.stopping import leave
-    from ingest import uplink as room
+    with loading():
+        from city.stopping import leave
+        from ingest import uplink as room
 
     leave(room.run(chosen, _manager()))
 
