@@ -101,7 +101,7 @@ class Session:
         self._tls = tls
         self._name = name
         self._clients: dict[Place, LogClient] = {}
-        self._opening = asyncio.Lock()
+        self._opening: dict[Place | None, asyncio.Lock] = {}  # None: to whichever address answers
         self._streams: list[str] = []
         self._at: dict[str, LogClient] = {}  # where each is subscribed to, or about to be
         self._moved: dict[str, asyncio.Event] = {}  # that subscription is over
@@ -143,12 +143,19 @@ class Session:
             self._do(self._keep(number, stream, places[stream]))
 
     async def _keep(self, number: int, stream: str, places: Sequence[Place]) -> None:
-        """Subscribed to one stream, wherever it is, for as long as this life lasts."""
+        """Subscribed to one stream, wherever it is, for as long as this life lasts.
+
+        At first on any of its nodes, so that none of them has all of a worker's partitions when it goes; again, where
+        there is a connection.
+        """
         while True:
             moved = self._moved[stream] = asyncio.Event()
             try:
-                places = places or await self._places(stream)
-                await _unless(moved, self._subscribe(number, stream, places))
+                if places:
+                    client = await self._at_place(random.choice(places))  # noqa: S311  # spreading
+                else:
+                    client = await self._at_hand(await self._places(stream))
+                await _unless(moved, self._subscribe(number, stream, client))
                 self._settled.add(stream)
                 await moved.wait()
             except _PASSING as error:
@@ -277,7 +284,7 @@ class Session:
 
     async def _places(self, stream: str) -> list[Place]:
         """Of the nodes that have it now, the leader's last; asked of who spoke last, or of a new connection."""
-        async with self._opening:
+        async with self._opening.setdefault(None, asyncio.Lock()):
             if self._clients:
                 client = max(self._clients.values(), key=lambda one: self._heard.get(one, 0.0))
             else:
@@ -288,13 +295,20 @@ class Session:
             raise TimeoutError("it has no node now")
         return places
 
-    async def _subscribe(self, number: int, stream: str, places: Sequence[Place]) -> None:
-        async with self._opening:
-            at_hand = [self._clients[place] for place in places if place in self._clients]
-            if not at_hand:
-                host, port = random.choice(places[:-1] or places)  # noqa: S311  # spreading
-                at_hand = [await self._open(host, port, urlsplit(self._urls[0]))]
-        client = self._at[stream] = at_hand[0]
+    async def _at_hand(self, places: Sequence[Place]) -> LogClient:
+        at_hand = [self._clients[place] for place in places if place in self._clients]
+        return random.choice(at_hand) if at_hand else await self._at_place(random.choice(places))  # noqa: S311  # spreading
+
+    async def _at_place(self, place: Place) -> LogClient:
+        async with self._opening.setdefault(place, asyncio.Lock()):
+            if place in self._clients:
+                return self._clients[place]
+            return await self._open(*place, urlsplit(self._urls[0]))
+
+    async def _subscribe(self, number: int, stream: str, client: LogClient) -> None:
+        if client not in self._clients.values():
+            raise TimeoutError("its node went meanwhile")
+        self._at[stream] = client
         properties = {"single-active-consumer": "true", "name": GROUP}
         if stream != self._extra:
             properties["super-stream"] = SUPER_STREAM

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -32,6 +33,11 @@ class Nodes:
         client = Client(self, host, port, options["connection_closed_handler"])
         self.clients.append(client)
         return client
+
+    def of(self, stream: str) -> "Client":
+        """The client on which it was subscribed to last."""
+        host = next(host for host, one in reversed(self.subscribed) if one == stream)
+        return next(client for client in reversed(self.clients) if client.host == host)
 
     def count(self, stream: str) -> int:
         return sum(stream == one for _, one in self.subscribed)
@@ -172,7 +178,7 @@ async def until(holds: Callable[[], bool]) -> None:
 def test_a_stream_that_moves_is_given_back_and_asked_for_again_alone(nodes: Nodes) -> None:
     async def scenario(worker: Worker) -> None:
         await until(lambda: worker.session.subscribed and len(worker.active) == 3)
-        nodes.clients[0].moves("events-1")
+        nodes.of("events-1").moves("events-1")
         assert not worker.session.subscribed
         await until(lambda: worker.session.subscribed and len(worker.active) == 3)
         assert worker.given_back == ["events-1"]
@@ -200,6 +206,7 @@ def test_an_address_that_never_answers_costs_a_moment(nodes: Nodes) -> None:
         assert {host for host, _ in nodes.subscribed} == {"b"}
         assert next(client for client in nodes.clients if client.host == "a").ended
 
+    # a is tried first
     nodes.deaf = {"a"}
     lived(scenario)
 
@@ -207,14 +214,25 @@ def test_an_address_that_never_answers_costs_a_moment(nodes: Nodes) -> None:
 def test_what_was_read_through_a_lost_connection_goes_on_at_another_node(nodes: Nodes) -> None:
     async def scenario(worker: Worker) -> None:
         await until(lambda: worker.session.subscribed and len(worker.active) == 3)
-        lost = nodes.clients[0]
-        nodes.refusing = {"a"}
+        lost = nodes.of("events-1")
+        its = sorted(stream for host, stream in nodes.subscribed if host == lost.host)
+        nodes.refusing = {lost.host}
         lost.closed(None)
         await until(lambda: worker.session.subscribed and len(worker.active) == 3)
-        assert sorted(worker.given_back) == sorted(STREAMS)
-        assert {host for host, _ in nodes.subscribed[3:]} == {"b"}
+        assert sorted(worker.given_back) == its
+        assert lost.host not in {host for host, _ in nodes.subscribed[3:]}
         assert lost.ended
 
+    lived(scenario)
+
+
+def test_a_worker_reads_through_several_nodes(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(worker: Worker) -> None:
+        await until(lambda: worker.session.subscribed)
+        assert {host for host, _ in nodes.subscribed} == {"a", "b"}
+
+    turns = cycle([A, B])
+    monkeypatch.setattr(stream_session.random, "choice", lambda _places: next(turns))
     lived(scenario)
 
 
@@ -231,11 +249,11 @@ def test_a_node_that_says_nothing_any_more_is_left(nodes: Nodes, monkeypatch: py
 def test_what_comes_of_a_subscription_that_is_over_is_not_taken(nodes: Nodes) -> None:
     async def scenario(worker: Worker) -> None:
         await until(lambda: worker.session.subscribed and len(worker.active) == 3)
-        client = nodes.clients[0]
+        client = nodes.of("events-1")
         client.chunk("events-1", 7)
         client.moves("events-1")
         client.chunk("events-1", 8)
-        client.chunk("events-0", 3)
+        nodes.of("events-0").chunk("events-0", 3)
         assert [(chunk.stream, chunk.first_offset) for chunk in worker.taken] == [
             ("events-1", 7),
             ("events-0", 3),
