@@ -44,7 +44,6 @@ from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.processes import ServerProcess, listening
 from tests.servers.rabbitmq import RabbitCluster
 
-PUBLISHERS = 4
 DRAIN_S = 60
 STOPPED_S = 10
 KILL_EVERY_S = 3
@@ -171,6 +170,12 @@ def main() -> int:
     parser.add_argument("--partitions", type=int, default=32)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=1600, help="messages a second")
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=32,
+        help="MQTT connections that share the devices; 32: two cells each, 4: each speaks to every partition",
+    )
     parser.add_argument("--seconds", type=float, default=25, help="between two faults")
     parser.add_argument(
         "--kills", type=int, default=0, help="kill so many workers, one every three seconds, instead"
@@ -195,10 +200,13 @@ def main() -> int:
 
 def run(plan: Plan, options: argparse.Namespace) -> int:
     """Load, faults, and the comparison."""
-    share = options.devices // PUBLISHERS
     publishers = [
-        Publisher(plan.cluster.nodes, range(share * at, share * (at + 1)), options.rate / PUBLISHERS)
-        for at in range(PUBLISHERS)
+        Publisher(
+            plan.cluster.nodes,
+            range(at, options.devices, options.connections),
+            options.rate / options.connections,
+        )
+        for at in range(options.connections)
     ]
     for publisher in publishers:
         publisher.start()

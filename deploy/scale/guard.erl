@@ -7,6 +7,8 @@
 %%    written. A device that connects anew begins a numbering of its own. For a node that died nothing is closed.
 %% 2. Whoever stops hearing a node tells the others, which let go of it at once. A replica that knows earlier than the
 %%    coordinator of its streams that its leader is gone is started again and again, and then not for five seconds.
+%% 3. Where that happened all the same, the coordinator's five seconds of sleep are ended: what sleeps is one attempt to
+%%    start one replica, whose failure the coordinator answers by looking at the stream as it is now.
 
 Life = fun(Node) -> try erpc:call(Node, erlang, system_info, [creation], 1000) catch _:_ -> unknown end end.
 
@@ -17,19 +19,41 @@ Close = fun(Node) ->
     end
 end.
 
+Sleeps = fun(Pid) ->
+    case process_info(Pid, current_stacktrace) of
+        {_, [{timer, sleep, _, _} | Under]} ->
+            lists:any(fun({Module, Function, _, _}) ->
+                Module =:= rabbit_stream_coordinator andalso lists:prefix("-phase_start_replica", atom_to_list(Function))
+            end, Under);
+        _ -> false
+    end
+end.
+
+Wake = fun() ->
+    lists:foreach(fun(After) ->
+        timer:sleep(After),
+        case [Pid || Pid <- processes(), Sleeps(Pid)] of
+            [] -> ok;
+            Found ->
+                logger:info("city_guard: ~b replicas were to be started in five seconds, now", [length(Found)]),
+                [exit(Pid, kill) || Pid <- Found]
+        end
+    end, [300, 500, 1000])
+end.
+
 Watch = fun Watch(Lives) ->
     receive
         {nodeup, Node, _} ->
             Now = Life(Node),
             Now =:= maps:get(Node, Lives, none) andalso Close(Node),
             Watch(if Now =:= unknown -> Lives; true -> Lives#{Node => Now} end);
-        {nodedown, Node, [{nodedown_reason, net_tick_timeout}]} ->
-            [erlang:send({city_guard, Other}, {silent, Node}, [noconnect]) || Other <- nodes()],
+        {nodedown, Node, [{nodedown_reason, Reason}]} ->
+            [erlang:send({city_guard, Other}, {silent, Node}, [noconnect])
+                || Reason =:= net_tick_timeout, Other <- nodes()],
+            spawn(Wake),
             Watch(Lives);
         {silent, Node} ->
             erlang:disconnect_node(Node),
-            Watch(Lives);
-        {nodedown, _, _} ->
             Watch(Lives)
     end
 end.

@@ -247,6 +247,18 @@ def test_what_the_log_no_longer_has_is_counted(connection: Connection[Any], lots
     ).fetchall() == [(7, True)]
 
 
+def test_the_record_that_the_log_keeps_for_itself_at_a_segments_head_is_not_lost(
+    connection: Connection[Any], lots: dict[str, Lot]
+) -> None:
+    one = lots["one"].shards
+    one.acquire(3, 1)
+    one.process([records([20])])
+    one.process([records([30], offset=2)])
+    assert one.claims[3].next_offset == 3
+    assert one.counters["log_lost"] == 0
+    assert connection.execute("SELECT lost FROM partition_state").fetchall() == [(0,)]
+
+
 def figures(url: str) -> dict[str, dict[str, Any]]:
     async def asked() -> tuple[list[health.Row], health.Row]:
         async with await AsyncConnection.connect(url) as connection:

@@ -121,6 +121,7 @@ class Worker:
         self.active: list[str] = []
         self.given_back: list[str] = []
         self.taken: list[Chunk] = []
+        self.stored = 0  # up to where, of every stream
         self.session = Session(
             ["rabbitmq-stream://a:5552", "rabbitmq-stream://b:5552"],
             extra=UNROUTED_STREAM,
@@ -134,7 +135,7 @@ class Worker:
 
     async def _activated(self, stream: str) -> int:
         self.active.append(stream)
-        return 0
+        return self.stored
 
     async def _deactivated(self, stream: str) -> None:
         if stream in self.active:
@@ -250,14 +251,44 @@ def test_what_comes_of_a_subscription_that_is_over_is_not_taken(nodes: Nodes) ->
     async def scenario(worker: Worker) -> None:
         await until(lambda: worker.session.subscribed and len(worker.active) == 3)
         client = nodes.of("events-1")
-        client.chunk("events-1", 7)
+        client.chunk("events-1", 0)
         client.moves("events-1")
-        client.chunk("events-1", 8)
-        nodes.of("events-0").chunk("events-0", 3)
+        client.chunk("events-1", 1)
+        nodes.of("events-0").chunk("events-0", 0)
         assert [(chunk.stream, chunk.first_offset) for chunk in worker.taken] == [
-            ("events-1", 7),
-            ("events-0", 3),
+            ("events-1", 0),
+            ("events-0", 0),
         ]
+
+    lived(scenario)
+
+
+def test_what_begins_behind_what_was_asked_for_is_asked_for_again_before_it_is_believed(nodes: Nodes) -> None:
+    async def scenario(worker: Worker) -> None:
+        worker.stored = 123
+        await until(lambda: worker.session.subscribed and len(worker.active) == 3)
+        nodes.of("events-0").chunk(
+            "events-0", 133
+        )  # the replica had 122 when it was asked, and 132 when it looked
+        nodes.of("events-0").chunk("events-0", 134)
+        await until(lambda: nodes.count("events-0") == 2 and worker.session.subscribed)
+        assert worker.taken == []
+        nodes.of("events-0").chunk("events-0", 120)
+        nodes.of("events-0").chunk("events-0", 124)
+        assert [chunk.first_offset for chunk in worker.taken] == [120, 124]
+
+    lived(scenario)
+
+
+def test_what_the_log_has_no_more_begins_there_a_second_time_and_is_taken(nodes: Nodes) -> None:
+    async def scenario(worker: Worker) -> None:
+        worker.stored = 123
+        await until(lambda: worker.session.subscribed and len(worker.active) == 3)
+        nodes.of("events-0").chunk("events-0", 900)
+        await until(lambda: nodes.count("events-0") == 2 and worker.session.subscribed)
+        nodes.of("events-0").chunk("events-0", 900)
+        assert [chunk.first_offset for chunk in worker.taken] == [900]
+        assert worker.given_back == ["events-0"]
 
     lived(scenario)
 
