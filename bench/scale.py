@@ -1,6 +1,6 @@
 """Three RabbitMQ nodes, three workers, one database, faults under load: what is lost, how long anything stands still.
 
-    .venv/bin/python bench/scale.py                               the whole plan, about six minutes
+    .venv/bin/python bench/scale.py                               the whole plan, about four minutes
     .venv/bin/python bench/scale.py --kills 22                    a worker every three seconds for a minute
     .venv/bin/python bench/scale.py --nodes 1 --workers 2 --partitions 4 --devices 40 --rate 100 --seconds 5
 
@@ -169,14 +169,14 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=32)
     parser.add_argument("--devices", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=1600, help="messages a second")
+    parser.add_argument("--rate", type=float, default=400, help="messages a second")
     parser.add_argument(
         "--connections",
         type=int,
         default=32,
         help="MQTT connections that share the devices; 32: two cells each, 4: each speaks to every partition",
     )
-    parser.add_argument("--seconds", type=float, default=25, help="between two faults")
+    parser.add_argument("--seconds", type=float, default=12, help="between two faults")
     parser.add_argument(
         "--kills", type=int, default=0, help="kill so many workers, one every three seconds, instead"
     )
