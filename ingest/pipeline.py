@@ -212,11 +212,15 @@ class Pipeline:
 
     def refresh(self) -> None:
         """Follow what others changed in the register and the rules; state of rules in force is kept."""
-        active = [(row[0], row[1]) for row in transitions.active_rules(self._connection)]
+        active = transitions.versions_in_force(self._connection)
+        self.follow_changes(active, self._register.current_version(self._connection))
+
+    def follow_changes(self, active: list[tuple[str, int]], register_version: int) -> None:
+        """As ``refresh``, by what was asked of the database once for several pipelines."""
         if active != self._rules:
             self._change_rules()
             log.info("rules changed", rules=len(active))
-        if self._register_seen != self._register.current_version(self._connection):
+        if self._register_seen != register_version:
             with self._connection.transaction():
                 self._load_kinds()
                 self._load_devices(self._engine)

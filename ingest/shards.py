@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from city.partitions import UNROUTED
-from city.storage import areas, observations, partitions
+from city.storage import areas, observations, partitions, transitions
 from city.storage import devices as register_storage
 from city.storage.district import district_zone
 from city.storage.partitions import Claim, FencedError
@@ -264,9 +264,11 @@ class Shards:
         return made
 
     def refresh(self) -> None:
-        """As Pipeline's."""
+        """As Pipeline's; asked once for all."""
+        active = transitions.versions_in_force(self._connection)
+        version = self._known.register.current_version(self._connection)
         for _, shard in self._held.values():
-            shard.refresh()
+            shard.follow_changes(active, version)
 
     def replay(self, limit: int = 500) -> int:
         """As Pipeline's; done by one worker, the owner of what no binding took."""

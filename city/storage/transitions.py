@@ -245,6 +245,11 @@ def load_states(connection: Db) -> Iterable[tuple[str, int, dict[str, object]]]:
     yield from connection.execute("SELECT rule_id, device_id, state FROM rule_states")
 
 
+def versions_in_force(connection: Db) -> list[tuple[str, int]]:
+    """(id, version) of the rules in force, by id; a version never changes what it says."""
+    return connection.execute("SELECT id, version FROM rules WHERE active ORDER BY id").fetchall()
+
+
 def active_rules(connection: Db) -> list[tuple[str, int, dict[str, object]]]:
     """(id, version, definition) of the rules in force."""
     return connection.execute("SELECT id, version, definition FROM rules WHERE active ORDER BY id").fetchall()
