@@ -277,6 +277,8 @@ class Session:
             return
         del self._clients[place]
         self._heard.pop(client, None)
+        if not self._moved:  # it was being asked what there is, and answers never
+            self.end(f"{place[0]}:{place[1]} {why}")
         for stream in [stream for stream, at in self._at.items() if at is client]:
             self._move(stream, f"{place[0]}:{place[1]} {why}")
         self._do(_ended(client))

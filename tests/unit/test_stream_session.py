@@ -25,6 +25,7 @@ class Nodes:
     def __init__(self) -> None:
         self.deaf: set[str] = set()  # hosts that take a connection and say nothing
         self.refusing: set[str] = set()
+        self.mute = False  # lets in, and answers no question
         self.away: set[str] = set()  # streams that no node has now
         self.clients: list[Client] = []
         self.subscribed: list[tuple[str, str]] = []  # host, stream
@@ -73,6 +74,8 @@ class Client:
         pass
 
     async def partitions(self, _super_stream: str) -> list[str]:
+        if self._nodes.mute:
+            await asyncio.Event().wait()
         return STREAMS[:2]
 
     async def places_of(self, streams: list[str]) -> dict[str, list[tuple[str, int]]]:
@@ -308,6 +311,15 @@ def test_without_any_address_the_life_ends_and_says_which(nodes: Nodes) -> None:
     nodes.refusing = {"a", "b"}
     with pytest.raises(TroubleError, match=r"[ab]:5552: nobody listens"):
         asyncio.run(_alone())
+
+
+def test_a_node_that_goes_while_it_is_asked_what_there_is_ends_the_life(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes.mute = True
+    monkeypatch.setattr(stream_session, "SILENT_S", 0.0)
+    with pytest.raises(TroubleError, match="was silent"):
+        asyncio.run(asyncio.wait_for(_alone(), 20))
 
 
 async def _alone() -> None:
