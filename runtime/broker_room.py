@@ -7,6 +7,7 @@ below the store's. No setting says that; NATS' own protocol does (JetStream API:
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,7 +39,16 @@ def limit_messages(store: Path, pid: int, most: int) -> None:
 
 
 def _address(store: Path, pid: int) -> tuple[str, int]:
-    told = json.loads((store / f"nats-server_{pid}.ports").read_text(encoding="utf-8"))
+    """Where the server takes NATS' own protocol; it writes that down a moment after it takes clients."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            told = json.loads((store / f"nats-server_{pid}.ports").read_text(encoding="utf-8"))
+            break
+        except (FileNotFoundError, ValueError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
     address = urlsplit(told["nats"][0])
     return address.hostname or "", address.port or 0
 
